@@ -1,0 +1,47 @@
+//! `StorageClass`: what an object costs to hold and to read.
+
+use crate::Invalid;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The class an object is stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum StorageClass {
+    /// `STANDARD`, the default.
+    #[default]
+    Standard,
+    /// `STANDARD_IA`: cheaper to hold, dearer to read.
+    InfrequentAccess,
+}
+
+impl StorageClass {
+    /// The name in the management API: `Standard` or `InfrequentAccess`.
+    pub fn api_name(self) -> &'static str {
+        match self {
+            Self::Standard => "Standard",
+            Self::InfrequentAccess => "InfrequentAccess",
+        }
+    }
+}
+
+impl fmt::Display for StorageClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Standard => "STANDARD",
+            Self::InfrequentAccess => "STANDARD_IA",
+        })
+    }
+}
+
+impl FromStr for StorageClass {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "STANDARD" | "Standard" => Ok(Self::Standard),
+            "STANDARD_IA" | "InfrequentAccess" => Ok(Self::InfrequentAccess),
+            _ => Err(Invalid::new("storage class", text, "use STANDARD or STANDARD_IA")),
+        }
+    }
+}
