@@ -187,7 +187,7 @@ mod tests {
     async fn a_failing_worker_is_tried_again_and_its_failures_are_listed() {
         let supervisor = Supervisor::new(Shutdown::new());
         supervisor.start(FailsTwice { calls: 0 });
-        assert_eq!(supervisor.stopped(Duration::from_secs(60)).await, Vec::<String>::new());
+        assert_eq!(supervisor.stopped(Duration::from_mins(1)).await, Vec::<String>::new());
         let status = &supervisor.workers()[0];
         assert_eq!((status.state, status.failures), (WorkerState::Ended, 2));
         assert_eq!(status.last_error.as_deref(), Some("no luck"));
@@ -206,7 +206,7 @@ mod tests {
         }
 
         async fn wait_for_work(&mut self) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
