@@ -1,0 +1,139 @@
+//! `allow`: whether a key may do something, decided from values alone.
+
+use crate::{Identity, Permission};
+use cistern_types::{BucketName, OwnerId};
+
+/// What a request wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// See the names of the owner's buckets; a key bound to a bucket sees that one.
+    ListBuckets,
+    /// Make a bucket.
+    CreateBucket,
+    /// Remove a bucket.
+    DeleteBucket,
+    /// See that a bucket is there, where it is, and what it lists.
+    ReadBucket,
+    /// Read objects and their headers.
+    ReadObject,
+    /// Write and delete objects, and everything about multipart uploads.
+    WriteObject,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::ListBuckets,
+        Self::CreateBucket,
+        Self::DeleteBucket,
+        Self::ReadBucket,
+        Self::ReadObject,
+        Self::WriteObject,
+    ];
+
+    /// The least permission it takes.
+    pub fn needs(self) -> Permission {
+        match self {
+            Self::ListBuckets | Self::ReadBucket | Self::ReadObject => Permission::Read,
+            Self::WriteObject => Permission::ReadWrite,
+            Self::CreateBucket | Self::DeleteBucket => Permission::Admin,
+        }
+    }
+}
+
+/// Why a key may not do something. For logs: an answer to the client says no more than "access denied".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The key's permission is too small.
+    #[error("the key allows {has}, this needs {needs}")]
+    Permission {
+        /// What it allows.
+        has: Permission,
+        /// What it would take.
+        needs: Permission,
+    },
+    /// The key is bound to another bucket.
+    #[error("the key is bound to another bucket")]
+    OtherBucket,
+    /// The bucket belongs to another owner.
+    #[error("the bucket belongs to another owner")]
+    OtherOwner,
+}
+
+/// Whether the key of `identity` may do `action` on `bucket`, given with its owner; for a bucket to be created, with the
+/// key's own. `None` where no bucket is meant.
+pub fn allow(identity: &Identity, action: Action, bucket: Option<(&BucketName, OwnerId)>) -> Result<(), Denied> {
+    let (has, needs) = (identity.key.permission, action.needs());
+    if has < needs {
+        return Err(Denied::Permission { has, needs });
+    }
+    let Some((name, owner)) = bucket else { return Ok(()) };
+    if identity.key.bucket.as_ref().is_some_and(|bound| bound != name) {
+        return Err(Denied::OtherBucket);
+    }
+    if identity.key.owner_id != owner {
+        return Err(Denied::OtherOwner);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::owner_id;
+    use crate::{KeyRecord, Secret};
+    use cistern_types::Timestamp;
+
+    fn identity(permission: Permission, bucket: Option<&str>) -> Identity {
+        Identity {
+            key: KeyRecord {
+                name: "k".into(),
+                access_key_id: "CKAAAA".parse().unwrap(),
+                owner_id: owner_id("ada"),
+                owner_name: "ada".into(),
+                bucket: bucket.map(|name| name.parse().unwrap()),
+                permission,
+                created: Timestamp::default(),
+            },
+            secret: Secret::new("s"),
+        }
+    }
+
+    /// `allowed` names the actions that a key with `permission` may do on its owner's bucket.
+    #[track_caller]
+    fn check_permission(permission: Permission, allowed: &[Action]) {
+        let bucket: BucketName = "logs".parse().unwrap();
+        for action in Action::ALL {
+            let answer = allow(&identity(permission, None), action, Some((&bucket, owner_id("ada"))));
+            assert_eq!(answer.is_ok(), allowed.contains(&action), "{permission} {action:?}");
+        }
+    }
+
+    #[test]
+    fn each_permission_allows_its_actions_and_those_of_the_smaller_ones() {
+        use Action::{ListBuckets, ReadBucket, ReadObject, WriteObject};
+        check_permission(Permission::Read, &[ListBuckets, ReadBucket, ReadObject]);
+        check_permission(Permission::ReadWrite, &[ListBuckets, ReadBucket, ReadObject, WriteObject]);
+        check_permission(Permission::Admin, &Action::ALL);
+    }
+
+    #[test]
+    fn the_bucket_of_another_owner_is_closed_for_every_action() {
+        let bucket: BucketName = "logs".parse().unwrap();
+        for action in Action::ALL {
+            let answer = allow(&identity(Permission::Admin, None), action, Some((&bucket, owner_id("bob"))));
+            assert_eq!(answer, Err(Denied::OtherOwner), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_bound_to_a_bucket_touches_no_other_but_may_list() {
+        let (own, other): (BucketName, BucketName) = ("logs".parse().unwrap(), "photos".parse().unwrap());
+        let bound = identity(Permission::Admin, Some("logs"));
+        for action in Action::ALL {
+            assert_eq!(allow(&bound, action, Some((&own, owner_id("ada")))), Ok(()), "{action:?}");
+            assert_eq!(allow(&bound, action, Some((&other, owner_id("ada")))), Err(Denied::OtherBucket), "{action:?}");
+        }
+        assert_eq!(allow(&bound, Action::ListBuckets, None), Ok(()));
+    }
+}

@@ -1,0 +1,363 @@
+//! The committer: takes what waits as one group, writes it as one stripe, makes it visible, answers. The commit point of
+//! every byte in the system is the last sync of [`Committer::write_group`].
+//!
+//! One group at a time, strictly in order. When a group fails, everything queued behind it fails too and the era goes up,
+//! because appends behind may name bytes in it; the next group begins a new segment, whose header ends the old one before the
+//! failed stripe for good.
+
+use crate::append::Append;
+use crate::apply::{LaneRecords, changes};
+use crate::error::{Error, Result};
+use crate::frame::{FRAME_HEADER_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader, StripeHeader};
+use crate::lanes::{LaneWrite, LaneWriters};
+use crate::log::{Core, Queue};
+use crate::record::decode_heads;
+use crate::segment::{ActiveSegment, Tail, begin, segment_name};
+use crate::status::count;
+use crate::stripe::{Lanes, StripePlace, encoded_bytes, records};
+use crate::view::{Batch, Snapshot, Watermark};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// The view is flushed when this much log was written since the last flush, so that a replay reads no more than this.
+const FLUSH_EVERY_BYTES: u64 = 64 << 20;
+/// ... and when nothing was written for this long.
+const FLUSH_IDLE: Duration = Duration::from_millis(500);
+/// Appends in one group at most.
+const GROUP_APPENDS_MAX: usize = 4096;
+
+/// An append in the queue.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) stamp: u64,
+    pub(crate) append: Append,
+    pub(crate) reply: oneshot::Sender<Result<()>>,
+    /// Its room in the queue, given back when it is answered.
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+struct Waiting {
+    stamp: u64,
+    bytes: usize,
+    reply: oneshot::Sender<Result<()>>,
+    permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+pub(crate) struct Committer {
+    core: Arc<Core>,
+    writers: LaneWriters,
+    lanes: Lanes,
+    active: Option<ActiveSegment>,
+    tail: Tail,
+    /// The run's number, written to the drives before its first segment is begun.
+    generation: u64,
+    generation_marked: bool,
+    unflushed_bytes: u64,
+}
+
+/// The committer of a log without threads: whoever waits, writes.
+#[derive(Debug)]
+pub(crate) struct InlinePump(Mutex<Committer>);
+
+impl InlinePump {
+    pub(crate) fn new(committer: Committer) -> Self {
+        Self(Mutex::new(committer))
+    }
+
+    /// Writes everything queued.
+    pub(crate) fn run(&self) {
+        let mut committer = self.0.lock();
+        loop {
+            let core = Arc::clone(&committer.core);
+            let group = core.take_group(&mut core.queue.lock());
+            if group.is_empty() {
+                return;
+            }
+            committer.commit(group);
+        }
+    }
+}
+
+impl Core {
+    /// The entries of the next group: as many as fit, at least one when any waits.
+    fn take_group(&self, queue: &mut Queue) -> Vec<Entry> {
+        let (mut bytes, mut taken) = (0, 0);
+        for entry in queue.entries.iter().take(GROUP_APPENDS_MAX) {
+            bytes += encoded_bytes(&entry.append, self.config.data);
+            if taken > 0 && bytes > self.config.group_bytes_max {
+                break;
+            }
+            taken += 1;
+        }
+        queue.entries.drain(..taken).collect()
+    }
+}
+
+impl Committer {
+    pub(crate) fn new(core: Arc<Core>, writers: LaneWriters, tail: Tail, generation: u64) -> Self {
+        let lanes = Lanes::new(core.config.data, core.config.parity);
+        Self { core, writers, lanes, active: None, tail, generation, generation_marked: false, unflushed_bytes: 0 }
+    }
+
+    /// The committer thread: until the log is closed and the queue is empty.
+    pub(crate) fn run(mut self) {
+        let core = Arc::clone(&self.core);
+        while let Some(group) = self.wait_for_group(&core) {
+            self.commit(group);
+            if self.unflushed_bytes >= FLUSH_EVERY_BYTES {
+                self.flush_view();
+            }
+        }
+    }
+
+    fn wait_for_group(&mut self, core: &Core) -> Option<Vec<Entry>> {
+        let mut queue = core.queue.lock();
+        loop {
+            if !queue.entries.is_empty() {
+                return Some(core.take_group(&mut queue));
+            }
+            if queue.closed {
+                return None;
+            }
+            if self.unflushed_bytes == 0 {
+                core.work.wait(&mut queue);
+            } else if core.work.wait_for(&mut queue, FLUSH_IDLE).timed_out() && queue.entries.is_empty() {
+                drop(queue);
+                self.flush_view();
+                queue = core.queue.lock();
+            }
+        }
+    }
+
+    fn flush_view(&mut self) {
+        self.unflushed_bytes = 0;
+        if let Err(error) = self.core.view.flush() {
+            // only costs a longer replay: the log is the truth
+            tracing::warn!(error = %error, "the view was not flushed");
+        }
+    }
+
+    fn commit(&mut self, group: Vec<Entry>) {
+        let mut waiting = Vec::with_capacity(group.len());
+        let mut parts = Vec::with_capacity(group.len() * 2);
+        for Entry { stamp, append, reply, permit } in group {
+            waiting.push(Waiting { stamp, bytes: append.bytes(), reply, permit });
+            records(append, stamp, self.core.config.data, &mut parts);
+        }
+        let last_stamp = waiting.last().map_or(0, |entry| entry.stamp);
+        let written = if parts.is_empty() { Ok(()) } else { self.write_group(&parts) };
+        drop(parts);
+        match written {
+            Ok(()) => {
+                let counters = &self.core.counters;
+                count(&counters.appends, waiting.len() as u64);
+                count(&counters.payload_bytes, waiting.iter().map(|entry| entry.bytes as u64).sum());
+                self.core.publish(Some(self.core.view.snapshot()), last_stamp);
+                for entry in waiting {
+                    drop(entry.permit);
+                    // nobody listening is fine: the append is durable all the same
+                    drop(entry.reply.send(Ok(())));
+                }
+            }
+            Err(error) => self.fail(waiting, &error),
+        }
+    }
+
+    /// Durable and applied when it returns `Ok`.
+    fn write_group(&mut self, parts: &[crate::stripe::Record]) -> Result<()> {
+        let core = Arc::clone(&self.core);
+        if let Some(reason) = core.drives.read_only_reason() {
+            return Err(Error::ReadOnly { reason });
+        }
+        let stripe_bytes = self.lanes.fill(parts);
+        if self.active.as_ref().is_none_or(|active| !active.has_room(stripe_bytes)) {
+            self.begin_segment()?;
+        }
+        let live: Vec<bool> = (0..core.config.lanes()).map(|drive| core.drives.is_live(drive)).collect();
+        let active = self.active.as_mut().expect("a segment was begun above");
+        let place = StripePlace {
+            segment: active.id,
+            generation: active.generation,
+            offset: active.head,
+            sequence: self.tail.next_sequence,
+        };
+        let stripe = self.lanes.finish(&core.erasure, core.drives.set, place, &live);
+        assert_eq!(stripe.stripe_bytes(), stripe_bytes, "the stripe is as long as room was made for");
+        let synced = write_lanes(&core, &self.writers, active, &mut self.lanes, &stripe);
+        let needed = stripe.filled_data_lanes() + usize::from(core.config.parity > 0);
+        if synced < needed {
+            self.active = None;
+            return Err(Error::Unavailable {
+                reason: format!("{synced} of the {needed} lanes that a write needs at least were synced"),
+            });
+        }
+        active.head += stripe_bytes;
+        self.tail.end_offset = active.head;
+        self.tail.next_sequence += 1;
+        self.tail.last_stamp = stripe.last_stamp;
+        self.tail.predecessor = Predecessor {
+            segment: active.id,
+            end_offset: active.head,
+            next_sequence: self.tail.next_sequence,
+        };
+        self.unflushed_bytes += stripe_bytes;
+        count(&core.counters.groups, 1);
+        self.apply(&stripe)
+    }
+
+    fn apply(&self, stripe: &StripeHeader) -> Result<()> {
+        let payload = |lane: usize| &self.lanes.buffers[lane][FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + stripe.used(lane)];
+        let mut lanes = Vec::with_capacity(stripe.data);
+        for lane in (0..stripe.data).filter(|&lane| stripe.used(lane) > 0) {
+            let scan = payload(lane);
+            let heads = decode_heads(scan, self.lanes.record_count(lane)).expect("the lane was filled with these records");
+            lanes.push(LaneRecords { lane, scan, heads });
+        }
+        let core = &self.core;
+        let now = core.published.read().view.clone();
+        let applied = changes(stripe, &lanes, now.as_ref()).and_then(|changes| {
+            let watermark = Watermark {
+                set: core.drives.set.to_bytes(),
+                segment: self.tail.segment,
+                generation: stripe.generation,
+                last_offset: stripe.offset,
+                offset: self.tail.end_offset,
+                next_sequence: self.tail.next_sequence,
+                last_stamp: stripe.last_stamp,
+            };
+            core.view.apply(&Batch { changes, watermark })
+        });
+        if let Err(error) = &applied {
+            // durable but not visible: the next open replays it, until then nothing may be built on top
+            let reason = format!("the view does not take writes ({error}); restart to rebuild it");
+            tracing::error!(reason, "the drives are read-only");
+            core.queue.lock().read_only = Some(reason);
+        }
+        applied
+    }
+
+    fn begin_segment(&mut self) -> Result<()> {
+        let core = Arc::clone(&self.core);
+        self.active = None;
+        if !self.generation_marked {
+            core.drives.mark_generation(self.generation);
+            self.generation_marked = true;
+        }
+        let header = SegmentHeader {
+            set: core.drives.set,
+            segment: self.tail.next_segment,
+            generation: self.generation,
+            predecessor: self.tail.predecessor,
+        };
+        let active = begin(&core.drives, core.new_segment(header), &core.counters)?;
+        core.segments.write().insert(active.id, active.generation);
+        self.trim(header.predecessor);
+        self.tail.segment = active.id;
+        self.tail.next_segment = active.id + 1;
+        self.tail.end_offset = active.head;
+        self.active = Some(active);
+        Ok(())
+    }
+
+    /// Gives back the preallocated space behind the end of the segment before. Losing this to a crash loses nothing.
+    fn trim(&self, ended: Predecessor) {
+        for drive in self.core.drives.live() {
+            if let Some(disk) = self.core.drives.disk(drive)
+                && ended.end_offset > SEGMENT_HEADER_BYTES
+            {
+                let cut = disk.open(&segment_name(ended.segment)).and_then(|file| {
+                    if file.length()? > ended.end_offset { file.set_length(ended.end_offset) } else { Ok(()) }
+                });
+                if let Err(error) = cut {
+                    tracing::debug!(drive = self.core.drives.label(drive), error = %error, "an ended segment was not cut");
+                }
+            }
+        }
+    }
+
+    /// Fails the group and everything queued behind it, and begins a new era.
+    fn fail(&mut self, mut waiting: Vec<Waiting>, error: &Error) {
+        let core = &self.core;
+        tracing::error!(error = %error, appends = waiting.len(), "a group of writes failed");
+        count(&core.counters.groups_failed, 1);
+        self.active = None;
+        let last_stamp = {
+            let mut queue = core.queue.lock();
+            queue.era += 1;
+            queue.full = matches!(error, Error::Full { .. });
+            for Entry { stamp, append, reply, permit } in queue.entries.drain(..) {
+                waiting.push(Waiting { stamp, bytes: append.bytes(), reply, permit });
+            }
+            queue.next_stamp - 1
+        };
+        // failed stamps count as dealt with: whoever waits for them must not wait for ever
+        core.publish(None, last_stamp);
+        for entry in waiting {
+            drop(entry.permit);
+            drop(entry.reply.send(Err(repeat(error))));
+        }
+    }
+}
+
+/// Writes every lane in use that has a live drive; answers how many were synced. A drive that fails goes out.
+fn write_lanes(
+    core: &Core,
+    writers: &LaneWriters,
+    active: &mut ActiveSegment,
+    lanes: &mut Lanes,
+    stripe: &StripeHeader,
+) -> usize {
+    let mut writes = Vec::with_capacity(stripe.lanes());
+    for lane in (0..stripe.lanes()).filter(|&lane| stripe.used(lane) > 0) {
+        let drive = stripe.drive(lane);
+        let Some(file) = active.files[drive].clone().filter(|_| core.drives.is_live(drive)) else { continue };
+        let frame = std::mem::take(&mut lanes.buffers[lane]);
+        let frame_bytes = frame.len() as u64;
+        let zeros = active.zero_ahead(drive, frame_bytes, stripe.offset + frame_bytes);
+        let zero_bytes = zeros.as_ref().map_or(0, |zeros| zeros.end - zeros.start);
+        count(&core.counters.device_bytes, frame_bytes + zero_bytes);
+        count(&core.counters.syncs, 1);
+        writes.push(LaneWrite { drive, lane, file, offset: stripe.offset, frame, zeros });
+    }
+    let mut synced = 0;
+    for done in writers.write(writes) {
+        lanes.buffers[done.lane] = done.frame;
+        match done.outcome {
+            Ok(()) => synced += 1,
+            Err(error) => {
+                core.drives.take_out(done.drive, "write a stripe", &error);
+                active.files[done.drive] = None;
+            }
+        }
+    }
+    synced
+}
+
+/// The same error once more, for the next one who waits.
+fn repeat(error: &Error) -> Error {
+    match error {
+        Error::Full { drive, free_bytes, needed_bytes } => {
+            Error::Full { drive: drive.clone(), free_bytes: *free_bytes, needed_bytes: *needed_bytes }
+        }
+        Error::ReadOnly { reason } => Error::ReadOnly { reason: reason.clone() },
+        Error::Unavailable { reason } => Error::Unavailable { reason: reason.clone() },
+        other => Error::Unavailable { reason: other.to_string() },
+    }
+}
+
+impl Core {
+    /// What the readers see from now on; `None` keeps the rows and moves the stamp.
+    pub(crate) fn publish(&self, view: Option<Arc<dyn crate::view::ViewSnapshot>>, applied: u64) {
+        let former = {
+            let mut published = self.published.write();
+            let next = Snapshot { applied, view: view.unwrap_or_else(|| Arc::clone(&published.view)) };
+            std::mem::replace(&mut *published, next)
+        };
+        // outside the lock: dropping the last handle of a snapshot may make the engine clean up
+        drop(former);
+        self.applied.send_replace(applied);
+    }
+}

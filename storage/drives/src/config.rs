@@ -1,0 +1,111 @@
+//! How a drive log is shaped: [`DriveLogConfig`], [`ViewKind`], [`Threads`]. Checked once, at open.
+
+use crate::error::{Error, Result};
+use crate::frame::{FRAME_ALIGN_BYTES, SEGMENT_HEADER_BYTES, stripe_bytes};
+use std::path::PathBuf;
+
+/// Lanes of a set at most: the lane tables of a frame header have this many places.
+pub const LANES_MAX: usize = 20;
+/// Parity lanes at most.
+pub const PARITY_MAX: usize = 4;
+
+/// Which engine keeps the ordered view beside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewKind {
+    /// fjall: the default.
+    Fjall,
+    /// sled 0.34.
+    Sled,
+    /// A map in memory, rebuilt from the log at every open: for tests.
+    #[cfg(any(test, feature = "testing"))]
+    Memory,
+}
+
+/// Who writes the lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// A committer thread and one writer thread for each drive.
+    PerDrive,
+    /// Nobody of its own: whoever waits for a `Pending` writes on its own thread, one lane after another. Deterministic,
+    /// for tests with simulated drives.
+    Inline,
+}
+
+/// The shape and limits of a drive log.
+#[derive(Debug, Clone)]
+pub struct DriveLogConfig {
+    /// Data drives (k), at least 1.
+    pub data: usize,
+    /// Parity drives (m), 0 to 4: how many drives may be lost.
+    pub parity: usize,
+    /// Bytes of a segment file on each drive.
+    pub segment_bytes: u64,
+    /// Bytes written as one group at most; also the largest single append.
+    pub group_bytes_max: usize,
+    /// Bytes waiting to be written at most; `reserve` waits above.
+    pub queue_bytes_max: usize,
+    /// The engine of the ordered view.
+    pub view: ViewKind,
+    /// The folder of the view.
+    pub view_path: PathBuf,
+    /// Memory the view may use for caching.
+    pub view_cache_bytes: u64,
+    /// Space left alone on every drive.
+    pub free_bytes_reserve: u64,
+}
+
+impl DriveLogConfig {
+    /// The defaults for `data` + `parity` drives with the view in `view_path`.
+    pub fn new(data: usize, parity: usize, view_path: impl Into<PathBuf>) -> Self {
+        Self {
+            data,
+            parity,
+            segment_bytes: 64 << 20,
+            group_bytes_max: 4 << 20,
+            queue_bytes_max: 64 << 20,
+            view: ViewKind::Fjall,
+            view_path: view_path.into(),
+            view_cache_bytes: 64 << 20,
+            free_bytes_reserve: 64 << 20,
+        }
+    }
+
+    /// Data and parity lanes together (n).
+    pub fn lanes(&self) -> usize {
+        self.data + self.parity
+    }
+
+    pub(crate) fn validate(&self, drives: usize) -> Result<()> {
+        let invalid = |rule: String| Err(Error::InvalidConfig { rule });
+        if self.data == 0 || self.parity > PARITY_MAX || self.lanes() > LANES_MAX {
+            return invalid(format!(
+                "{} data + {} parity drives; use at least 1 data drive, at most {PARITY_MAX} parity drives and {LANES_MAX} in all",
+                self.data, self.parity
+            ));
+        }
+        if drives != self.lanes() {
+            return invalid(format!(
+                "{drives} drives given for {} data + {} parity; give exactly {}",
+                self.data,
+                self.parity,
+                self.lanes()
+            ));
+        }
+        if !self.segment_bytes.is_multiple_of(FRAME_ALIGN_BYTES) || self.segment_bytes > u64::from(u32::MAX) {
+            return invalid(format!("segments of {} bytes; use a multiple of 4096 below 4 GiB", self.segment_bytes));
+        }
+        if self.segment_bytes < SEGMENT_HEADER_BYTES + stripe_bytes(self.group_bytes_max) {
+            return invalid(format!(
+                "a group of {} bytes does not fit in a segment of {}; use larger segments",
+                self.group_bytes_max, self.segment_bytes
+            ));
+        }
+        if self.queue_bytes_max < self.group_bytes_max || self.queue_bytes_max > u32::MAX as usize >> 3 {
+            return invalid(format!(
+                "a queue of {} bytes; use at least a group ({}) and at most 512 MiB",
+                self.queue_bytes_max, self.group_bytes_max
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! A drive that is a folder of a file system: the one file that opens, writes and syncs real files.
+//!
+//! Names are made durable by syncing the folder; small files are replaced by write, sync, rename, sync. Open handles are kept, up to
+//! a bound, because every read asks for its segment by name.
+
+use super::{Claim, Disk, DiskFile};
+use parking_lot::Mutex;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, IoSliceMut, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// File handles kept open for each drive.
+const HANDLES_MAX: usize = 128;
+const LOCK_FILE: &str = "drive.lock";
+const TEMPORARY_SUFFIX: &str = ".new";
+
+/// A folder as a drive; in production one per device.
+#[derive(Debug)]
+pub struct LocalDisk {
+    folder: PathBuf,
+    handles: Mutex<HashMap<String, Arc<LocalFile>>>,
+}
+
+impl LocalDisk {
+    /// The drive in `folder`. Touches nothing yet.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), handles: Mutex::default() }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        File::open(&self.folder)?.sync_all()
+    }
+
+    fn keep(&self, name: &str, file: File) -> Arc<LocalFile> {
+        let file = Arc::new(LocalFile { file });
+        let mut handles = self.handles.lock();
+        // which one goes does not matter much: the ones in use stay open through their own reference
+        if handles.len() >= HANDLES_MAX
+            && let Some(evicted) = handles.keys().next().cloned()
+        {
+            handles.remove(&evicted);
+        }
+        handles.insert(name.to_owned(), Arc::clone(&file));
+        file
+    }
+}
+
+impl Disk for LocalDisk {
+    fn label(&self) -> String {
+        self.folder.display().to_string()
+    }
+
+    fn make(&self) -> io::Result<()> {
+        std::fs::create_dir_all(&self.folder)?;
+        match self.folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    fn claim(&self) -> io::Result<Box<dyn Claim>> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.path(LOCK_FILE))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(FolderLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.handles.lock().remove(name);
+        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(self.path(name))?;
+        match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP) => file.set_len(bytes)?,
+            Err(error) => {
+                drop(file);
+                // the first error is the one to report
+                drop(std::fs::remove_file(self.path(name)));
+                return Err(error.into());
+            }
+        }
+        file.sync_all()?;
+        self.sync_folder()?;
+        Ok(self.keep(name, file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        if let Some(file) = self.handles.lock().get(name) {
+            return Ok(Arc::clone(file) as Arc<dyn DiskFile>);
+        }
+        let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
+        Ok(self.keep(name, file))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.handles.lock().remove(name);
+        std::fs::remove_file(self.path(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        {
+            let mut handles = self.handles.lock();
+            handles.remove(from);
+            handles.remove(to);
+        }
+        std::fs::rename(self.path(from), self.path(to))?;
+        self.sync_folder()
+    }
+
+    fn read_file(&self, name: &str) -> io::Result<Vec<u8>> {
+        std::fs::read(self.path(name))
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let temporary = format!("{name}{TEMPORARY_SUFFIX}");
+        let mut file = File::create(self.path(&temporary))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        drop(file);
+        self.rename(&temporary, name)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = statvfs(&self.folder)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Holds the lock as long as the file is open; the system gives it back when the process ends.
+#[derive(Debug)]
+struct FolderLock {
+    _file: File,
+}
+
+impl Claim for FolderLock {}
+
+#[derive(Debug)]
+struct LocalFile {
+    file: File,
+}
+
+impl DiskFile for LocalFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn try_read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+        let length = buffer.len();
+        match preadv2(&self.file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read == length),
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn set_length(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_disk() -> (tempfile::TempDir, LocalDisk) {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path().join("drive"));
+        disk.make().unwrap();
+        (folder, disk)
+    }
+
+    #[test]
+    fn what_is_written_is_read_with_and_without_waiting() {
+        let (_folder, disk) = a_disk();
+        let file = disk.create("segment", 8192).unwrap();
+        file.write_at(b"hello", 4000).unwrap();
+        file.sync().unwrap();
+        for file in [file, disk.open("segment").unwrap()] {
+            let mut buffer = [0; 5];
+            file.read_at(&mut buffer, 4000).unwrap();
+            assert_eq!(&buffer, b"hello");
+            let mut again = [0; 5];
+            if file.try_read_at(&mut again, 4000).unwrap() {
+                assert_eq!(&again, b"hello");
+            }
+            assert_eq!(file.read_at(&mut buffer, 8190).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+            assert!(!file.try_read_at(&mut buffer, 8190).unwrap());
+        }
+        assert_eq!(disk.open("segment").unwrap().length().unwrap(), 8192);
+    }
+
+    #[test]
+    fn small_files_are_replaced_and_names_listed() {
+        let (_folder, disk) = a_disk();
+        disk.write_file("drive.json", b"one").unwrap();
+        disk.write_file("drive.json", b"two").unwrap();
+        assert_eq!(disk.read_file("drive.json").unwrap(), b"two");
+        disk.create("a", 4096).unwrap();
+        disk.rename("a", "b").unwrap();
+        assert_eq!(disk.list().unwrap(), ["b", "drive.json"]);
+        assert_eq!(disk.open("a").unwrap_err().kind(), io::ErrorKind::NotFound);
+        disk.remove("b").unwrap();
+        assert_eq!(disk.open("b").unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_claimed_drive_is_refused_to_others_until_it_is_released() {
+        let (_folder, disk) = a_disk();
+        let other = LocalDisk::new(disk.folder());
+        let claim = disk.claim().unwrap();
+        for refused in [&disk, &other] {
+            assert_eq!(refused.claim().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+        drop(claim);
+        other.claim().unwrap();
+    }
+
+    #[test]
+    fn a_missing_folder_is_not_found() {
+        let disk = LocalDisk::new("/nonexistent/drive");
+        assert_eq!(disk.claim().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn more_files_than_handles_are_kept_can_be_used() {
+        let (_folder, disk) = a_disk();
+        for number in 0..HANDLES_MAX + 10 {
+            disk.create(&format!("segment-{number}"), 4096).unwrap().write_at(&[number.to_le_bytes()[0]], 0).unwrap();
+        }
+        for number in 0..HANDLES_MAX + 10 {
+            let mut byte = [0];
+            disk.open(&format!("segment-{number}")).unwrap().read_at(&mut byte, 0).unwrap();
+            assert_eq!(byte[0], number.to_le_bytes()[0]);
+        }
+        assert!(disk.handles.lock().len() <= HANDLES_MAX);
+    }
+}

@@ -1,0 +1,108 @@
+//! The drives of an open set: which are live, which are out and why.
+//!
+//! A drive goes out at its first failed write or sync and stays out until the log is opened again: what such a drive holds
+//! of the last stripes is unknown. Reads may still try it, for what they get is checked.
+
+use crate::disk::{Claim, Disk};
+use crate::identity::{DriveSet, Place, SetId};
+use crate::status::{DriveState, DriveStatus};
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(crate) struct Drives {
+    pub(crate) set: SetId,
+    places: Vec<Place>,
+    states: Mutex<Vec<DriveState>>,
+    claims: Mutex<Vec<Box<dyn Claim>>>,
+    data: usize,
+    parity: usize,
+}
+
+impl Drives {
+    pub(crate) fn new(set: DriveSet, data: usize, parity: usize) -> Self {
+        let state = |place: &Place| match &place.disk {
+            Ok(_) => DriveState::Live,
+            Err(reason) => DriveState::Missing { reason: reason.clone() },
+        };
+        let states = Mutex::new(set.places.iter().map(state).collect());
+        Self { set: set.id, places: set.places, states, claims: Mutex::new(set.claims), data, parity }
+    }
+
+    pub(crate) fn label(&self, drive: usize) -> &str {
+        &self.places[drive].label
+    }
+
+    /// The drive, unless it was missing at open.
+    pub(crate) fn disk(&self, drive: usize) -> Option<&Arc<dyn Disk>> {
+        self.places[drive].disk.as_ref().ok()
+    }
+
+    /// How many places the set has.
+    pub(crate) fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn is_live(&self, drive: usize) -> bool {
+        self.states.lock()[drive] == DriveState::Live
+    }
+
+    pub(crate) fn live(&self) -> Vec<usize> {
+        let states = self.states.lock();
+        (0..states.len()).filter(|&drive| states[drive] == DriveState::Live).collect()
+    }
+
+    /// The drives that were there at open, those that went out since included.
+    pub(crate) fn present(&self) -> Vec<usize> {
+        (0..self.places.len()).filter(|&drive| self.disk(drive).is_some()).collect()
+    }
+
+    pub(crate) fn take_out(&self, drive: usize, action: &str, error: &io::Error) {
+        let mut states = self.states.lock();
+        if states[drive] == DriveState::Live {
+            let reason = format!("{action}: {error}");
+            tracing::error!(drive = self.label(drive), reason, "drive is out until the next start");
+            states[drive] = DriveState::Out { reason };
+        }
+    }
+
+    /// How many live drives a write needs: enough that one more may be lost.
+    pub(crate) fn writers_min(&self) -> usize {
+        if self.parity == 0 { self.data } else { self.data + 1 }
+    }
+
+    /// Why no write can be taken, if so.
+    pub(crate) fn read_only_reason(&self) -> Option<String> {
+        let live = self.live().len();
+        (live < self.writers_min()).then(|| {
+            let out: Vec<&str> =
+                (0..self.places.len()).filter(|&drive| !self.is_live(drive)).map(|drive| self.label(drive)).collect();
+            format!("{live} of {} drives are live, {} are needed; out: {}", self.places.len(), self.writers_min(), out.join(", "))
+        })
+    }
+
+    pub(crate) fn mark_generation(&self, generation: u64) {
+        for drive in self.live() {
+            if let Err(error) = self.places[drive].mark_generation(generation) {
+                self.take_out(drive, "write the identity", &error);
+            }
+        }
+    }
+
+    /// Gives the drives back to whoever opens them next.
+    pub(crate) fn release(&self) {
+        self.claims.lock().clear();
+    }
+
+    pub(crate) fn status(&self) -> Vec<DriveStatus> {
+        let states = self.states.lock().clone();
+        let one = |(index, (place, state)): (usize, (&Place, DriveState))| DriveStatus {
+            index,
+            label: place.label.clone(),
+            state,
+            free_bytes: place.disk.as_ref().ok().and_then(|disk| disk.free_bytes().ok()),
+        };
+        self.places.iter().zip(states).enumerate().map(one).collect()
+    }
+}

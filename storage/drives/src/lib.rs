@@ -1,0 +1,66 @@
+//! The erasure-coded log on local drives: the only copy of people's bytes and rows.
+//!
+//! ```text
+//!   Append (chunks, rows, forgets)                                       reads
+//!      |  reserve + submit                                                 |
+//!   log.rs       queue, stamps, eras, status                             read.rs   one lane, or any k lanes
+//!      |  a group                                                          |
+//!   committer.rs -> stripe.rs  pack records into k data lanes + m parity   |
+//!      |            (record.rs, frame.rs: the bytes; erasure.rs: the code) |
+//!   lanes.rs     one writer thread per drive: write, sync                  |
+//!      |                                                                   |
+//!   disk.rs      Disk, DiskFile: LocalDisk | SimDisk  <--------------------+
+//!      .
+//!   apply.rs     records -> one atomic batch of the view.rs (fjall | sled | memory)
+//!
+//!   open: identity.rs who is who -> recovery.rs replays what the view lacks, drops a torn tail, heals what is bad in it
+//! ```
+//!
+//! A write: `reserve` waits for room, `submit` gives the append its stamp, the committer takes what waits as one group,
+//! codes it as one stripe, writes a frame per lane, syncs all, applies it to the view, then resolves the [`Pending`]s.
+//! Nothing is acknowledged before; everything after can be redone from the log. The view is never the truth.
+
+mod append;
+mod apply;
+mod committer;
+mod config;
+mod disk;
+mod drives;
+mod erasure;
+mod error;
+mod frame;
+mod identity;
+mod lanes;
+mod log;
+mod read;
+mod record;
+mod recovery;
+mod segment;
+mod status;
+mod stripe;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use append::{Append, Committed, NewPiece, Pending, Reservation, Rows};
+pub use config::{DriveLogConfig, LANES_MAX, PARITY_MAX, Threads, ViewKind};
+pub use disk::local::LocalDisk;
+#[cfg(any(test, feature = "testing"))]
+pub use disk::sim::{SimDisk, SimPower};
+pub use disk::{Claim, Disk, DiskFile};
+pub use error::{Error, ErrorKind, Result};
+pub use log::DriveLog;
+pub use read::Chunk;
+pub use status::{DriveState, DriveStatus, LogStatus, Stats};
+pub use view::{Direction, Snapshot};
+
+/// Bytes of every chunk of a blob but its last.
+pub const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of a row's key at most.
+pub const KEY_BYTES_MAX: usize = 4096;
+/// Bytes of a row's value at most.
+pub const VALUE_BYTES_MAX: usize = 100_000;
+/// Bytes of all rows of an append at most.
+pub const ROWS_BYTES_MAX: usize = 1_000_000;
+/// Blobs that one append forgets at most.
+pub const FORGET_IDS_MAX: usize = 1000;

@@ -1,0 +1,303 @@
+//! [`DriveLog`]: the handle everybody holds. Opens the set, queues appends in order, shows snapshots and status.
+//!
+//! `reserve` is where writers wait; `submit` never waits, so that a caller may hold its own lock over validation and submit and
+//! know that the order of stamps is the order of its decisions.
+
+use crate::append::{Append, Pending, Reservation};
+use crate::committer::{Committer, Entry, InlinePump};
+use crate::config::{DriveLogConfig, Threads};
+use crate::disk::Disk;
+use crate::drives::Drives;
+use crate::erasure::Erasure;
+use crate::error::{Error, Result};
+use crate::frame::{Predecessor, SegmentHeader};
+use crate::identity::assemble;
+use crate::lanes::LaneWriters;
+use crate::recovery::recover;
+use crate::segment::{NewSegment, check_room};
+use crate::status::{Counters, LogStatus};
+use crate::stripe::encoded_bytes;
+use crate::view::{Snapshot, View};
+use cistern_runtime::{Clock, offload};
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+/// What waits to be written, and what decides whether more may.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) entries: VecDeque<Entry>,
+    pub(crate) next_stamp: u64,
+    /// Goes up when a group fails.
+    pub(crate) era: u64,
+    pub(crate) closed: bool,
+    /// Why no write is taken until the next open, if so.
+    pub(crate) read_only: Option<String>,
+    /// The last group found no room for a segment.
+    pub(crate) full: bool,
+}
+
+/// What the handle, the committer and the readers share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: DriveLogConfig,
+    pub(crate) drives: Drives,
+    pub(crate) erasure: Erasure,
+    pub(crate) view: Arc<dyn View>,
+    pub(crate) counters: Counters,
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) work: Condvar,
+    /// The generation of every segment of the log.
+    pub(crate) segments: RwLock<BTreeMap<u64, u64>>,
+    pub(crate) published: RwLock<Snapshot>,
+    pub(crate) applied: watch::Sender<u64>,
+    room: Arc<Semaphore>,
+}
+
+impl Core {
+    pub(crate) fn new_segment(&self, header: SegmentHeader) -> NewSegment {
+        let DriveLogConfig { segment_bytes, free_bytes_reserve, .. } = self.config;
+        NewSegment { header, bytes: segment_bytes, free_bytes_reserve }
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    core: Arc<Core>,
+    pump: Option<Arc<InlinePump>>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// An open drive log. Cheap to clone; the clones share it. Without [`close`](Self::close), dropping the last clone finishes what is queued and
+/// stops the threads; the next open then replays a little more.
+#[derive(Debug, Clone)]
+pub struct DriveLog {
+    inner: Arc<Inner>,
+}
+
+impl DriveLog {
+    /// Opens the set: formats empty drives, recovers, replays into the view, starts the committer and a writer thread for
+    /// each drive. `drives` are in any order, as many as the configuration says; a missing one is given as a folder that does not exist.
+    pub async fn open(config: DriveLogConfig, drives: Vec<Arc<dyn Disk>>, clock: Arc<dyn Clock>) -> Result<Self> {
+        offload(move || Self::open_blocking(config, drives, clock.as_ref(), Threads::PerDrive)).await
+    }
+
+    /// The same on the calling thread, and with a choice of who writes.
+    pub fn open_blocking(
+        config: DriveLogConfig,
+        drives: Vec<Arc<dyn Disk>>,
+        clock: &dyn Clock,
+        threads: Threads,
+    ) -> Result<Self> {
+        Self::open_with_ids(config, drives, clock, threads, rand::random)
+    }
+
+    /// The same with ids of the caller's making, so that tests can write the same bytes twice.
+    pub(crate) fn open_with_ids(
+        config: DriveLogConfig,
+        drives: Vec<Arc<dyn Disk>>,
+        clock: &dyn Clock,
+        threads: Threads,
+        random: impl FnMut() -> u128,
+    ) -> Result<Self> {
+        let set = assemble(&config, drives, clock.now(), random)?;
+        let generation = set.generation + 1;
+        let drives = Drives::new(set, config.data, config.parity);
+        let erasure = Erasure::new(config.data, config.parity);
+        let counters = Counters::default();
+        let recovered = recover(&config, &drives, &erasure, &counters)?;
+        let tail = recovered.tail;
+        let read_only = drives.read_only_reason();
+        let queue = Queue {
+            entries: VecDeque::new(),
+            next_stamp: tail.last_stamp + 1,
+            era: 1,
+            closed: false,
+            read_only,
+            full: false,
+        };
+        let published = Snapshot { applied: tail.last_stamp, view: recovered.view.snapshot() };
+        let lanes = config.lanes();
+        let core = Arc::new(Core {
+            room: Arc::new(Semaphore::new(config.queue_bytes_max)),
+            config,
+            drives,
+            erasure,
+            view: recovered.view,
+            counters,
+            queue: Mutex::new(queue),
+            work: Condvar::new(),
+            segments: RwLock::new(recovered.segments),
+            published: RwLock::new(published),
+            applied: watch::Sender::new(tail.last_stamp),
+        });
+        let no_thread = |source| Error::Drive { drive: "all".into(), action: "start a writer thread".into(), source };
+        let writers = LaneWriters::start(threads, lanes).map_err(no_thread)?;
+        let committer = Committer::new(Arc::clone(&core), writers, tail, generation);
+        let (pump, thread) = match threads {
+            Threads::Inline => (Some(Arc::new(InlinePump::new(committer))), None),
+            Threads::PerDrive => {
+                let builder = std::thread::Builder::new().name("committer".into());
+                (None, Some(builder.spawn(move || committer.run()).map_err(no_thread)?))
+            }
+        };
+        Ok(Self { inner: Arc::new(Inner { core, pump, committer: Mutex::new(thread) }) })
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.inner.core
+    }
+
+    /// Waits until an append of `bytes` ([`Append::bytes`]) has room in the queue. Refuses at once when no write can be
+    /// taken: [`Error::Full`], [`Error::ReadOnly`], [`Error::Closed`], or when no append may be that large.
+    pub async fn reserve(&self, bytes: usize) -> Result<Reservation> {
+        let core = self.core();
+        if bytes > core.config.group_bytes_max {
+            return Err(Error::TooLarge { what: "append", given: bytes, max: core.config.group_bytes_max });
+        }
+        self.check_writable()?;
+        let permits = u32::try_from(bytes.max(1)).expect("a group is below 512 MiB");
+        let room = Arc::clone(&core.room);
+        if let (Some(pump), true) = (&self.inner.pump, room.available_permits() < permits as usize) {
+            pump.run();
+        }
+        let permit = room.acquire_many_owned(permits).await.map_err(|_| Error::Closed)?;
+        Ok(Reservation { bytes, permit })
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        let core = self.core();
+        let full = {
+            let queue = core.queue.lock();
+            if queue.closed {
+                return Err(Error::Closed);
+            }
+            if let Some(reason) = &queue.read_only {
+                return Err(Error::ReadOnly { reason: reason.clone() });
+            }
+            queue.full
+        };
+        if let Some(reason) = core.drives.read_only_reason() {
+            return Err(Error::ReadOnly { reason });
+        }
+        if full {
+            let predecessor = Predecessor { segment: 0, end_offset: 0, next_sequence: 0 };
+            let header = SegmentHeader { set: core.drives.set, segment: 0, generation: 0, predecessor };
+            check_room(&core.drives, core.new_segment(header))?;
+            core.queue.lock().full = false;
+        }
+        Ok(())
+    }
+
+    /// Puts the append into the queue and gives it its stamp. Does not wait: the caller may hold a lock around it.
+    ///
+    /// [`Error::LostPrerequisite`] when a receipt it presents is of an era that a failed group has ended.
+    pub fn submit(&self, reservation: Reservation, append: Append) -> Result<Pending> {
+        append.validate()?;
+        let core = self.core();
+        let Reservation { bytes: reserved, permit } = reservation;
+        let bytes = append.bytes();
+        if bytes > reserved {
+            return Err(Error::TooLarge { what: "append (beyond its reservation)", given: bytes, max: reserved });
+        }
+        let encoded = encoded_bytes(&append, core.config.data);
+        if encoded > core.config.group_bytes_max {
+            return Err(Error::TooLarge { what: "append with its heads", given: encoded, max: core.config.group_bytes_max });
+        }
+        let (reply, answer) = oneshot::channel();
+        let mut queue = core.queue.lock();
+        if queue.closed {
+            return Err(Error::Closed);
+        }
+        if let Some(reason) = &queue.read_only {
+            return Err(Error::ReadOnly { reason: reason.clone() });
+        }
+        let current = queue.era;
+        if let Some(required) = append.requires.iter().filter_map(|receipt| receipt.as_era()).find(|era| *era != current) {
+            return Err(Error::LostPrerequisite { required, current });
+        }
+        let stamp = queue.next_stamp;
+        queue.next_stamp += 1;
+        queue.entries.push_back(Entry { stamp, append, reply, permit });
+        drop(queue);
+        core.work.notify_one();
+        Ok(Pending { stamp, era: current, reply: answer, pump: self.inner.pump.clone() })
+    }
+
+    /// The rows as they are now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.core().published.read().clone()
+    }
+
+    /// The stamp up to which every append is visible (or has failed).
+    pub fn applied(&self) -> u64 {
+        *self.core().applied.borrow()
+    }
+
+    /// Waits until [`applied`](Self::applied) has reached `stamp`.
+    pub async fn wait_applied(&self, stamp: u64) -> Result<()> {
+        if let Some(pump) = &self.inner.pump {
+            pump.run();
+        }
+        let mut applied = self.core().applied.subscribe();
+        // the sender lives in the core, which self holds: it cannot be gone
+        applied.wait_for(|applied| *applied >= stamp).await.map(|_| ()).map_err(|_| Error::Closed)
+    }
+
+    /// How the drives are and what was done since the open.
+    pub fn status(&self) -> LogStatus {
+        let core = self.core();
+        let read_only_reason = core.drives.read_only_reason().or_else(|| core.queue.lock().read_only.clone());
+        LogStatus {
+            drives: core.drives.status(),
+            writable: read_only_reason.is_none(),
+            read_only_reason,
+            degraded: core.drives.live().len() < core.config.lanes(),
+            segments: core.segments.read().len(),
+            counters: core.counters.read(),
+        }
+    }
+
+    /// Writes what is queued, stores how far the view is, stops the threads and gives the drives back. Reads by other clones still work;
+    /// writes are refused with [`Error::Closed`].
+    pub async fn close(&self) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        offload(move || inner.stop()).await
+    }
+
+    /// [`close`](Self::close) on the calling thread.
+    pub fn close_blocking(&self) -> Result<()> {
+        self.inner.stop()
+    }
+}
+
+impl Inner {
+    fn stop(&self) -> Result<()> {
+        self.finish_writing();
+        let flushed = self.core.view.flush();
+        self.core.drives.release();
+        flushed
+    }
+
+    fn finish_writing(&self) {
+        self.core.queue.lock().closed = true;
+        self.core.room.close();
+        self.core.work.notify_one();
+        if let Some(pump) = &self.pump {
+            pump.run();
+        }
+        if let Some(thread) = self.committer.lock().take() {
+            // a panic of the thread has been reported by the panic hook; the queue's waiters see their replies dropped
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.finish_writing();
+        self.core.drives.release();
+    }
+}

@@ -1,0 +1,265 @@
+//! Reading chunks of blobs: from the piece's own lane when it is there and whole, else rebuilt from any k lanes.
+//!
+//! Every piece is checked against the checksum in its record, wherever it came from. The first try does not wait for the
+//! device; only when it would, or when a piece must be rebuilt, the work moves off the runtime.
+
+use crate::apply::{ChunkRow, PieceRow, chunk_key, decode_chunk_row, split_chunk_key};
+use crate::error::{Error, Result};
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, StripeHeader, crc64};
+use crate::log::{Core, DriveLog};
+use crate::recovery::{StripeId, read_lanes, read_stripe_header};
+use crate::segment::segment_name;
+use crate::status::count;
+use crate::view::{Direction, Space, ViewSnapshot};
+use crate::CHUNK_BYTES;
+use bytes::Bytes;
+use cistern_runtime::offload;
+use cistern_types::BlobId;
+use std::ops::{Bound, Range};
+use std::sync::Arc;
+
+/// A chunk of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Whether it is the blob's last.
+    pub last: bool,
+}
+
+impl DriveLog {
+    /// Reads a whole chunk; `None` when there is none of that number.
+    pub async fn read_chunk(&self, blob: BlobId, chunk: u32) -> Result<Option<Chunk>> {
+        let Some(row) = self.chunk_row(blob, chunk)? else { return Ok(None) };
+        let last = row.last;
+        let whole = 0..row.bytes;
+        Ok(Some(Chunk { bytes: self.read_row(blob, chunk, row, whole).await?, last }))
+    }
+
+    /// Reads a part of a chunk, touching only the pieces it lies in; `None` when there is no such chunk. A range that
+    /// reaches past the chunk is cut.
+    pub async fn read_chunk_range(&self, blob: BlobId, chunk: u32, range: Range<u32>) -> Result<Option<Bytes>> {
+        let Some(row) = self.chunk_row(blob, chunk)? else { return Ok(None) };
+        let end = range.end.min(row.bytes);
+        let range = range.start.min(end)..end;
+        self.read_row(blob, chunk, row, range).await.map(Some)
+    }
+
+    /// The blobs after `after` in id order, at most `limit`, each with the bytes it has so far. A blob of which only some chunks
+    /// were ever written is listed too.
+    pub fn blobs(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<(BlobId, u64)>> {
+        let view = self.snapshot().view;
+        let mut found = Vec::new();
+        let mut after = after;
+        while found.len() < limit {
+            let from = after.map_or(Bound::Unbounded, |blob| Bound::Excluded(chunk_key(blob, u32::MAX)));
+            let from = from.as_ref().map(|key| &key[..]);
+            let next = view.range(Space::Pieces, (from, Bound::Unbounded), 1, Direction::Forward)?;
+            let Some((blob, _)) = next.first().and_then(|(key, _)| split_chunk_key(key)) else { break };
+            found.push((blob, stored_end(view.as_ref(), blob)?.map_or(0, |(end, _)| end)));
+            after = Some(blob);
+        }
+        Ok(found)
+    }
+
+    /// The length of a blob whose last chunk is there.
+    pub fn blob_length(&self, blob: BlobId) -> Result<Option<u64>> {
+        let end = stored_end(self.snapshot().view.as_ref(), blob)?;
+        Ok(end.and_then(|(bytes, complete)| complete.then_some(bytes)))
+    }
+
+    fn chunk_row(&self, blob: BlobId, chunk: u32) -> Result<Option<ChunkRow>> {
+        let value = self.snapshot().view.get(Space::Pieces, &chunk_key(blob, chunk))?;
+        value.map(|value| decode_chunk_row(&value)).transpose()
+    }
+
+    async fn read_row(&self, blob: BlobId, chunk: u32, row: ChunkRow, range: Range<u32>) -> Result<Bytes> {
+        let core = self.core();
+        if let Some(bytes) = read_pieces(core, &row, &range, Patience::None) {
+            return Ok(bytes);
+        }
+        let core = Arc::clone(core);
+        offload(move || match read_pieces(&core, &row, &range, Patience::Device) {
+            Some(bytes) => Ok(bytes),
+            None => read_pieces_degraded(&core, blob, chunk, &row, &range),
+        })
+        .await
+    }
+}
+
+/// Where the stored chunks of a blob end, and whether that is its end.
+fn stored_end(view: &dyn ViewSnapshot, blob: BlobId) -> Result<Option<(u64, bool)>> {
+    let (first, last) = (chunk_key(blob, 0), chunk_key(blob, u32::MAX));
+    let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
+    let rows = view.range(Space::Pieces, range, 1, Direction::Backward)?;
+    let Some((key, value)) = rows.first() else { return Ok(None) };
+    let Some((_, chunk)) = split_chunk_key(key) else { return Ok(None) };
+    let row = decode_chunk_row(value)?;
+    Ok(Some((u64::from(chunk) * CHUNK_BYTES as u64 + u64::from(row.bytes), row.last)))
+}
+
+/// Whether a read may wait for the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    None,
+    Device,
+}
+
+/// The pieces of `row` that `range` touches.
+fn touched<'a>(row: &'a ChunkRow, range: &Range<u32>) -> Vec<&'a PieceRow> {
+    let range = range.clone();
+    let touches = move |piece: &&PieceRow| piece.chunk_offset < range.end && piece.chunk_offset + piece.bytes > range.start;
+    row.pieces.iter().filter(touches).collect()
+}
+
+/// The range out of the pieces it touches, which lie one after another.
+fn cut(buffer: Vec<u8>, pieces: &[&PieceRow], range: &Range<u32>) -> Bytes {
+    let start = pieces.first().map_or(0, |piece| range.start - piece.chunk_offset) as usize;
+    Bytes::from(buffer).slice(start..start + range.len())
+}
+
+fn buffer_for(pieces: &[&PieceRow]) -> Vec<u8> {
+    vec![0; pieces.iter().map(|piece| piece.bytes as usize).sum()]
+}
+
+/// Every piece from its own lane; `None` when one is not to be had that way.
+fn read_pieces(core: &Core, row: &ChunkRow, range: &Range<u32>, patience: Patience) -> Option<Bytes> {
+    let pieces = touched(row, range);
+    let mut buffer = buffer_for(&pieces);
+    let mut rest = &mut buffer[..];
+    for piece in &pieces {
+        let (target, behind) = rest.split_at_mut(piece.bytes as usize);
+        if !read_piece(core, row, piece, target, patience) {
+            return None;
+        }
+        rest = behind;
+    }
+    count(&core.counters.direct_reads, pieces.len() as u64);
+    Some(cut(buffer, &pieces, range))
+}
+
+fn read_piece(core: &Core, row: &ChunkRow, piece: &PieceRow, target: &mut [u8], patience: Patience) -> bool {
+    let drive = usize::from(piece.drive);
+    let offset = row.stripe_offset + FRAME_HEADER_BYTES as u64 + u64::from(piece.payload_offset);
+    if patience == Patience::None && !core.drives.is_live(drive) {
+        return false;
+    }
+    let Some(disk) = core.drives.disk(drive) else { return false };
+    let read = disk.open(&segment_name(row.segment)).and_then(|file| match patience {
+        Patience::None => file.try_read_at(target, offset),
+        Patience::Device => file.read_at(target, offset).map(|()| true),
+    });
+    match read {
+        Ok(true) if crc64(target) == piece.crc => true,
+        Ok(true) => {
+            if patience == Patience::Device {
+                tracing::warn!(drive = core.drives.label(drive), segment = row.segment, offset, "a piece is corrupt");
+                count(&core.counters.corrupt_frames, 1);
+            }
+            false
+        }
+        Ok(false) => false,
+        Err(error) => {
+            if patience == Patience::Device {
+                tracing::warn!(drive = core.drives.label(drive), segment = row.segment, offset, error = %error, "a piece cannot be read");
+            }
+            false
+        }
+    }
+}
+
+/// Every piece, rebuilt where its own lane does not have it.
+fn read_pieces_degraded(core: &Core, blob: BlobId, chunk: u32, row: &ChunkRow, range: &Range<u32>) -> Result<Bytes> {
+    let pieces = touched(row, range);
+    let mut buffer = buffer_for(&pieces);
+    let mut rest = &mut buffer[..];
+    let mut stripe = None;
+    for piece in &pieces {
+        let (target, behind) = rest.split_at_mut(piece.bytes as usize);
+        rest = behind;
+        if read_piece(core, row, piece, target, Patience::Device) {
+            continue;
+        }
+        let corrupt = |detail: String| Error::BlobCorrupt {
+            blob,
+            chunk,
+            segment: row.segment,
+            offset: row.stripe_offset,
+            detail,
+        };
+        if stripe.is_none() {
+            stripe = read_stripe_header(&core.drives, stripe_id(core, row));
+        }
+        let stripe = stripe.as_ref().ok_or_else(|| corrupt("no drive has a header of the stripe".into()))?;
+        let bytes = rebuild_piece(core, stripe, piece).map_err(corrupt)?;
+        target.copy_from_slice(&bytes);
+        count(&core.counters.degraded_reads, 1);
+    }
+    Ok(cut(buffer, &pieces, range))
+}
+
+fn stripe_id(core: &Core, row: &ChunkRow) -> StripeId {
+    StripeId {
+        set: core.drives.set,
+        segment: row.segment,
+        generation: core.segments.read().get(&row.segment).copied().unwrap_or(0),
+        offset: row.stripe_offset,
+        sequence: row.sequence,
+    }
+}
+
+/// First only the piece's range of the other lanes, which is little to read but checked only at the end; when that does not match,
+/// whole lanes, each checked, so that a second bad lane is found and left out.
+fn rebuild_piece(core: &Core, stripe: &StripeHeader, piece: &PieceRow) -> Result<Vec<u8>, String> {
+    let lane = usize::from(piece.lane);
+    let start = piece.payload_offset as usize;
+    let range = start..start + piece.bytes as usize;
+    let sound = |rebuilt: &[u8]| crc64(rebuilt) == piece.crc;
+    if let Some(bytes) = rebuild_range(core, stripe, lane, &range).filter(|bytes| sound(bytes)) {
+        return Ok(bytes);
+    }
+    let lanes = read_lanes(&core.drives, stripe);
+    count(&core.counters.corrupt_frames, lanes.bad.len() as u64);
+    let payloads: Vec<Option<&[u8]>> = lanes.payloads.iter().map(Option::as_deref).collect();
+    let rebuilt = match payloads[lane] {
+        Some(payload) => Some(payload[range].to_vec()),
+        None => core.erasure.rebuild(&payloads, &[lane]).map(|mut lanes| lanes.remove(0)[range].to_vec()),
+    };
+    rebuilt.filter(|bytes| sound(bytes)).ok_or_else(|| lanes.describe(&core.drives, stripe))
+}
+
+fn rebuild_range(core: &Core, stripe: &StripeHeader, lane: usize, range: &Range<usize>) -> Option<Vec<u8>> {
+    let mut lanes: Vec<Option<Vec<u8>>> = vec![None; stripe.lanes()];
+    let mut present = 0;
+    for other in (0..stripe.lanes()).filter(|&other| other != lane) {
+        if present == stripe.data {
+            break;
+        }
+        if let Some(bytes) = read_lane_range(core, stripe, other, range) {
+            lanes[other] = Some(bytes);
+            present += 1;
+        }
+    }
+    let lanes: Vec<Option<&[u8]>> = lanes.iter().map(Option::as_deref).collect();
+    core.erasure.rebuild(&lanes, &[lane]).map(|mut lanes| lanes.remove(0))
+}
+
+/// The range of a lane's coded payload, whose bytes behind the used ones are zeros that are not stored.
+fn read_lane_range(core: &Core, stripe: &StripeHeader, lane: usize, range: &Range<usize>) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; range.len()];
+    let stored = stripe.used(lane).clamp(range.start, range.end) - range.start;
+    if stored == 0 {
+        return Some(bytes);
+    }
+    let drive = stripe.drive(lane);
+    if !core.drives.is_live(drive) {
+        return None;
+    }
+    let file = core.drives.disk(drive)?.open(&segment_name(stripe.segment)).ok()?;
+    let mut header = [0; FRAME_HEADER_BYTES];
+    file.read_at(&mut header, stripe.offset).ok()?;
+    FrameHeader::decode(&header).filter(|header| header.stripe == *stripe && header.lane == lane)?;
+    let offset = stripe.offset + (FRAME_HEADER_BYTES + range.start) as u64;
+    file.read_at(&mut bytes[..stored], offset).ok()?;
+    Some(bytes)
+}

@@ -1,0 +1,375 @@
+//! From whatever the drives hold after a stop or a crash to an open log: follow the chain of segments, replay what the view
+//! lacks, find the end, heal what is bad in the last segment.
+//!
+//! Two passes over the last segment: the first only reads and decides where the log ends, so that a corrupt log is refused
+//! with nothing changed; the second replays and heals. `chain.rs` makes out which segments belong to the log, `lanes.rs`
+//! reads and rebuilds the lanes of a stripe.
+
+mod chain;
+mod lanes;
+
+pub(crate) use lanes::{StripeId, read_lanes, read_stripe_header};
+
+use crate::apply::{LaneRecords, changes};
+use crate::config::DriveLogConfig;
+use crate::disk::DiskFile;
+use crate::drives::Drives;
+use crate::erasure::Erasure;
+use crate::error::{Error, Result};
+use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, StripeHeader, stripe_bytes};
+use crate::record::decode_heads;
+use crate::segment::Tail;
+use crate::status::{Counters, count};
+use crate::view::{self, Batch, View, Watermark};
+use chain::{Chain, Link};
+use lanes::{LaneSet, frame_header_at, heal, read_scans};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An open view that shows everything in the log, and where the log goes on.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) view: Arc<dyn View>,
+    pub(crate) tail: Tail,
+    pub(crate) segments: BTreeMap<u64, u64>,
+}
+
+/// A place between two stripes of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    offset: u64,
+    next_sequence: u64,
+}
+
+/// What a replay brought into the view.
+#[derive(Debug, Clone, Copy)]
+struct Replayed {
+    stripes: u64,
+    /// The stamp of the last append in the log.
+    last_stamp: u64,
+}
+
+struct Recovery<'a> {
+    config: &'a DriveLogConfig,
+    drives: &'a Drives,
+    erasure: &'a Erasure,
+    counters: &'a Counters,
+}
+
+/// Brings the log and its view together; what it may change on the drives is the last segment's bad lanes and files that no
+/// segment's header leads to.
+pub(crate) fn recover(
+    config: &DriveLogConfig,
+    drives: &Drives,
+    erasure: &Erasure,
+    counters: &Counters,
+) -> Result<Recovered> {
+    let chain = chain::follow(drives)?;
+    let recovery = Recovery { config, drives, erasure, counters };
+    let (mut view, mut mark) = recovery.open_view()?;
+    let start = match mark {
+        Some(watermark) => recovery.locate(&chain, watermark)?,
+        None => 0,
+    };
+    let end = recovery.survey(&chain, mark)?;
+    chain.check_unreached(drives, end.next_sequence)?;
+    let replayed = match recovery.replay(&chain, start, mark, end, view.as_ref()) {
+        // the engine, not the log, failed: once more with an empty one
+        Err(Error::View { action, detail }) if mark.is_some() => {
+            tracing::warn!(action, detail, "the view failed while it was replayed, it will be rebuilt from the log");
+            drop(view);
+            view::destroy(config)?;
+            view = view::open(config)?;
+            mark = None;
+            recovery.replay(&chain, 0, mark, end, view.as_ref())
+        }
+        replayed => replayed,
+    }?;
+    chain.clear_unreached(drives, config.segment_bytes);
+    if replayed.stripes > 0 {
+        count(&counters.stripes_replayed, replayed.stripes);
+        tracing::info!(stripes = replayed.stripes, from_scratch = mark.is_none(), "the log was replayed into the view");
+        view.flush()?;
+    }
+    Ok(Recovered { view, tail: tail(&chain, end, replayed.last_stamp), segments: chain.segments() })
+}
+
+/// How the log goes on after `end`, the end of the last link.
+fn tail(chain: &Chain, end: Position, last_stamp: u64) -> Tail {
+    let mut predecessor = Predecessor { segment: 0, end_offset: 0, next_sequence: end.next_sequence };
+    let mut segment = 0;
+    if let Some(last) = chain.links.last() {
+        segment = last.header.segment;
+        // an empty segment is left out of the chain: the next one takes its place
+        predecessor = match end.offset {
+            SEGMENT_HEADER_BYTES => last.header.predecessor,
+            end_offset => Predecessor { segment, end_offset, next_sequence: end.next_sequence },
+        };
+    }
+    Tail {
+        segment,
+        end_offset: end.offset,
+        next_sequence: end.next_sequence,
+        last_stamp,
+        next_segment: chain.highest_id + 1,
+        predecessor,
+    }
+}
+
+impl Recovery<'_> {
+    /// The view and its watermark; a view of another set is replaced by an empty one.
+    fn open_view(&self) -> Result<(Arc<dyn View>, Option<Watermark>)> {
+        let view = view::open(self.config)?;
+        let reason = match view.watermark() {
+            Ok(None) => return Ok((view, None)),
+            Ok(Some(watermark)) if watermark.set() == self.drives.set => return Ok((view, Some(watermark))),
+            Ok(Some(watermark)) => format!("it belongs to set {}", watermark.set()),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(reason, "the view does not fit the drives, it will be rebuilt from the log");
+        drop(view);
+        view::destroy(self.config)?;
+        Ok((view::open(self.config)?, None))
+    }
+
+    /// The link the watermark lies in; refuses when the drives do not reach it, for what the view has taken in was acknowledged.
+    fn locate(&self, chain: &Chain, mark: Watermark) -> Result<usize> {
+        let found = chain.links.iter().position(|link| link.header.segment == mark.segment);
+        let reached = found.filter(|&index| {
+            let link = &chain.links[index];
+            link.header.generation == mark.generation
+                && match link.end {
+                    Some(end) => mark.offset <= end.end_offset,
+                    None => self.reaches(link, mark),
+                }
+        });
+        reached.ok_or_else(|| {
+            let last = chain.links.last();
+            Error::AcknowledgedLost {
+                segment: last.map_or(0, |link| link.header.segment),
+                offset: last.map_or(0, |link| if link.header.segment == mark.segment { mark.last_offset } else { 0 }),
+                view_segment: mark.segment,
+                view_offset: mark.offset,
+                view: self.config.view_path.display().to_string(),
+            }
+        })
+    }
+
+    /// Whether the stripe that the view took in last is still there.
+    fn reaches(&self, link: &Link, mark: Watermark) -> bool {
+        let id = self.stripe_id(link, mark.last_offset, mark.next_sequence.wrapping_sub(1));
+        read_stripe_header(self.drives, id).is_some_and(|stripe| {
+            let lanes = read_lanes(self.drives, &stripe);
+            stripe.end() == mark.offset && lanes.present() >= stripe.data
+        })
+    }
+
+    fn stripe_id(&self, link: &Link, offset: u64, sequence: u64) -> StripeId {
+        let (segment, generation) = (link.header.segment, link.header.generation);
+        StripeId { set: self.drives.set, segment, generation, offset, sequence }
+    }
+
+    /// Where the link begins to be of interest: at the watermark in the link of the watermark, at its start in later ones.
+    fn begin(link: &Link, mark: Option<Watermark>) -> Position {
+        match mark.filter(|mark| mark.segment == link.header.segment) {
+            Some(mark) => Position { offset: mark.offset, next_sequence: mark.next_sequence },
+            None => Position {
+                offset: SEGMENT_HEADER_BYTES,
+                next_sequence: link.header.predecessor.next_sequence,
+            },
+        }
+    }
+
+    /// Finds the end of the last segment without changing anything: the first stripe that cannot be rebuilt is a torn tail, unless something whole lies
+    /// behind it.
+    fn survey(&self, chain: &Chain, mark: Option<Watermark>) -> Result<Position> {
+        let Some(link) = chain.links.last() else {
+            return Ok(Position { offset: 0, next_sequence: 1 });
+        };
+        let mut end = Self::begin(link, mark);
+        let mut torn = None;
+        while let Some(stripe) =
+            read_stripe_header(self.drives, self.stripe_id(link, end.offset, end.next_sequence))
+        {
+            let lanes = read_lanes(self.drives, &stripe);
+            if lanes.present() < stripe.data {
+                torn = Some(lanes.describe(self.drives, &stripe));
+                break;
+            }
+            end = Position { offset: stripe.end(), next_sequence: stripe.sequence + 1 };
+        }
+        if let Some(offset) = self.whole_frame_behind(link, end) {
+            return Err(Error::Corrupt {
+                segment: link.header.segment,
+                offset: end.offset,
+                detail: torn.unwrap_or_else(|| format!("no drive has a frame of it, but the log goes on at byte {offset}")),
+            });
+        }
+        Ok(end)
+    }
+
+    /// Looks for a frame of a later stripe within the longest stripe behind `end`. Groups are written one at a time, so the stripe before
+    /// such a frame was acknowledged.
+    fn whole_frame_behind(&self, link: &Link, end: Position) -> Option<u64> {
+        let longest = stripe_bytes(self.config.group_bytes_max.max(GROUP_BYTES_USUAL));
+        let limit = (end.offset + longest).min(self.config.segment_bytes);
+        for drive in self.drives.present() {
+            let mut offset = end.offset + FRAME_ALIGN_BYTES;
+            while offset <= limit {
+                let found = frame_header_at(self.drives, drive, link.header.segment, offset);
+                if found.is_some_and(|header| {
+                    let stripe = &header.stripe;
+                    (stripe.set, stripe.segment, stripe.generation, stripe.offset)
+                        == (self.drives.set, link.header.segment, link.header.generation, offset)
+                        && stripe.sequence > end.next_sequence
+                }) {
+                    return Some(offset);
+                }
+                offset += FRAME_ALIGN_BYTES;
+            }
+        }
+        None
+    }
+
+    /// Brings every stripe behind the watermark into the view. In the last segment also heals.
+    fn replay(
+        &self,
+        chain: &Chain,
+        start: usize,
+        mark: Option<Watermark>,
+        end: Position,
+        view: &dyn View,
+    ) -> Result<Replayed> {
+        let mut replayed = Replayed { stripes: 0, last_stamp: mark.map_or(0, |mark| mark.last_stamp) };
+        let mut healed: Vec<(usize, Arc<dyn DiskFile>)> = Vec::new();
+        for link in chain.links.iter().skip(start) {
+            let mut at = Self::begin(link, mark);
+            let end = link.end.map_or(end, |end| Position { offset: end.end_offset, next_sequence: end.next_sequence });
+            while at.offset < end.offset {
+                let id = self.stripe_id(link, at.offset, at.next_sequence);
+                let stripe = read_stripe_header(self.drives, id).ok_or_else(|| Error::Corrupt {
+                    segment: id.segment,
+                    offset: id.offset,
+                    detail: "no drive has a header of the stripe".into(),
+                })?;
+                match link.end {
+                    Some(_) => self.replay_ended(link, &stripe, view)?,
+                    None => self.replay_last(link, &stripe, view, &mut healed)?,
+                }
+                replayed.stripes += 1;
+                replayed.last_stamp = stripe.last_stamp;
+                at = Position { offset: stripe.end(), next_sequence: stripe.sequence + 1 };
+            }
+            if at != end {
+                return Err(Error::Corrupt {
+                    segment: link.header.segment,
+                    offset: at.offset,
+                    detail: format!(
+                        "its successor says that it ends at byte {} before stripe {}",
+                        end.offset, end.next_sequence
+                    ),
+                });
+            }
+        }
+        self.sync_healed(healed);
+        Ok(replayed)
+    }
+
+    /// A stripe of an ended segment was whole once: only its scan regions are read, unless one is bad.
+    fn replay_ended(&self, link: &Link, stripe: &StripeHeader, view: &dyn View) -> Result<()> {
+        if let Some(scans) = read_scans(self.drives, stripe) {
+            let lanes: Vec<LaneRecords<'_>> = scans
+                .iter()
+                .map(|(lane, scan, heads)| LaneRecords { lane: *lane, scan, heads: heads.clone() })
+                .collect();
+            return self.apply(link, stripe, &lanes, view);
+        }
+        let lanes = self.read_rebuilt(stripe)?;
+        self.apply_lanes(link, stripe, &lanes, view)
+    }
+
+    fn replay_last(
+        &self,
+        link: &Link,
+        stripe: &StripeHeader,
+        view: &dyn View,
+        healed: &mut Vec<(usize, Arc<dyn DiskFile>)>,
+    ) -> Result<()> {
+        let lanes = self.read_rebuilt(stripe)?;
+        for &lane in lanes.bad.iter().filter(|&&lane| self.drives.is_live(stripe.drive(lane))) {
+            let drive = stripe.drive(lane);
+            let payload = lanes.payloads[lane].as_deref().expect("every lane was rebuilt");
+            match heal(self.drives, self.config.segment_bytes, &link.header, stripe, lane, payload) {
+                Ok(file) => {
+                    count(&self.counters.lanes_healed, 1);
+                    if !healed.iter().any(|(other, _)| *other == drive) {
+                        healed.push((drive, file));
+                    }
+                }
+                Err(error) => self.drives.take_out(drive, "heal a lane", &error),
+            }
+        }
+        self.apply_lanes(link, stripe, &lanes, view)
+    }
+
+    fn sync_healed(&self, healed: Vec<(usize, Arc<dyn DiskFile>)>) {
+        for (drive, file) in healed {
+            count(&self.counters.syncs, 1);
+            if let Err(error) = file.sync() {
+                self.drives.take_out(drive, "sync healed lanes", &error);
+            }
+        }
+    }
+
+    /// All lanes of a stripe, the bad ones rebuilt (and still listed as bad).
+    fn read_rebuilt(&self, stripe: &StripeHeader) -> Result<LaneSet> {
+        let mut lanes = read_lanes(self.drives, stripe);
+        if lanes.bad.is_empty() {
+            return Ok(lanes);
+        }
+        count(&self.counters.corrupt_frames, lanes.bad.len() as u64);
+        let payloads: Vec<Option<&[u8]>> = lanes.payloads.iter().map(Option::as_deref).collect();
+        let rebuilt = self.erasure.rebuild(&payloads, &lanes.bad).ok_or_else(|| Error::Corrupt {
+            segment: stripe.segment,
+            offset: stripe.offset,
+            detail: lanes.describe(self.drives, stripe),
+        })?;
+        for (&lane, payload) in lanes.bad.iter().zip(rebuilt) {
+            lanes.payloads[lane] = Some(payload);
+        }
+        Ok(lanes)
+    }
+
+    fn apply_lanes(&self, link: &Link, stripe: &StripeHeader, lanes: &LaneSet, view: &dyn View) -> Result<()> {
+        let mut records = Vec::with_capacity(stripe.data);
+        for lane in (0..stripe.data).filter(|&lane| stripe.used(lane) > 0) {
+            let payload = lanes.payloads[lane].as_deref().expect("every lane was read or rebuilt");
+            let scan = &payload[..stripe.used(lane)];
+            let heads = crate::record::measure(scan).and_then(|(count, _)| decode_heads(scan, count));
+            let heads = heads.ok_or_else(|| Error::Corrupt {
+                segment: stripe.segment,
+                offset: stripe.offset,
+                detail: format!("the record table of lane {lane} does not hold together"),
+            })?;
+            records.push(LaneRecords { lane, scan, heads });
+        }
+        self.apply(link, stripe, &records, view)
+    }
+
+    fn apply(&self, link: &Link, stripe: &StripeHeader, lanes: &[LaneRecords<'_>], view: &dyn View) -> Result<()> {
+        let changes = changes(stripe, lanes, view.snapshot().as_ref())?;
+        let watermark = Watermark {
+            set: self.drives.set.to_bytes(),
+            segment: stripe.segment,
+            generation: link.header.generation,
+            last_offset: stripe.offset,
+            offset: stripe.end(),
+            next_sequence: stripe.sequence + 1,
+            last_stamp: stripe.last_stamp,
+        };
+        view.apply(&Batch { changes, watermark })
+    }
+}
+
+/// The largest group of the default configuration: an earlier run may have used it whatever this one says.
+const GROUP_BYTES_USUAL: usize = 4 << 20;

@@ -1,0 +1,142 @@
+//! Which segments belong to the log: the chain that leads from the newest segment's header back to the first.
+//!
+//! Each header names the segment before it and where that ended. The newest is the one of the highest generation (the run
+//! that began it), then the highest number. A segment no header leads to was never acknowledged anything in: it is left
+//! over from a crash while it was begun, or from a drive that was away, and becomes a spare.
+
+use crate::drives::Drives;
+use crate::error::{Error, Result};
+use crate::frame::{FRAME_HEADER_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::recovery::lanes::frame_header_at;
+use crate::segment::{SEGMENT_PREFIX, SPARE_PREFIX, SPARES_MAX, numbered, segment_name};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+/// A segment of the log.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) header: SegmentHeader,
+    /// Where it ended, as its successor says; `None` for the last.
+    pub(super) end: Option<Predecessor>,
+}
+
+/// The segments of the log from the first to the last, and what else lies about.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) links: Vec<Link>,
+    /// The highest number of any segment file on any drive, in the chain or not.
+    pub(super) highest_id: u64,
+    /// Segments with a file on some drive that the chain does not contain, and whether any drive has a header of it.
+    unreached: BTreeMap<u64, bool>,
+}
+
+/// Reads the header of every segment on every drive and follows them.
+pub(super) fn follow(drives: &Drives) -> Result<Chain> {
+    let mut seen = BTreeSet::new();
+    let mut spares = BTreeSet::new();
+    // of each number: the headers by generation
+    let mut headers: BTreeMap<u64, BTreeMap<u64, SegmentHeader>> = BTreeMap::new();
+    for drive in drives.present() {
+        let Some(disk) = drives.disk(drive) else { continue };
+        let names = match disk.list() {
+            Ok(names) => names,
+            Err(error) => {
+                drives.take_out(drive, "list the segments", &error);
+                continue;
+            }
+        };
+        spares.extend(names.iter().filter_map(|name| numbered(name, SPARE_PREFIX)));
+        for id in names.iter().filter_map(|name| numbered(name, SEGMENT_PREFIX)) {
+            seen.insert(id);
+            match read_header(drives, drive, id) {
+                Ok(Some(header)) => {
+                    headers.entry(id).or_default().insert(header.generation, header);
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(error) => {
+                    tracing::warn!(drive = drives.label(drive), segment = id, error = %error, "a segment header cannot be read");
+                }
+            }
+        }
+    }
+    let newest = headers.values().filter_map(|runs| runs.last_key_value()).map(|(_, header)| *header);
+    let mut links = Vec::new();
+    let mut next = newest.max_by_key(|header| (header.generation, header.segment)).map(|header| (header, None));
+    while let Some((header, end)) = next {
+        links.push(Link { header, end });
+        let before = header.predecessor;
+        next = if before.segment == 0 {
+            None
+        } else {
+            let runs = headers.get(&before.segment).filter(|_| before.segment < header.segment);
+            let header = runs.and_then(|runs| runs.range(..=header.generation).next_back()).map(|(_, header)| *header);
+            let header = header.ok_or_else(|| Error::Corrupt {
+                segment: before.segment,
+                offset: 0,
+                detail: "no drive has its header".into(),
+            })?;
+            Some((header, Some(before)))
+        };
+    }
+    links.reverse();
+    let in_chain: BTreeSet<u64> = links.iter().map(|link| link.header.segment).collect();
+    let unreached = seen.difference(&in_chain).map(|id| (*id, headers.contains_key(id))).collect();
+    let highest_id = seen.union(&spares).max().copied().unwrap_or(0);
+    Ok(Chain { links, highest_id, unreached })
+}
+
+fn read_header(drives: &Drives, drive: usize, segment: u64) -> io::Result<Option<SegmentHeader>> {
+    let Some(disk) = drives.disk(drive) else { return Ok(None) };
+    let mut bytes = [0; FRAME_HEADER_BYTES];
+    disk.open(&segment_name(segment))?.read_at(&mut bytes, 0)?;
+    Ok(SegmentHeader::decode(&bytes).filter(|header| header.set == drives.set && header.segment == segment))
+}
+
+impl Chain {
+    /// The generation of every segment.
+    pub(super) fn segments(&self) -> BTreeMap<u64, u64> {
+        self.links.iter().map(|link| (link.header.segment, link.header.generation)).collect()
+    }
+
+    /// A header is synced on all drives before a stripe is written: a segment without any header that nevertheless holds
+    /// stripes which would continue the log has lost its headers, and must not be cleared away.
+    pub(super) fn check_unreached(&self, drives: &Drives, next_sequence: u64) -> Result<()> {
+        for (&segment, _) in self.unreached.iter().filter(|(_, has_header)| !**has_header) {
+            for drive in drives.present() {
+                let frame = frame_header_at(drives, drive, segment, SEGMENT_HEADER_BYTES);
+                if frame.is_some_and(|frame| {
+                    let stripe = frame.stripe;
+                    stripe.set == drives.set && stripe.segment == segment && stripe.sequence >= next_sequence
+                }) {
+                    return Err(Error::Corrupt { segment, offset: 0, detail: "no drive has its header".into() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes spares of the segments that are not part of the log. Failures cost only space.
+    pub(super) fn clear_unreached(&self, drives: &Drives, segment_bytes: u64) {
+        for drive in drives.live() {
+            let Some(disk) = drives.disk(drive) else { continue };
+            let Ok(names) = disk.list() else { continue };
+            let mut spares = names.iter().filter(|name| numbered(name, SPARE_PREFIX).is_some()).count();
+            for name in &names {
+                let Some(id) = numbered(name, SEGMENT_PREFIX).filter(|id| self.unreached.contains_key(id)) else {
+                    continue;
+                };
+                let whole = disk.open(name).and_then(|file| file.length()).is_ok_and(|bytes| bytes == segment_bytes);
+                let cleared = if whole && spares < SPARES_MAX {
+                    spares += 1;
+                    disk.rename(name, &format!("{SPARE_PREFIX}{id:016x}"))
+                } else {
+                    disk.remove(name)
+                };
+                if let Err(error) = cleared {
+                    tracing::warn!(drive = drives.label(drive), name, error = %error, "a left-over segment was not cleared away");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The lanes of one stripe as the drives hold them: reading, checking, writing back.
+
+use crate::disk::DiskFile;
+use crate::drives::Drives;
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, SegmentHeader, StripeHeader, crc64};
+use crate::identity::SetId;
+use crate::record::{Head, decode_heads, measure};
+use crate::segment::segment_name;
+use crate::stripe::write_header;
+use std::io;
+use std::sync::Arc;
+
+/// Which stripe is meant: a frame that says anything else is not of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StripeId {
+    pub(crate) set: SetId,
+    pub(crate) segment: u64,
+    pub(crate) generation: u64,
+    pub(crate) offset: u64,
+    pub(crate) sequence: u64,
+}
+
+impl StripeId {
+    fn is_of(&self, stripe: &StripeHeader) -> bool {
+        (stripe.set, stripe.segment, stripe.generation, stripe.offset, stripe.sequence)
+            == (self.set, self.segment, self.generation, self.offset, self.sequence)
+    }
+}
+
+/// The frame header at a place of a drive, whatever stripe it is of.
+pub(super) fn frame_header_at(drives: &Drives, drive: usize, segment: u64, offset: u64) -> Option<FrameHeader> {
+    let file = drives.disk(drive)?.open(&segment_name(segment)).ok()?;
+    read_frame_header(file.as_ref(), offset)
+}
+
+fn read_frame_header(file: &dyn DiskFile, offset: u64) -> Option<FrameHeader> {
+    let mut bytes = [0; FRAME_HEADER_BYTES];
+    file.read_at(&mut bytes, offset).ok()?;
+    FrameHeader::decode(&bytes)
+}
+
+/// What any drive's frame says about the stripe.
+pub(crate) fn read_stripe_header(drives: &Drives, id: StripeId) -> Option<StripeHeader> {
+    drives.present().into_iter().find_map(|drive| {
+        let header = frame_header_at(drives, drive, id.segment, id.offset)?;
+        (id.is_of(&header.stripe) && header.stripe.drive(header.lane) == drive).then_some(header.stripe)
+    })
+}
+
+/// The coded payloads of a stripe.
+#[derive(Debug)]
+pub(crate) struct LaneSet {
+    /// Of every lane: its coded bytes if they are there and match their checksum. A lane that was not written is zeros.
+    pub(crate) payloads: Vec<Option<Vec<u8>>>,
+    /// Lanes that should be there and are not, or are damaged.
+    pub(crate) bad: Vec<usize>,
+}
+
+impl LaneSet {
+    /// Lanes whose content is known.
+    pub(crate) fn present(&self) -> usize {
+        self.payloads.iter().flatten().count()
+    }
+
+    /// Which drives have no or a damaged lane, for an error.
+    pub(crate) fn describe(&self, drives: &Drives, stripe: &StripeHeader) -> String {
+        let bad: Vec<&str> = self.bad.iter().map(|&lane| drives.label(stripe.drive(lane))).collect();
+        format!("{} lanes are missing or damaged, {} can be made up for: {}", bad.len(), stripe.parity, bad.join(", "))
+    }
+}
+
+/// Reads and checks every lane of the stripe whole.
+pub(crate) fn read_lanes(drives: &Drives, stripe: &StripeHeader) -> LaneSet {
+    let mut payloads = Vec::with_capacity(stripe.lanes());
+    let mut bad = Vec::new();
+    for lane in 0..stripe.lanes() {
+        let payload =
+            if stripe.used(lane) == 0 { Some(vec![0; stripe.coded_bytes]) } else { read_lane(drives, stripe, lane) };
+        if payload.is_none() {
+            bad.push(lane);
+        }
+        payloads.push(payload);
+    }
+    LaneSet { payloads, bad }
+}
+
+fn read_lane(drives: &Drives, stripe: &StripeHeader, lane: usize) -> Option<Vec<u8>> {
+    let file = drives.disk(stripe.drive(lane))?.open(&segment_name(stripe.segment)).ok()?;
+    let header = read_frame_header(file.as_ref(), stripe.offset)?;
+    if header.stripe != *stripe || header.lane != lane {
+        return None;
+    }
+    let mut payload = vec![0; stripe.coded_bytes];
+    file.read_at(&mut payload[..stripe.used(lane)], stripe.offset + FRAME_HEADER_BYTES as u64).ok()?;
+    (crc64(&payload) == header.payload_crc).then_some(payload)
+}
+
+/// The scan regions of all filled data lanes with their record heads; `None` when one is not to be had whole.
+pub(super) fn read_scans(drives: &Drives, stripe: &StripeHeader) -> Option<Vec<(usize, Vec<u8>, Vec<Head>)>> {
+    let filled = (0..stripe.data).filter(|&lane| stripe.used(lane) > 0);
+    filled.map(|lane| read_scan(drives, stripe, lane).map(|(scan, heads)| (lane, scan, heads))).collect()
+}
+
+fn read_scan(drives: &Drives, stripe: &StripeHeader, lane: usize) -> Option<(Vec<u8>, Vec<Head>)> {
+    let file = drives.disk(stripe.drive(lane))?.open(&segment_name(stripe.segment)).ok()?;
+    let header = read_frame_header(file.as_ref(), stripe.offset)?;
+    if header.stripe != *stripe || header.lane != lane {
+        return None;
+    }
+    let mut scan = vec![0; header.scan_bytes];
+    file.read_at(&mut scan, stripe.offset + FRAME_HEADER_BYTES as u64).ok()?;
+    if crc64(&scan) != header.scan_crc {
+        return None;
+    }
+    let heads = decode_heads(&scan, header.record_count)?;
+    Some((scan, heads))
+}
+
+/// Writes a lane back to its drive, with the segment's file and header where these are missing too. The caller syncs.
+pub(super) fn heal(
+    drives: &Drives,
+    segment_bytes: u64,
+    segment: &SegmentHeader,
+    stripe: &StripeHeader,
+    lane: usize,
+    payload: &[u8],
+) -> io::Result<Arc<dyn DiskFile>> {
+    let disk = drives.disk(stripe.drive(lane)).ok_or(io::ErrorKind::NotFound)?;
+    let name = segment_name(segment.segment);
+    let file = match disk.open(&name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&name, segment_bytes)?,
+        opened => opened?,
+    };
+    let mut found = [0; FRAME_HEADER_BYTES];
+    let header = file.read_at(&mut found, 0).ok().and_then(|()| SegmentHeader::decode(&found));
+    if header.as_ref() != Some(segment) {
+        file.write_at(&segment.encode(), 0)?;
+    }
+    let (record_count, scan_bytes) = if lane < stripe.data {
+        measure(&payload[..stripe.used(lane)]).ok_or_else(|| io::Error::other("a rebuilt lane has no record table"))?
+    } else {
+        (0, 0)
+    };
+    let mut frame = vec![0; FRAME_HEADER_BYTES];
+    frame.extend_from_slice(payload);
+    write_header(&mut frame, stripe, lane, record_count, scan_bytes);
+    file.write_at(&frame, stripe.offset)?;
+    Ok(file)
+}

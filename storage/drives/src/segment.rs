@@ -1,0 +1,190 @@
+//! Segment files: their names, how one is begun, which one is written now.
+//!
+//! A segment has the same number, size and content plan on every drive: a stripe takes the same bytes of it everywhere. A
+//! new one is begun at the first append after an open, when the last is full, and after every failed group, so that the
+//! header of the new one says for good where the old one ended.
+
+use crate::disk::DiskFile;
+use crate::drives::Drives;
+use crate::error::{Error, Result};
+use crate::frame::{Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::status::{Counters, count};
+use std::io;
+use std::sync::Arc;
+
+pub(crate) const SEGMENT_PREFIX: &str = "segment-";
+/// Files of removed segments kept for the next: their blocks are written already, which makes syncs cheaper.
+pub(crate) const SPARE_PREFIX: &str = "spare-";
+/// Spares kept on each drive.
+pub(crate) const SPARES_MAX: usize = 2;
+/// Small frames are written into zeros made this far ahead: a sync need not record that blocks came into use.
+const ZERO_AHEAD_BYTES: u64 = 1 << 20;
+/// Frames from this size on do not profit from zeros ahead.
+const SMALL_FRAME_BYTES: u64 = 128 << 10;
+
+pub(crate) fn segment_name(segment: u64) -> String {
+    format!("{SEGMENT_PREFIX}{segment:016x}")
+}
+
+pub(crate) fn numbered(name: &str, prefix: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix).filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// Where the log ends and how it goes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tail {
+    /// The last segment, 0 when there is none.
+    pub(crate) segment: u64,
+    pub(crate) end_offset: u64,
+    pub(crate) next_sequence: u64,
+    pub(crate) last_stamp: u64,
+    /// Larger than the number of any segment seen on any drive.
+    pub(crate) next_segment: u64,
+    /// What the next segment names as its predecessor: the last segment, or the one before it when that is empty.
+    pub(crate) predecessor: Predecessor,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub(crate) struct ActiveSegment {
+    pub(crate) id: u64,
+    pub(crate) generation: u64,
+    /// Of every live drive.
+    pub(crate) files: Vec<Option<Arc<dyn DiskFile>>>,
+    /// Where the next stripe begins.
+    pub(crate) head: u64,
+    bytes: u64,
+    zeroed_to: Vec<u64>,
+}
+
+impl ActiveSegment {
+    pub(crate) fn has_room(&self, stripe_bytes: u64) -> bool {
+        self.head + stripe_bytes <= self.bytes
+    }
+
+    /// The range to write zeros to behind a frame that ends at `frame_end` on `drive`.
+    pub(crate) fn zero_ahead(&mut self, drive: usize, frame_bytes: u64, frame_end: u64) -> Option<std::ops::Range<u64>> {
+        let zeroed_to = &mut self.zeroed_to[drive];
+        if frame_end <= *zeroed_to {
+            return None;
+        }
+        *zeroed_to = frame_end;
+        if frame_bytes >= SMALL_FRAME_BYTES {
+            return None;
+        }
+        *zeroed_to = (frame_end + ZERO_AHEAD_BYTES.min(self.bytes / 4)).min(self.bytes);
+        (frame_end < *zeroed_to).then_some(frame_end..*zeroed_to)
+    }
+}
+
+/// What a new segment needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewSegment {
+    pub(crate) header: SegmentHeader,
+    pub(crate) bytes: u64,
+    pub(crate) free_bytes_reserve: u64,
+}
+
+/// Begins a segment: a preallocated file with a synced header on every live drive. A drive without room refuses the
+/// segment for all (nothing is lost, it can be tried again); any other failure takes the drive out.
+pub(crate) fn begin(drives: &Drives, new: NewSegment, counters: &Counters) -> Result<ActiveSegment> {
+    let lanes = drives.count();
+    let name = segment_name(new.header.segment);
+    let mut files: Vec<Option<Arc<dyn DiskFile>>> = vec![None; lanes];
+    let mut zeroed_to = vec![0; lanes];
+    check_room(drives, new)?;
+    for drive in drives.live() {
+        match allocate(drives, drive, &name, new.bytes) {
+            Ok((file, reused)) => {
+                zeroed_to[drive] = if reused { new.bytes } else { 0 };
+                files[drive] = Some(file);
+            }
+            Err(error) if is_full(&error) => {
+                remove_begun(drives, &name, &files);
+                return Err(full(drives, drive, new));
+            }
+            Err(error) => drives.take_out(drive, "begin a segment", &error),
+        }
+    }
+    let mut block = vec![0; usize::try_from(SEGMENT_HEADER_BYTES).expect("4096")];
+    let header = new.header.encode();
+    block[..header.len()].copy_from_slice(&header);
+    for drive in 0..lanes {
+        if let Some(file) = &files[drive]
+            && let Err(error) = file.write_at(&block, 0)
+        {
+            drives.take_out(drive, "write a segment header", &error);
+            files[drive] = None;
+        }
+    }
+    for drive in 0..lanes {
+        if let Some(file) = &files[drive] {
+            count(&counters.syncs, 1);
+            if let Err(error) = file.sync() {
+                drives.take_out(drive, "sync a segment header", &error);
+                files[drive] = None;
+            }
+        }
+    }
+    count(&counters.segments_begun, 1);
+    count(&counters.device_bytes, SEGMENT_HEADER_BYTES * files.iter().flatten().count() as u64);
+    if let Some(reason) = drives.read_only_reason() {
+        return Err(Error::ReadOnly { reason });
+    }
+    Ok(ActiveSegment {
+        id: new.header.segment,
+        generation: new.header.generation,
+        files,
+        head: SEGMENT_HEADER_BYTES,
+        bytes: new.bytes,
+        zeroed_to,
+    })
+}
+
+/// Refuses when a live drive has less room than a segment and the reserve.
+pub(crate) fn check_room(drives: &Drives, new: NewSegment) -> Result<()> {
+    for drive in drives.live() {
+        let free = drives.disk(drive).map(|disk| disk.free_bytes());
+        if let Some(Ok(free)) = free
+            && free < new.bytes + new.free_bytes_reserve
+        {
+            return Err(full(drives, drive, new));
+        }
+    }
+    Ok(())
+}
+
+fn full(drives: &Drives, drive: usize, new: NewSegment) -> Error {
+    let free_bytes = drives.disk(drive).and_then(|disk| disk.free_bytes().ok()).unwrap_or(0);
+    Error::Full {
+        drive: drives.label(drive).to_owned(),
+        free_bytes,
+        needed_bytes: new.bytes + new.free_bytes_reserve,
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// A spare under the new name if there is one of the right size, else a new file; says which.
+fn allocate(drives: &Drives, drive: usize, name: &str, bytes: u64) -> io::Result<(Arc<dyn DiskFile>, bool)> {
+    let Some(disk) = drives.disk(drive) else { return Err(io::ErrorKind::NotFound.into()) };
+    for spare in disk.list()?.into_iter().filter(|name| numbered(name, SPARE_PREFIX).is_some()) {
+        if disk.open(&spare)?.length()? == bytes {
+            disk.rename(&spare, name)?;
+            return Ok((disk.open(name)?, true));
+        }
+        disk.remove(&spare)?;
+    }
+    Ok((disk.create(name, bytes)?, false))
+}
+
+fn remove_begun(drives: &Drives, name: &str, files: &[Option<Arc<dyn DiskFile>>]) {
+    for (drive, _) in files.iter().enumerate().filter(|(_, file)| file.is_some()) {
+        if let Some(Err(error)) = drives.disk(drive).map(|disk| disk.remove(name)) {
+            tracing::warn!(drive = drives.label(drive), error = %error, "a segment begun on a full set was not removed");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What the log says about itself: [`LogStatus`], its drives and its counters. Read by metrics and the management API.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How a drive is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DriveState {
+    /// Read and written.
+    Live,
+    /// Failed since the log was opened: not written any more, read when nothing else helps.
+    Out {
+        /// What failed.
+        reason: String,
+    },
+    /// Not there when the log was opened.
+    Missing {
+        /// What was found instead.
+        reason: String,
+    },
+}
+
+/// One drive of the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriveStatus {
+    /// Its number in the set.
+    pub index: usize,
+    /// Its path.
+    pub label: String,
+    /// How it is.
+    pub state: DriveState,
+    /// Bytes that can still be set aside on it, when it answers.
+    pub free_bytes: Option<u64>,
+}
+
+/// The state of the whole log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogStatus {
+    /// Every drive of the set, by number.
+    pub drives: Vec<DriveStatus>,
+    /// Whether appends are taken.
+    pub writable: bool,
+    /// Why they are not.
+    pub read_only_reason: Option<String>,
+    /// Whether a drive is out or missing.
+    pub degraded: bool,
+    /// Segments in the log.
+    pub segments: usize,
+    /// What was done since the log was opened.
+    pub counters: Stats,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// What was done since the log was opened.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The living counters behind [`Stats`].
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: AtomicU64,)*
+        }
+
+        impl Counters {
+            pub(crate) fn read(&self) -> Stats {
+                Stats { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Groups made durable.
+    groups,
+    /// Groups that failed.
+    groups_failed,
+    /// Appends made durable.
+    appends,
+    /// Syncs of segment files.
+    syncs,
+    /// Bytes of appends made durable.
+    payload_bytes,
+    /// Bytes written to drives, headers, padding, parity and zeros included.
+    device_bytes,
+    /// Segments begun.
+    segments_begun,
+    /// Pieces read from their own lane.
+    direct_reads,
+    /// Pieces rebuilt from other lanes.
+    degraded_reads,
+    /// Frames or pieces that did not match their checksum.
+    corrupt_frames,
+    /// Stripes replayed into the view at open.
+    stripes_replayed,
+    /// Lanes rewritten at open.
+    lanes_healed,
+}
+
+pub(crate) fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}

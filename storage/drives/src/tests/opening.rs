@@ -1,0 +1,182 @@
+//! The rules of opening: when drives are formatted, which drives make a set, and what is refused in which words.
+
+use super::world::{Model, Step, World, a_row, commit, expect_error, expect_model, open, small};
+use crate::{DriveLogConfig, DriveState, Error, SimDisk, SimPower};
+
+fn a_used_set(data: usize, parity: usize) -> (World, Model) {
+    let world = World::new(small(data, parity));
+    let log = world.open().unwrap();
+    let mut model = Model::default();
+    for blob in 0..4 {
+        let step = Step::Put { blob, bytes: 900 };
+        step.apply(&mut model, commit(&log, step.append()).unwrap().stamp);
+    }
+    (world, model)
+}
+
+#[test]
+fn empty_drives_are_formatted_and_missing_folders_made() {
+    let world = World::new(small(2, 1));
+    drop(world.open().unwrap());
+    for disk in &world.disks {
+        assert!(disk.contents().contains_key("drive.json"));
+    }
+}
+
+#[test]
+fn a_format_that_was_cut_off_is_finished() {
+    let world = World::new(small(4, 2));
+    world.power.cut_at(3);
+    assert!(world.open().is_err());
+    world.restart(1);
+    let log = world.open().unwrap();
+    assert!(!log.status().degraded);
+}
+
+#[test]
+fn an_emptied_drive_is_missing_and_never_formatted_beside_a_used_one() {
+    let (world, model) = a_used_set(4, 2);
+    world.disks[3].wipe();
+    let log = world.open().unwrap();
+    assert!(world.disks[3].contents().is_empty(), "it was left alone");
+    assert!(matches!(&log.status().drives[3].state, DriveState::Missing { reason } if reason == "empty"));
+    expect_model(&log, &model, "with an emptied drive");
+    drop(log);
+    world.disks[4].wipe();
+    world.disks[5].wipe();
+    let three = |error: &Error| matches!(error, Error::DrivesMissing { parity: 2, .. });
+    expect_error(world.open(), three, &["3 of the set's drives", "sim3: empty", "sim4", "sim5", "at most 2"]);
+}
+
+#[test]
+fn drives_of_another_set_are_refused() {
+    let (world, _) = a_used_set(2, 1);
+    let (other, _) = a_used_set(2, 1);
+    let mut disks = SimDisk::as_disks(&world.disks);
+    disks[2] = SimDisk::as_disks(&other.disks).remove(2);
+    expect_error(open(&world.config, disks), |error| matches!(error, Error::OtherSet { .. }), &["sim2", "one set only"]);
+}
+
+#[test]
+fn a_newer_format_is_refused_in_words() {
+    let (world, _) = a_used_set(2, 1);
+    let text = String::from_utf8(world.disks[1].contents()["drive.json"].clone()).unwrap();
+    let newer = text.replace("\"format_version\": 1", "\"format_version\": 2");
+    let body = &newer[..newer.rfind("\"checksum\"").unwrap()];
+    let newer = format!("{body}\"checksum\": \"{:016x}\"\n}}\n", crate::frame::crc64(body.as_bytes()));
+    world.disks[1].put("drive.json", newer.into_bytes());
+    let fits = |error: &Error| matches!(error, Error::NewerFormat { found: 2, supported: 1, .. });
+    expect_error(world.open(), fits, &["sim1", "newer program"]);
+}
+
+#[test]
+fn the_same_drive_twice_is_refused() {
+    let (world, _) = a_used_set(2, 1);
+    let copy = world.disks[0].contents();
+    world.disks[1].wipe();
+    for (name, bytes) in copy {
+        world.disks[1].put(&name, bytes);
+    }
+    expect_error(world.open(), |error| matches!(error, Error::DuplicateDrive { index: 0, .. }), &["sim0", "sim1"]);
+}
+
+#[test]
+fn drives_in_another_order_find_their_places() {
+    let (world, model) = a_used_set(4, 2);
+    let mut disks = SimDisk::as_disks(&world.disks);
+    disks.reverse();
+    disks.swap(1, 3);
+    let log = open(&world.config, disks).unwrap();
+    expect_model(&log, &model, "in another order");
+    assert_eq!(log.status().drives[0].label, "sim0");
+    assert!(!log.status().degraded);
+}
+
+#[test]
+fn another_shape_than_the_drives_have_is_refused() {
+    let (world, _) = a_used_set(2, 1);
+    let shape = |data, parity, count| {
+        let config = DriveLogConfig { data, parity, ..world.config.clone() };
+        let mut disks = SimDisk::as_disks(&world.disks);
+        let power = SimPower::new();
+        while disks.len() < count {
+            disks.push(SimDisk::new("more", &power));
+        }
+        open(&config, disks)
+    };
+    let fits = |error: &Error| matches!(error, Error::OtherShape { data: 2, parity: 1, .. });
+    expect_error(shape(1, 2, 3), fits, &["1 data + 2 parity", "2 + 1"]);
+    expect_error(shape(3, 1, 4), fits, &["3 data + 1 parity", "2 + 1"]);
+    let fits = |error: &Error| matches!(error, Error::InvalidConfig { .. });
+    expect_error(shape(3, 1, 3), fits, &["3 drives given", "exactly 4"]);
+    expect_error(shape(0, 1, 3), fits, &["at least 1 data drive"]);
+}
+
+#[test]
+fn a_set_in_use_is_refused_and_its_user_not_disturbed() {
+    let (world, _) = a_used_set(2, 1);
+    let log = world.open().unwrap();
+    for _ in 0..2 {
+        expect_error(world.open(), |error| matches!(error, Error::InUse { .. }), &["sim0", "in use"]);
+    }
+    commit(&log, a_row("still", "writes")).unwrap();
+    drop(log);
+    drop(world.open().unwrap());
+}
+
+#[test]
+fn a_damaged_identity_makes_a_drive_missing() {
+    let (world, model) = a_used_set(2, 1);
+    world.disks[0].put("drive.json", b"{}".to_vec());
+    let log = world.open().unwrap();
+    assert!(matches!(&log.status().drives[0].state, DriveState::Missing { reason } if reason.contains("damaged")));
+    expect_model(&log, &model, "with a damaged identity");
+}
+
+#[test]
+fn segments_without_an_identity_are_not_taken_for_an_empty_drive() {
+    let (world, _) = a_used_set(2, 1);
+    for disk in &world.disks {
+        disk.lose("drive.json");
+    }
+    let before = world.contents();
+    expect_error(world.open(), |error| matches!(error, Error::DrivesMissing { .. }), &["segments but no drive.json"]);
+    assert!(world.contents() == before, "a refused open changed the drives");
+}
+
+#[test]
+fn one_drive_alone_works_unprotected() {
+    let (world, model) = a_used_set(1, 0);
+    let log = world.open().unwrap();
+    expect_model(&log, &model, "one drive");
+    assert!(!log.status().degraded && log.status().writable);
+}
+
+#[test]
+fn idle_opens_write_nothing_and_runs_without_stripes_leave_no_segments() {
+    let (world, model) = a_used_set(2, 1);
+    let before = world.contents();
+    for _ in 0..3 {
+        drop(world.open().unwrap());
+    }
+    assert!(world.contents() == before, "an open without an append changed the drives");
+    for round in 0..5 {
+        // the power goes after the segment was begun and before a stripe is in it
+        world.power.cut_at(world.power.operations() + 3 + 3 + 3 + 3);
+        let log = world.open().unwrap();
+        assert!(commit(&log, a_row("x", "y")).is_err());
+        drop(log);
+        world.restart(round);
+    }
+    let log = world.open().unwrap();
+    commit(&log, a_row("last", "one")).unwrap();
+    let segments = log.status().segments;
+    assert!(segments <= 4, "{segments} segments after runs that wrote nothing");
+    let mut model = model;
+    model.rows.insert(b"last".to_vec(), b"one".to_vec());
+    drop(log);
+    let log = world.open().unwrap();
+    let mut found = super::world::dump(&log).unwrap();
+    found.rows.remove(&b"x"[..]);
+    assert!(found == model);
+}

@@ -1,0 +1,199 @@
+//! The ordered view beside the log: what the rows are now and where the pieces of each chunk lie. Never the truth: it is
+//! rebuilt from the log whenever it does not fit.
+//!
+//! [`View`] is the small border three engines implement (`fjall.rs`, `sled.rs`, `memory.rs`); `overlay.rs` gives snapshots to the
+//! two that have none. One conformance suite, `tests.rs`, holds all of them.
+
+mod fjall;
+#[cfg(any(test, feature = "testing"))]
+mod memory;
+mod overlay;
+mod sled;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{DriveLogConfig, ViewKind};
+use crate::error::{Error, Result};
+use crate::identity::SetId;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::ops::Bound;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Which way a range is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the smallest key up.
+    Forward,
+    /// From the largest key down.
+    Backward,
+}
+
+/// The two ordered key spaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Space {
+    Rows,
+    Pieces,
+}
+
+/// How far of the log the view has taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watermark {
+    pub(crate) set: [u8; 16],
+    pub(crate) segment: u64,
+    pub(crate) generation: u64,
+    /// Where the last stripe taken in begins.
+    pub(crate) last_offset: u64,
+    /// Where the next stripe begins.
+    pub(crate) offset: u64,
+    pub(crate) next_sequence: u64,
+    pub(crate) last_stamp: u64,
+}
+
+impl Watermark {
+    pub(crate) fn set(&self) -> SetId {
+        SetId::from_bytes(self.set)
+    }
+}
+
+/// Changes that become visible together, in ascending order of (space, key), each key once.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    pub(crate) changes: Vec<Change<'a>>,
+    pub(crate) watermark: Watermark,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Change<'a> {
+    pub(crate) space: Space,
+    pub(crate) key: Cow<'a, [u8]>,
+    /// `None` deletes the key.
+    pub(crate) value: Option<Cow<'a, [u8]>>,
+}
+
+/// An ordered view that takes in batches atomically.
+pub(crate) trait View: Send + Sync + Debug {
+    fn watermark(&self) -> Result<Option<Watermark>>;
+
+    /// Makes the batch visible, watermark included, all or nothing also after a crash. Does not wait for durability.
+    fn apply(&self, batch: &Batch<'_>) -> Result<()>;
+
+    /// The view as it is now; later batches do not change what it shows.
+    fn snapshot(&self) -> Arc<dyn ViewSnapshot>;
+
+    /// Makes everything applied so far durable.
+    fn flush(&self) -> Result<()>;
+}
+
+/// A consistent picture of a [`View`].
+pub(crate) trait ViewSnapshot: Send + Sync + Debug {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>>;
+
+    fn range(
+        &self,
+        space: Space,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<(Bytes, Bytes)>>;
+}
+
+/// Whether a range cannot hold any key; engines differ in what they do with such bounds.
+fn is_empty_range(range: (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
+    match range {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+    }
+}
+
+/// Opens the configured view; one that will not open is deleted and begun anew, for it can be rebuilt.
+pub(crate) fn open(config: &DriveLogConfig) -> Result<Arc<dyn View>> {
+    match open_once(config) {
+        Ok(view) => Ok(view),
+        Err(error) => {
+            tracing::warn!(error = %error, "the view does not open, it will be rebuilt from the log");
+            destroy(config)?;
+            open_once(config)
+        }
+    }
+}
+
+/// Deletes the view's files. The view must have been dropped.
+pub(crate) fn destroy(config: &DriveLogConfig) -> Result<()> {
+    let Some(path) = folder(config) else { return Ok(()) };
+    match std::fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::View { action: "delete the folder", detail: format!("{}: {error}", path.display()) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Each engine has a folder of its own, so that a change of engine is a rebuild and not a confusion.
+fn folder(config: &DriveLogConfig) -> Option<std::path::PathBuf> {
+    match config.view {
+        ViewKind::Fjall => Some(config.view_path.join("fjall")),
+        ViewKind::Sled => Some(config.view_path.join("sled")),
+        #[cfg(any(test, feature = "testing"))]
+        ViewKind::Memory => None,
+    }
+}
+
+fn open_once(config: &DriveLogConfig) -> Result<Arc<dyn View>> {
+    let Some(path) = folder(config) else { return open_engine(config, Path::new("")) };
+    std::fs::create_dir_all(&path)
+        .map_err(|error| Error::View { action: "make the folder", detail: format!("{}: {error}", path.display()) })?;
+    // both engines have been seen to panic on damaged files
+    std::panic::catch_unwind(AssertUnwindSafe(|| open_engine(config, &path)))
+        .unwrap_or_else(|_| Err(Error::View { action: "open", detail: "the engine panicked".into() }))
+}
+
+fn open_engine(config: &DriveLogConfig, path: &Path) -> Result<Arc<dyn View>> {
+    Ok(match config.view {
+        ViewKind::Fjall => Arc::new(fjall::FjallView::open(path, config.view_cache_bytes)?),
+        ViewKind::Sled => Arc::new(sled::SledView::open(path, config.view_cache_bytes)?),
+        #[cfg(any(test, feature = "testing"))]
+        ViewKind::Memory => Arc::new(memory::MemoryView::empty()),
+    })
+}
+
+fn engine_error(action: &'static str) -> impl Fn(&dyn std::fmt::Display) -> Error {
+    move |error| Error::View { action, detail: error.to_string() }
+}
+
+/// The metadata rows as they were at one moment: everything up to [`applied`](Self::applied), nothing after. Cheap to
+/// make and to clone; hold it briefly, for the view keeps old values as long as it lives.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(crate) applied: u64,
+    pub(crate) view: Arc<dyn ViewSnapshot>,
+}
+
+impl Snapshot {
+    /// The stamp of the last append that it shows.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// The value of a row.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.view.get(Space::Rows, key)
+    }
+
+    /// At most `limit` rows between `from` and `to`, from the smallest key up or from the largest down.
+    pub fn range(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<(Bytes, Bytes)>> {
+        self.view.range(Space::Rows, (from, to), limit, direction)
+    }
+}

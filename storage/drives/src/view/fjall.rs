@@ -1,0 +1,138 @@
+//! The view in fjall: the one file that names it. Batches are atomic across its keyspaces and written to its journal without a
+//! sync; the watermark is in the same batch, so after a crash the view is an earlier state of itself.
+
+use super::{Batch, Direction, Space, View, ViewSnapshot, Watermark, engine_error, is_empty_range};
+use crate::error::{Error, Result};
+use bytes::Bytes;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use std::fmt;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Rows in memory before they are written to a table, for each keyspace.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Background threads for writing and merging tables.
+const WORKERS: usize = 1;
+/// fjall's own lower bound for its journals.
+const JOURNAL_BYTES_MAX: u64 = 128 << 20;
+const WATERMARK_KEY: &[u8] = b"watermark";
+
+pub(super) struct FjallView {
+    database: Database,
+    spaces: Spaces,
+    mark: Keyspace,
+}
+
+#[derive(Clone)]
+struct Spaces {
+    rows: Keyspace,
+    pieces: Keyspace,
+}
+
+impl Spaces {
+    fn get(&self, space: Space) -> &Keyspace {
+        match space {
+            Space::Rows => &self.rows,
+            Space::Pieces => &self.pieces,
+        }
+    }
+}
+
+fn error(action: &'static str) -> impl Fn(fjall::Error) -> Error {
+    move |error| engine_error(action)(&error)
+}
+
+impl FjallView {
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self> {
+        let builder = Database::builder(path)
+            .cache_size(cache_bytes)
+            .worker_threads(WORKERS)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .manual_journal_persist(true);
+        let database = builder.open().map_err(error("open"))?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true);
+        let keyspace = |name| database.keyspace(name, options).map_err(error("open a keyspace"));
+        let spaces = Spaces { rows: keyspace("rows")?, pieces: keyspace("pieces")? };
+        let mark = keyspace("mark")?;
+        Ok(Self { spaces, mark, database })
+    }
+}
+
+impl View for FjallView {
+    fn watermark(&self) -> Result<Option<Watermark>> {
+        let bytes = self.mark.get(WATERMARK_KEY).map_err(error("read the watermark"))?;
+        let decode = |bytes: fjall::Slice| postcard::from_bytes(&bytes).map_err(|e| engine_error("decode the watermark")(&e));
+        bytes.map(decode).transpose()
+    }
+
+    fn apply(&self, batch: &Batch<'_>) -> Result<()> {
+        let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.changes.len() + 1);
+        for change in &batch.changes {
+            let keyspace = self.spaces.get(change.space);
+            match &change.value {
+                Some(value) => writes.insert(keyspace, &*change.key, &**value),
+                None => writes.remove(keyspace, &*change.key),
+            }
+        }
+        let mark = postcard::to_stdvec(&batch.watermark).map_err(|e| engine_error("encode the watermark")(&e))?;
+        writes.insert(&self.mark, WATERMARK_KEY, mark);
+        writes.commit().map_err(error("apply a batch"))
+    }
+
+    fn snapshot(&self) -> Arc<dyn ViewSnapshot> {
+        Arc::new(FjallSnapshot { snapshot: self.database.snapshot(), spaces: self.spaces.clone() })
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.database.persist(PersistMode::SyncData).map_err(error("flush"))
+    }
+}
+
+struct FjallSnapshot {
+    snapshot: fjall::Snapshot,
+    spaces: Spaces,
+}
+
+impl ViewSnapshot for FjallSnapshot {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
+        let value = self.snapshot.get(self.spaces.get(space), key).map_err(error("get"))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn range(
+        &self,
+        space: Space,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<(Bytes, Bytes)>> {
+        if is_empty_range(range) {
+            return Ok(Vec::new());
+        }
+        let mut rows = self.snapshot.range::<&[u8], _>(self.spaces.get(space), range);
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let next = match direction {
+                Direction::Forward => rows.next(),
+                Direction::Backward => rows.next_back(),
+            };
+            let Some(guard) = next else { break };
+            let (key, value) = guard.into_inner().map_err(error("range"))?;
+            found.push((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)));
+        }
+        Ok(found)
+    }
+}
+
+impl fmt::Debug for FjallView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FjallView").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for FjallSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FjallSnapshot").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+//! COPY: the bytes of one object, read and written again inside the server, become another object.
+
+use crate::body::{BodyChecks, ExpectedChecksum};
+use crate::changes::ChangeCause;
+use crate::conditions::Conditions;
+use crate::put::PutOutcome;
+use crate::record::{ChecksumKind, ObjectHeaders, ObjectRecord, VersionId};
+use crate::{Error, Objects, Result};
+use cistern_types::{BucketName, ChecksumAlgorithm, ObjectKey, StorageClass};
+
+/// Which headers the copy gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum MetadataDirective {
+    /// Those of its source.
+    #[default]
+    Copy,
+    /// These.
+    Replace(ObjectHeaders),
+    /// Those of its source, with these laid on top.
+    Merge(ObjectHeaders),
+}
+
+/// A copy to be made.
+#[derive(Debug, Clone)]
+pub struct CopyRequest {
+    /// The source's bucket.
+    pub source_bucket: BucketName,
+    /// The source's key.
+    pub source_key: ObjectKey,
+    /// What must be so of the source when it is read.
+    pub source_conditions: Conditions,
+    /// The copy's bucket.
+    pub target_bucket: BucketName,
+    /// The copy's key.
+    pub target_key: ObjectKey,
+    /// What must be so of the target when the copy becomes visible.
+    pub target_conditions: Conditions,
+    /// Which headers it gets.
+    pub metadata: MetadataDirective,
+    /// Its class; `None` takes the target bucket's.
+    pub class: Option<StorageClass>,
+    /// Which checksum it gets; `None` takes the algorithm of its source.
+    pub checksum: Option<ChecksumAlgorithm>,
+}
+
+impl CopyRequest {
+    /// A plain copy.
+    pub fn new(source: (BucketName, ObjectKey), target: (BucketName, ObjectKey)) -> Self {
+        Self {
+            source_bucket: source.0,
+            source_key: source.1,
+            source_conditions: Conditions::default(),
+            target_bucket: target.0,
+            target_key: target.1,
+            target_conditions: Conditions::default(),
+            metadata: MetadataDirective::Copy,
+            class: None,
+            checksum: None,
+        }
+    }
+
+    fn is_onto_itself(&self) -> bool {
+        self.source_bucket == self.target_bucket && self.source_key == self.target_key
+    }
+}
+
+/// A copy that has been made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOutcome {
+    /// The new object. Its tag is the MD5 of its bytes, also when the source was made of parts.
+    pub target: PutOutcome,
+    /// Which state of the source was copied.
+    pub source_version: VersionId,
+}
+
+impl Objects {
+    /// Copies an object. Copying it onto itself without a change is refused, as S3 does; so is a source larger than one
+    /// request may write, which takes an upload of copied parts.
+    pub async fn copy(&self, request: CopyRequest) -> Result<CopyOutcome> {
+        let txn = self.store().read().await?;
+        let source = self.head_in(&txn, &request.source_bucket, &request.source_key).await?;
+        request.source_conditions.check_source(&source)?;
+        let class = request.class.unwrap_or(self.peek_bucket(&txn, &request.target_bucket).await?.class);
+        self.check_copy(&request, &source, class)?;
+        let headers = match request.metadata {
+            MetadataDirective::Copy => source.headers.clone(),
+            MetadataDirective::Replace(headers) => headers,
+            MetadataDirective::Merge(headers) => source.headers.clone().merged(headers),
+        };
+        headers.check(self.limits())?;
+        let checks = BodyChecks {
+            length: Some(source.size),
+            checksum: expected_checksum(&source, request.checksum),
+            ..BodyChecks::default()
+        };
+        let source_version = source.version;
+        let body = self.open(&txn, source, None).await?.body;
+        drop(txn);
+        let staged = self.stage_body(class, checks, body).await?;
+        let new = staged.into_object(headers, class, ChangeCause::Copy);
+        let target =
+            self.commit_new(&request.target_bucket, &request.target_key, &new, &request.target_conditions).await?;
+        Ok(CopyOutcome { target: PutOutcome::from(&target), source_version })
+    }
+
+    fn check_copy(&self, request: &CopyRequest, source: &ObjectRecord, class: StorageClass) -> Result<()> {
+        let unchanged = request.metadata == MetadataDirective::Copy
+            && class == source.class
+            && request.checksum.is_none_or(|algorithm| has_full_checksum(source, algorithm));
+        if request.is_onto_itself() && unchanged {
+            let reason = "an object cannot be copied onto itself without changing its metadata, class or checksum";
+            return Err(Error::InvalidRequest { reason: reason.into() });
+        }
+        let limit = self.limits().put_bytes_max;
+        if source.size > limit {
+            let reason = format!("the copy source is larger than {limit} bytes, copy it as parts of an upload");
+            return Err(Error::InvalidRequest { reason });
+        }
+        Ok(())
+    }
+}
+
+fn has_full_checksum(source: &ObjectRecord, algorithm: ChecksumAlgorithm) -> bool {
+    let full = source.checksum.as_ref().filter(|stored| stored.kind == ChecksumKind::FullObject);
+    full.is_some_and(|stored| stored.checksum.algorithm() == algorithm)
+}
+
+/// A full checksum of the source is held against what was read, so that a copy never launders damage.
+fn expected_checksum(source: &ObjectRecord, asked: Option<ChecksumAlgorithm>) -> ExpectedChecksum {
+    match (&source.checksum, asked) {
+        (Some(stored), _) if has_full_checksum(source, asked.unwrap_or(stored.checksum.algorithm())) => {
+            ExpectedChecksum::Value(stored.checksum.clone())
+        }
+        (_, Some(algorithm)) => ExpectedChecksum::Compute(algorithm),
+        (Some(stored), None) => ExpectedChecksum::Compute(stored.checksum.algorithm()),
+        (None, None) => ExpectedChecksum::None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

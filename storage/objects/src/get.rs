@@ -1,0 +1,203 @@
+//! GET and HEAD: an object's record, and any range of its bytes.
+
+use crate::conditions::Conditions;
+use crate::record::{Extent, ObjectRecord};
+use crate::rows::{OBJECTS, extents};
+use crate::{Error, Objects, Result};
+use bytes::Bytes;
+use cistern_blobs::BlobStore;
+use cistern_metadata::Transaction;
+use cistern_types::{BlobId, BucketName, ObjectKey};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Which bytes of an object to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteRange {
+    /// From the first position to the last, the last one included; without a last one to the end.
+    FromTo(u64, Option<u64>),
+    /// This many bytes at the end.
+    Suffix(u64),
+    /// One part, counted from 1, of an object that a multipart upload made; of any other, part 1 is all of it.
+    Part(u32),
+}
+
+/// The bytes asked for, in order, in pieces of at most 1 MiB. An `Err` ends it: the answer must then be cut off.
+pub type ObjectBody = BoxStream<'static, Result<Bytes>>;
+
+/// An object being read.
+pub struct ObjectRead {
+    /// The object.
+    pub record: ObjectRecord,
+    /// Which of its bytes the body has.
+    pub range: Range<u64>,
+    /// The bytes; the first of them have been read already.
+    pub body: ObjectBody,
+}
+
+impl fmt::Debug for ObjectRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectRead").field("record", &self.record).field("range", &self.range).finish_non_exhaustive()
+    }
+}
+
+impl Objects {
+    /// The record of an object.
+    pub async fn head(&self, bucket: &BucketName, key: &ObjectKey) -> Result<ObjectRecord> {
+        let txn = self.store().read().await?;
+        self.head_in(&txn, bucket, key).await
+    }
+
+    /// Reads an object, or a range of it.
+    pub async fn get(&self, bucket: &BucketName, key: &ObjectKey, range: Option<ByteRange>) -> Result<ObjectRead> {
+        self.get_if(bucket, key, range, &Conditions::default()).await
+    }
+
+    /// Reads an object if the conditions hold; they are judged before the range, and before any byte is read.
+    ///
+    /// The first bytes are read before this answers, so that damage is an error and not a body that breaks off.
+    pub async fn get_if(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        range: Option<ByteRange>,
+        conditions: &Conditions,
+    ) -> Result<ObjectRead> {
+        let txn = self.store().read().await?;
+        let record = self.head_in(&txn, bucket, key).await?;
+        conditions.check_read(&record)?;
+        self.open(&txn, record, range).await
+    }
+
+    /// The bytes that one part of an object covers; parts count from 1.
+    pub async fn part_range(&self, record: &ObjectRecord, number: u32) -> Result<Range<u64>> {
+        let txn = self.store().read().await?;
+        let extents = extents(&txn, record.version, &record.layout).await?;
+        part_range(record, &extents, number)
+    }
+
+    pub(crate) async fn head_in(
+        &self,
+        txn: &Transaction,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<ObjectRecord> {
+        let id = self.peek_bucket(txn, bucket).await?.id;
+        let row = OBJECTS.peek(txn, &(id, key.clone())).await?;
+        let row = row.ok_or_else(|| Error::NoSuchKey { bucket: bucket.clone(), key: key.clone() })?;
+        Ok(row.into_record(key.clone()))
+    }
+
+    pub(crate) async fn open(
+        &self,
+        txn: &Transaction,
+        record: ObjectRecord,
+        range: Option<ByteRange>,
+    ) -> Result<ObjectRead> {
+        let extents = extents(txn, record.version, &record.layout).await?;
+        let range = match range {
+            None => 0..record.size,
+            Some(ByteRange::Part(number)) => part_range(&record, &extents, number)?,
+            Some(ByteRange::FromTo(first, last)) => from_to(record.size, first, last)?,
+            Some(ByteRange::Suffix(bytes)) => suffix(record.size, bytes)?,
+        };
+        let mut body = read_extents(Arc::clone(self.blobs()), pieces_of(&extents, &range));
+        let first = body.next().await.transpose()?;
+        let body = stream::iter(first.map(Ok)).chain(body).boxed();
+        Ok(ObjectRead { record, range, body })
+    }
+}
+
+fn from_to(size_bytes: u64, first: u64, last: Option<u64>) -> Result<Range<u64>> {
+    let end = last.map_or(size_bytes, |last| last.saturating_add(1).min(size_bytes));
+    if first >= end { Err(Error::InvalidRange { size_bytes }) } else { Ok(first..end) }
+}
+
+fn suffix(size_bytes: u64, bytes: u64) -> Result<Range<u64>> {
+    if bytes == 0 || size_bytes == 0 {
+        return Err(Error::InvalidRange { size_bytes });
+    }
+    Ok(size_bytes.saturating_sub(bytes)..size_bytes)
+}
+
+/// A part is an extent; only the last part of an upload can be empty, and then it has none.
+fn part_range(record: &ObjectRecord, extents: &[Extent], number: u32) -> Result<Range<u64>> {
+    let parts = record.parts.unwrap_or(1);
+    if number == 0 || number > parts {
+        return Err(Error::NoSuchPart { number, parts });
+    }
+    if record.parts.is_none() {
+        return Ok(0..record.size);
+    }
+    let lengths = || extents.iter().map(|extent| extent.length);
+    let before = number as usize - 1;
+    let start = lengths().take(before).sum::<u64>();
+    Ok(start..start + lengths().nth(before).unwrap_or(0))
+}
+
+/// Which bytes of which blobs make up `range`.
+fn pieces_of(extents: &[Extent], range: &Range<u64>) -> Vec<(BlobId, Range<u64>)> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    for extent in extents {
+        let end = at + extent.length;
+        let (first, last) = (range.start.max(at), range.end.min(end));
+        if first < last {
+            pieces.push((extent.blob, first - at..last - at));
+        }
+        at = end;
+    }
+    debug_assert_eq!(pieces.iter().map(|(_, piece)| piece.end - piece.start).sum::<u64>(), range.end - range.start);
+    pieces
+}
+
+fn read_extents(blobs: Arc<dyn BlobStore>, pieces: Vec<(BlobId, Range<u64>)>) -> ObjectBody {
+    let read = move |(blob, range)| {
+        let blobs = Arc::clone(&blobs);
+        async move { blobs.read(blob, range).await }
+    };
+    stream::iter(pieces).then(read).try_flatten().map_err(Error::from).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cistern_types::Timestamp;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ranges_are_cut_to_the_object_or_refused() {
+        assert_eq!(from_to(10, 0, None).unwrap(), 0..10);
+        assert_eq!(from_to(10, 3, Some(3)).unwrap(), 3..4);
+        assert_eq!(from_to(10, 9, Some(u64::MAX)).unwrap(), 9..10);
+        assert_eq!(suffix(10, 3).unwrap(), 7..10);
+        assert_eq!(suffix(10, 99).unwrap(), 0..10);
+        for refused in
+            [from_to(10, 10, None), from_to(10, 5, Some(4)), from_to(0, 0, None), suffix(10, 0), suffix(0, 5)]
+        {
+            assert!(matches!(refused, Err(Error::InvalidRange { .. })), "{refused:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_exactly_the_range(lengths in prop::collection::vec(1u64..50, 1..8), a in 0u64..400, b in 0u64..400) {
+            let blob = |i: usize| BlobId::new(Timestamp::from_millis(i as u64 + 1));
+            let extents: Vec<_> =
+                lengths.iter().enumerate().map(|(i, length)| Extent { blob: blob(i), length: *length }).collect();
+            let size: u64 = lengths.iter().sum();
+            let range = a.min(b).min(size)..a.max(b).min(size);
+            let all: Vec<(BlobId, u64)> =
+                extents.iter().flat_map(|extent| (0..extent.length).map(|at| (extent.blob, at))).collect();
+            let read: Vec<(BlobId, u64)> = pieces_of(&extents, &range)
+                .into_iter()
+                .flat_map(|(blob, piece)| piece.map(move |at| (blob, at)))
+                .collect();
+            let (start, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
+            prop_assert_eq!(&read[..], &all[start..end]);
+        }
+    }
+}

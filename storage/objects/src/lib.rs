@@ -1,0 +1,65 @@
+//! Buckets, objects, multipart uploads and lists: everything S3 means by "an object", on the two borders below.
+//!
+//! Rows live in `cistern-metadata`, bytes in `cistern-blobs`; this crate says how they hang together and knows neither
+//! protocol nor drive. Every request is a method of [`Objects`], each in the file of its name.
+//!
+//! ```text
+//! body ─▶ body.rs gather ─▶ digest.rs MD5, checksums ─▶ stage.rs blob ─┐ nothing visible so far
+//!                                                                    ▼
+//! put · copy · multipart · pipelines ─────────────────────▶ commit.rs: object row + claims of its blobs
+//! delete ──────────────────────────────────────────────▶            + change-log row + garbage row of what it replaces
+//!                                                                    │ one transaction
+//! get · list ◀──────────────────────── rows.rs ◀──────────────────────┘
+//! garbage.rs (sweeper): due garbage rows, orphaned blobs, old change-log rows
+//! ```
+//!
+//! **Claims.** A blob lives as long as a claim row names it. Whoever writes a row that names a blob (also a crate above
+//! with rows of its own) calls [`Objects::claim_blob`] in the same transaction, and [`Objects::release_blobs`] in the
+//! one that removes it. A blob that is old and unclaimed is an orphan of a failed write, and the sweeper deletes it.
+
+mod body;
+mod bucket;
+mod changes;
+mod commit;
+mod conditions;
+mod copy;
+mod delete;
+mod digest;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod garbage;
+mod get;
+mod limits;
+mod list;
+#[cfg(test)]
+mod model;
+mod multipart;
+mod objects;
+#[cfg(test)]
+mod on_drives;
+mod put;
+mod record;
+mod retry;
+mod rows;
+mod stage;
+
+pub use body::{BodyChecks, BodyError, ExpectedChecksum, TrailerSource};
+pub use bucket::{BucketPage, BucketRecord, BucketSpec, ListBuckets};
+pub use changes::{Change, ChangeCause, ChangeKind, StampedChanges};
+pub use conditions::{Conditions, TagList};
+pub use copy::{CopyOutcome, CopyRequest, MetadataDirective};
+pub use delete::DeleteOutcome;
+pub use error::{Condition, Error, ErrorKind, Result};
+pub use garbage::{SweepSchedule, Sweeper};
+pub use get::{ByteRange, ObjectBody, ObjectRead};
+pub use limits::Limits;
+pub use list::{ListPage, ListRequest, ListedObject};
+pub use multipart::{
+    CompleteUpload, CompletedPart, CreateUpload, ListUploads, ListedPart, ListedUpload, PartCopy, PartOutcome,
+    PartPage, UploadPage, UploadRef,
+};
+pub use objects::Objects;
+pub use put::{PutOutcome, PutRequest};
+pub use record::{ChecksumKind, Extent, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId};
+pub use stage::{StageSpec, StagedCommit, StagedObject};

@@ -1,0 +1,118 @@
+//! Multipart uploads as rows: begin, abort, and what the parts, the completion and the lists of them share.
+//!
+//! An upload is a row; a part is a blob and a row of its own, so parts come in parallel and in any order. Every part's
+//! transaction depends on the upload's row, and completion and abort delete it: whichever commits first wins, and no
+//! part is left behind.
+//!
+//! ```text
+//! part.rs      put_part, copy_part, parts      complete.rs  complete_upload      open.rs  uploads
+//! ```
+
+mod complete;
+mod open;
+mod part;
+
+pub use complete::{CompleteUpload, CompletedPart};
+pub use open::{ListUploads, ListedUpload, UploadPage};
+pub use part::{ListedPart, PartCopy, PartOutcome, PartPage};
+
+use crate::garbage::release_upload;
+use crate::record::{ChecksumKind, ObjectHeaders};
+use crate::retry::Tries;
+use crate::rows::{UPLOADS, UploadRow};
+use crate::{Error, Objects, Result};
+use cistern_metadata::Transaction;
+use cistern_types::{BucketId, BucketName, ChecksumAlgorithm, ObjectKey, OwnerId, StorageClass, UploadId};
+
+/// An upload to begin.
+#[derive(Debug, Clone)]
+pub struct CreateUpload {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key of the object it will make.
+    pub key: ObjectKey,
+    /// The headers to store with the object.
+    pub headers: ObjectHeaders,
+    /// The object's class; `None` takes the bucket's.
+    pub class: Option<StorageClass>,
+    /// The checksum the object gets.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// Who begins it.
+    pub owner: OwnerId,
+}
+
+/// Names an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadRef {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key of the object it will make.
+    pub key: ObjectKey,
+    /// The upload.
+    pub upload: UploadId,
+}
+
+impl UploadRef {
+    fn missing(&self) -> Error {
+        Error::NoSuchUpload { bucket: self.bucket.clone(), key: self.key.clone(), upload: self.upload }
+    }
+
+    fn row_key(&self, bucket: BucketId) -> (BucketId, ObjectKey, UploadId) {
+        (bucket, self.key.clone(), self.upload)
+    }
+}
+
+impl Objects {
+    /// Begins an upload.
+    pub async fn create_upload(&self, request: CreateUpload) -> Result<UploadId> {
+        request.headers.check(self.limits())?;
+        if let Some((algorithm, kind)) = request.checksum
+            && !kind.fits(algorithm)
+        {
+            let reason = format!("there is no checksum of type {kind:?} with {algorithm} for multipart uploads");
+            return Err(Error::InvalidRequest { reason });
+        }
+        let upload = UploadId::random();
+        let mut tries = Tries::new();
+        loop {
+            let mut txn = self.store().begin().await?;
+            let bucket = self.bucket_in(&mut txn, &request.bucket).await?;
+            let row = UploadRow {
+                initiated: self.now(),
+                owner: request.owner,
+                class: request.class.unwrap_or(bucket.class),
+                checksum: request.checksum,
+                headers: request.headers.clone(),
+            };
+            UPLOADS.put(&mut txn, &(bucket.id, request.key.clone(), upload), &row)?;
+            if tries.commit(txn).await? {
+                return Ok(upload);
+            }
+        }
+    }
+
+    /// Ends an upload without an object; its parts become garbage.
+    pub async fn abort_upload(&self, at: &UploadRef) -> Result<()> {
+        let mut tries = Tries::new();
+        loop {
+            let mut txn = self.store().begin().await?;
+            let bucket = self.bucket_in(&mut txn, &at.bucket).await?;
+            let key = at.row_key(bucket.id);
+            UPLOADS.get(&mut txn, &key).await?.ok_or_else(|| at.missing())?;
+            UPLOADS.delete(&mut txn, &key);
+            release_upload(&mut txn, self.now(), at.upload)?;
+            if tries.commit(txn).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn peek_upload(&self, txn: &Transaction, at: &UploadRef) -> Result<(BucketId, UploadRow)> {
+        let bucket = self.peek_bucket(txn, &at.bucket).await?.id;
+        let row = UPLOADS.peek(txn, &at.row_key(bucket)).await?;
+        Ok((bucket, row.ok_or_else(|| at.missing())?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! Parts: upload one, copy one from an object, list them.
+
+use super::UploadRef;
+use crate::body::{BodyChecks, BodyError, ExpectedChecksum};
+use crate::commit::claim;
+use crate::conditions::Conditions;
+use crate::garbage::release;
+use crate::get::ByteRange;
+use crate::list::PAGE_ENTRIES_MAX;
+use crate::record::{ChecksumKind, ObjectHeaders};
+use crate::retry::Tries;
+use crate::rows::{PARTS, PartRow, UPLOADS, UploadRow};
+use crate::stage::StagedBody;
+use crate::{Error, Objects, Result};
+use bytes::Bytes;
+use cistern_metadata::Scan;
+use cistern_types::{
+    BlobId, BucketId, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, OwnerId, StorageClass, Timestamp,
+};
+use futures::Stream;
+use std::ops::Range;
+
+/// A part that has been stored, durably.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartOutcome {
+    /// Its tag.
+    pub etag: ETag,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its checksum, when the part or its upload asks for one.
+    pub checksum: Option<Checksum>,
+    /// When it was stored.
+    pub modified: Timestamp,
+}
+
+/// Which bytes to copy into a part.
+#[derive(Debug, Clone)]
+pub struct PartCopy {
+    /// The source's bucket.
+    pub source_bucket: BucketName,
+    /// The source's key.
+    pub source_key: ObjectKey,
+    /// What must be so of the source when it is read.
+    pub source_conditions: Conditions,
+    /// Which of its bytes; `None` for all. Must lie inside the source.
+    pub range: Option<Range<u64>>,
+}
+
+/// A part as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedPart {
+    /// Its number.
+    pub number: u16,
+    /// Its tag.
+    pub etag: ETag,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was stored.
+    pub modified: Timestamp,
+    /// Its checksum.
+    pub checksum: Option<Checksum>,
+}
+
+/// A page of an upload's parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartPage {
+    /// The parts in the order of their numbers.
+    pub parts: Vec<ListedPart>,
+    /// What to list after for the next page; `None` when this is the last.
+    pub next: Option<u16>,
+    /// Who began the upload.
+    pub owner: OwnerId,
+    /// The class the object will have.
+    pub class: StorageClass,
+    /// The checksum the object will have.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// The headers the object will have.
+    pub headers: ObjectHeaders,
+}
+
+impl Objects {
+    /// Stores a part, over one of the same number. Durable when it returns; on an error the upload is as it was.
+    pub async fn put_part(
+        &self,
+        at: &UploadRef,
+        number: u16,
+        checks: BodyChecks,
+        body: impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    ) -> Result<PartOutcome> {
+        let (bucket, upload) = self.upload_for_part(at, number).await?;
+        let checks = BodyChecks { checksum: part_checksum(&upload, checks.checksum)?, ..checks };
+        let staged = self.stage_body(upload.class, checks, body).await?;
+        self.commit_part(at, bucket, number, staged).await
+    }
+
+    /// Stores bytes of an object as a part.
+    pub async fn copy_part(&self, at: &UploadRef, number: u16, source: PartCopy) -> Result<PartOutcome> {
+        let (bucket, upload) = self.upload_for_part(at, number).await?;
+        let txn = self.store().read().await?;
+        let record = self.head_in(&txn, &source.source_bucket, &source.source_key).await?;
+        source.source_conditions.check_source(&record)?;
+        let range = match source.range {
+            None => None,
+            Some(range) if range.start < range.end && range.end <= record.size => {
+                Some(ByteRange::FromTo(range.start, Some(range.end - 1)))
+            }
+            Some(_) => return Err(Error::InvalidRange { size_bytes: record.size }),
+        };
+        let read = self.open(&txn, record, range).await?;
+        drop(txn);
+        let checks = BodyChecks {
+            length: Some(read.range.end - read.range.start),
+            checksum: part_checksum(&upload, ExpectedChecksum::None)?,
+            ..BodyChecks::default()
+        };
+        let staged = self.stage_body(upload.class, checks, read.body).await?;
+        self.commit_part(at, bucket, number, staged).await
+    }
+
+    /// Lists parts with numbers above `after`, at most `limit` and never more than 1,000.
+    pub async fn parts(&self, at: &UploadRef, after: u16, limit: usize) -> Result<PartPage> {
+        let txn = self.store().read().await?;
+        let (_, upload) = self.peek_upload(&txn, at).await?;
+        let limit = limit.min(PAGE_ENTRIES_MAX);
+        let range = PARTS.prefix_range(&at.upload).after(&PARTS.key_bytes(&(at.upload, after)));
+        let rows = PARTS.scan_unchecked(&txn, &Scan::first(range, limit + 1)).await?;
+        let more = limit > 0 && rows.len() > limit;
+        let listed = |((_, number), row): (_, PartRow)| ListedPart {
+            number,
+            etag: ETag::Md5(row.md5),
+            size: row.size,
+            modified: row.modified,
+            checksum: row.checksum,
+        };
+        let parts: Vec<ListedPart> = rows.into_iter().take(limit).map(listed).collect();
+        let next = parts.last().filter(|_| more).map(|last| last.number);
+        let UploadRow { owner, class, checksum, headers, .. } = upload;
+        Ok(PartPage { parts, next, owner, class, checksum, headers })
+    }
+
+    async fn upload_for_part(&self, at: &UploadRef, number: u16) -> Result<(BucketId, UploadRow)> {
+        let parts_max = self.limits().parts_max;
+        if number == 0 || number > parts_max {
+            return Err(Error::InvalidRequest { reason: format!("part numbers go from 1 to {parts_max}") });
+        }
+        let txn = self.store().read().await?;
+        self.peek_upload(&txn, at).await
+    }
+
+    async fn commit_part(
+        &self,
+        at: &UploadRef,
+        bucket: BucketId,
+        number: u16,
+        staged: StagedBody,
+    ) -> Result<PartOutcome> {
+        let committed = self.try_commit_part(at, bucket, number, &staged).await;
+        if committed.as_ref().is_err_and(Error::nothing_happened) {
+            let fresh: Vec<BlobId> = staged.blob.into_iter().collect();
+            self.discard(&fresh).await;
+        }
+        committed
+    }
+
+    async fn try_commit_part(
+        &self,
+        at: &UploadRef,
+        bucket: BucketId,
+        number: u16,
+        staged: &StagedBody,
+    ) -> Result<PartOutcome> {
+        let digested = &staged.digested;
+        let mut tries = Tries::new();
+        loop {
+            let mut txn = self.store().begin().await?;
+            let now = self.now();
+            UPLOADS.get(&mut txn, &at.row_key(bucket)).await?.ok_or_else(|| at.missing())?;
+            let key = (at.upload, number);
+            if let Some(PartRow { blob: Some(replaced), .. }) = PARTS.get(&mut txn, &key).await? {
+                release(&mut txn, now, &[replaced])?; // nobody reads parts, so there is nothing to wait for
+            }
+            if let Some(blob) = staged.blob {
+                claim(self, &mut txn, blob, staged.receipt, now)?;
+            }
+            let checksum = digested.checksum.clone();
+            let row = PartRow { md5: digested.md5, size: digested.length, modified: now, checksum, blob: staged.blob };
+            PARTS.put(&mut txn, &key, &row)?;
+            if tries.commit(txn).await? {
+                let PartRow { md5, size, modified, checksum, .. } = row;
+                return Ok(PartOutcome { etag: ETag::Md5(md5), size, checksum, modified });
+            }
+        }
+    }
+}
+
+/// Every part of an upload with a checksum gets that checksum, whether its sender asks for it or not.
+fn part_checksum(upload: &UploadRow, asked: ExpectedChecksum) -> Result<ExpectedChecksum> {
+    let Some((algorithm, _)) = upload.checksum else {
+        return Ok(asked);
+    };
+    let other = match &asked {
+        ExpectedChecksum::None => return Ok(ExpectedChecksum::Compute(algorithm)),
+        ExpectedChecksum::Value(value) => value.algorithm(),
+        ExpectedChecksum::Compute(other) => *other,
+    };
+    if other != algorithm {
+        let reason = format!("the part has a {other} checksum, its upload was begun with {algorithm}");
+        return Err(Error::InvalidRequest { reason });
+    }
+    Ok(asked)
+}

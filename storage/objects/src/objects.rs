@@ -1,0 +1,62 @@
+//! [`Objects`]: the one value through which everything above reaches buckets and objects.
+
+use crate::Limits;
+use cistern_blobs::BlobStore;
+use cistern_metadata::Store;
+use cistern_runtime::Clock;
+use cistern_types::Timestamp;
+use std::sync::Arc;
+
+/// The object store of one installation, on a pair of engines. Cheap to clone; holds no state of its own, so any number
+/// of processes may work on the same engines.
+///
+/// Every method is in the file of its name: `put`, `get`, `delete`, `copy`, `list`, `multipart`, `bucket`.
+#[derive(Debug, Clone)]
+pub struct Objects(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    store: Store,
+    blobs: Arc<dyn BlobStore>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+}
+
+impl Objects {
+    /// Objects whose rows are in `store` and whose bytes are in `blobs`.
+    pub fn new(store: Store, blobs: Arc<dyn BlobStore>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self(Arc::new(Parts { store, blobs, clock, limits }))
+    }
+
+    /// Objects in memory, for the tests of the crates above.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn in_memory(clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        let store = Store::new(Arc::new(cistern_metadata::MemoryEngine::new()));
+        let blobs = Arc::new(cistern_blobs::MemoryBlobs::new(Arc::clone(&clock)));
+        Self::new(store, blobs, clock, limits)
+    }
+
+    /// Where the rows are.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Where the bytes are.
+    pub fn blobs(&self) -> &Arc<dyn BlobStore> {
+        &self.0.blobs
+    }
+
+    /// The clock that dates everything.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+}

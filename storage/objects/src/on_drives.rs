@@ -1,0 +1,213 @@
+//! The same requests on the embedded engines: simulated drives that lose power at every point, and real folders.
+
+use crate::fixture::{House, body, bucket_spec, bytes, key};
+use crate::model::{self, Step};
+use crate::{BodyChecks, CompleteUpload, Limits, Objects, PutRequest, Result};
+use cistern_blobs::EmbeddedBlobs;
+use cistern_drives::{Disk, DriveLog, DriveLogConfig, LocalDisk, SimDisk, SimPower, Threads, ViewKind};
+use cistern_metadata::{EmbeddedEngine, Store};
+use cistern_runtime::TestClock;
+use cistern_types::Timestamp;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const DATA: usize = 2;
+const PARITY: usize = 1;
+
+fn clock() -> Arc<TestClock> {
+    Arc::new(TestClock::at(Timestamp::from_millis(1_700_000_000_000)))
+}
+
+/// The log on some drives, and the objects on the log.
+fn open(
+    disks: Vec<Arc<dyn Disk>>,
+    view: ViewKind,
+    folder: &Path,
+    threads: Threads,
+    clock: &Arc<TestClock>,
+) -> (DriveLog, Objects) {
+    let config = DriveLogConfig {
+        view,
+        segment_bytes: 16 << 20,
+        free_bytes_reserve: 0,
+        ..DriveLogConfig::new(DATA, PARITY, folder.join("view"))
+    };
+    let log = DriveLog::open_blocking(config, disks, &**clock, threads).unwrap();
+    let store = Store::new(Arc::new(EmbeddedEngine::new(log.clone())));
+    let blobs = Arc::new(EmbeddedBlobs::new(log.clone(), Arc::<TestClock>::clone(clock)));
+    let limits = Limits { part_bytes_min: 4, ..Limits::default() };
+    (log, Objects::new(store, blobs, Arc::<TestClock>::clone(clock), limits))
+}
+
+struct Simulated {
+    disks: Vec<Arc<SimDisk>>,
+    power: Arc<SimPower>,
+    clock: Arc<TestClock>,
+}
+
+impl Simulated {
+    fn new() -> Self {
+        let (power, disks) = SimDisk::set(DATA + PARITY);
+        Self { disks, power, clock: clock() }
+    }
+
+    fn open(&self) -> (DriveLog, Objects) {
+        let nowhere = Path::new("no folder: the view is in memory");
+        open(SimDisk::as_disks(&self.disks), ViewKind::Memory, nowhere, Threads::Inline, &self.clock)
+    }
+
+    /// What comes back after the power was lost: of bytes not synced any part may be missing.
+    fn restart(&self, seed: u64) -> House {
+        self.power.restore();
+        self.disks.iter().zip(seed..).for_each(|(disk, seed)| disk.restart(seed));
+        let bucket = bucket_spec("house").name;
+        House { objects: self.open().1, clock: Arc::clone(&self.clock), bucket }
+    }
+}
+
+/// What a key may hold after a crash: what was acknowledged last, or what was under way.
+type Possible = BTreeMap<&'static str, Vec<Option<Vec<u8>>>>;
+
+/// Writes over everything in every way; stops at the first error, as a crash does.
+async fn overwrite_all(house: &House, possible: &mut Possible) -> Result<()> {
+    for (name, size) in [("small", 3000), ("large", (1 << 20) + 5)] {
+        let content = bytes(size, 2);
+        possible.entry(name).or_default().push(Some(content.clone()));
+        house.objects.put(house.put_request(name), body(&content)).await?;
+        possible.insert(name, vec![Some(content)]);
+    }
+    let upload = house.objects.create_upload(house.plain_upload("parts")).await?;
+    let at = crate::UploadRef { bucket: house.bucket.clone(), key: key("parts"), upload };
+    let mut parts = Vec::new();
+    for (number, size) in [(1, 200_000), (2, 7)] {
+        let content = bytes(size, 3);
+        let part = house.objects.put_part(&at, number, BodyChecks::default(), body(&content)).await?;
+        parts.push(crate::fixture::named(number, &part));
+    }
+    let whole = [bytes(200_000, 3), bytes(7, 3)].concat();
+    possible.entry("parts").or_default().push(Some(whole.clone()));
+    house.objects.complete_upload(&at, CompleteUpload { parts, ..CompleteUpload::default() }).await?;
+    possible.insert("parts", vec![Some(whole)]);
+    possible.entry("gone").or_default().push(None);
+    house.objects.delete(&house.bucket, &key("gone")).await?;
+    possible.insert("gone", vec![None]);
+    Ok(())
+}
+
+/// One run that loses its power at the `cut`th operation after the first state stands; `false` when it got through.
+async fn crash_at(cut: u64) -> bool {
+    let drives = Simulated::new();
+    let house = House::on(drives.open().1, Arc::clone(&drives.clock)).await;
+    let mut possible = Possible::new();
+    for name in ["small", "large", "parts", "gone"] {
+        let content = bytes(1000, 1);
+        house.put(name, &content).await;
+        possible.insert(name, vec![Some(content)]);
+    }
+    drives.power.cut_at(drives.power.operations() + cut);
+    let finished = overwrite_all(&house, &mut possible).await.is_ok();
+    drives.power.cut();
+    drop(house);
+    let house = drives.restart(cut);
+    check_possible(&house, &possible, cut).await;
+    house.clock.advance(Duration::from_hours(100));
+    house.sweep().await;
+    check_possible(&house, &possible, cut).await;
+    for upload in house.objects.uploads(house.all_uploads()).await.unwrap().uploads {
+        let at = crate::UploadRef { bucket: house.bucket.clone(), key: upload.key, upload: upload.upload };
+        house.objects.abort_upload(&at).await.unwrap();
+    }
+    house.sweep().await;
+    let [garbage, claims, ..] = house.bookkeeping().await;
+    assert_eq!((garbage, claims), (0, house.blobs().await.len()), "cut at {cut}");
+    if finished {
+        assert_eq!(claims, 4, "the blobs of three objects, one of two parts");
+    }
+    !finished
+}
+
+async fn check_possible(house: &House, possible: &Possible, cut: u64) {
+    let mut listed = Vec::new();
+    for (name, contents) in possible {
+        let found = house.read(name).await.ok();
+        assert!(contents.contains(&found), "{name} after a cut at {cut}: {:?} bytes", found.map(|found| found.len()));
+        listed.extend(found.map(|_| (*name).to_owned()));
+    }
+    assert_eq!(house.keys().await, listed, "cut at {cut}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_power_cut_at_any_operation_leaves_the_old_object_or_the_new_one() {
+    let mut cut = 0;
+    while crash_at(cut).await {
+        cut += 1;
+    }
+    assert!(cut > 20, "only {cut} points to crash at");
+}
+
+#[tokio::test]
+async fn a_small_put_is_one_group() {
+    let drives = Simulated::new();
+    let (log, objects) = drives.open();
+    let house = House::on(objects, Arc::clone(&drives.clock)).await;
+    let groups = || log.status().counters.groups;
+    let before = groups();
+    house.put("new", &bytes(4096, 1)).await;
+    assert_eq!(groups(), before + 1);
+    house.put("new", &bytes(100_000, 1)).await;
+    assert_eq!(groups(), before + 2, "also over another object");
+    let at = house.begin_upload("k").await;
+    house.put_part(&at, 1, &bytes(4096, 1)).await;
+    assert_eq!(groups(), before + 4);
+}
+
+#[tokio::test]
+async fn a_refused_body_leaves_nothing_on_the_drives() {
+    let drives = Simulated::new();
+    let (_, objects) = drives.open();
+    let house = House::on(objects, Arc::clone(&drives.clock)).await;
+    for size in [5, 200_000, (3 << 20) + 1] {
+        let checks = BodyChecks { content_md5: Some([0; 16]), ..BodyChecks::default() };
+        let request = PutRequest { checks, ..house.put_request("k") };
+        house.objects.put(request, body(&bytes(size, 1))).await.unwrap_err();
+        assert!(house.blobs().await.is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn requests_on_simulated_drives_read_as_the_model(steps in prop::collection::vec(model::step(), 1..25)) {
+        check_model(ViewKind::Memory, steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3))]
+
+    #[test]
+    fn requests_on_folders_with_fjall_read_as_the_model(steps in prop::collection::vec(model::step(), 10..25)) {
+        check_model(ViewKind::Fjall, steps);
+    }
+}
+
+fn check_model(view: ViewKind, steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let clock = clock();
+        let folder = tempfile::TempDir::new().unwrap();
+        let (log, objects) = if view == ViewKind::Memory {
+            Simulated { clock: Arc::clone(&clock), ..Simulated::new() }.open()
+        } else {
+            let disk = |number| Arc::new(LocalDisk::new(folder.path().join(format!("d{number}")))) as Arc<dyn Disk>;
+            let disks = (0..DATA + PARITY).map(disk).collect();
+            open(disks, view, folder.path(), Threads::PerDrive, &clock)
+        };
+        model::check(House::on(objects, clock).await, steps).await;
+        log.close().await.unwrap();
+    });
+}

@@ -1,0 +1,132 @@
+//! PUT: a body becomes an object, or nothing changes.
+
+use crate::body::{BodyChecks, BodyError};
+use crate::changes::ChangeCause;
+use crate::commit::{CommitItem, NewObject, commit_objects};
+use crate::conditions::Conditions;
+use crate::record::{ObjectHeaders, ObjectRecord, StoredChecksum, VersionId};
+use crate::retry::Tries;
+use crate::{Objects, Result};
+use bytes::Bytes;
+use cistern_types::{BlobId, BucketName, ETag, ObjectKey, StorageClass, Timestamp};
+use futures::Stream;
+use serde::{Deserialize, Serialize};
+
+/// An object to be written.
+#[derive(Debug)]
+pub struct PutRequest {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// The headers to store with it.
+    pub headers: ObjectHeaders,
+    /// Its class; `None` takes the bucket's.
+    pub class: Option<StorageClass>,
+    /// What is promised about the body.
+    pub checks: BodyChecks,
+    /// What must be so when it becomes visible.
+    pub conditions: Conditions,
+}
+
+impl PutRequest {
+    /// A plain write without headers, promises and conditions.
+    pub fn new(bucket: BucketName, key: ObjectKey) -> Self {
+        Self {
+            bucket,
+            key,
+            headers: ObjectHeaders::default(),
+            class: None,
+            checks: BodyChecks::default(),
+            conditions: Conditions::default(),
+        }
+    }
+}
+
+/// An object that has been written, durably.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutOutcome {
+    /// Its tag.
+    pub etag: ETag,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its checksum, when one was asked for.
+    pub checksum: Option<StoredChecksum>,
+    /// The name of this state of it.
+    pub version: VersionId,
+    /// When it was written.
+    pub modified: Timestamp,
+    /// Its class.
+    pub class: StorageClass,
+}
+
+impl From<&ObjectRecord> for PutOutcome {
+    fn from(record: &ObjectRecord) -> Self {
+        Self {
+            etag: record.etag,
+            size: record.size,
+            checksum: record.checksum.clone(),
+            version: record.version,
+            modified: record.modified,
+            class: record.class,
+        }
+    }
+}
+
+impl Objects {
+    /// Writes an object, over whatever has its key. When it returns `Ok` the object is durable and visible; on an error
+    /// nothing has changed, unless the error's kind is `Unavailable`, which leaves it open.
+    ///
+    /// Nothing is visible before the body has ended cleanly and every one of its checks has held; the conditions are
+    /// judged by the transaction that makes it visible.
+    pub async fn put(
+        &self,
+        request: PutRequest,
+        body: impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    ) -> Result<PutOutcome> {
+        let PutRequest { bucket, key, headers, class, checks, conditions } = request;
+        headers.check(self.limits())?;
+        let class = class.unwrap_or(self.bucket(&bucket).await?.class);
+        let staged = self.stage_body(class, checks, body).await?;
+        let new = staged.into_object(headers, class, ChangeCause::Put);
+        let record = self.commit_new(&bucket, &key, &new, &conditions).await?;
+        Ok(PutOutcome::from(&record))
+    }
+
+    /// Commits a staged object in a transaction of its own; when that is refused, its bytes are thrown away.
+    pub(crate) async fn commit_new(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        new: &NewObject,
+        conditions: &Conditions,
+    ) -> Result<ObjectRecord> {
+        let committed = self.try_commit_new(bucket, key, new, conditions).await;
+        if committed.as_ref().is_err_and(crate::Error::nothing_happened) {
+            let fresh: Vec<BlobId> = new.fresh.iter().map(|(blob, _)| *blob).collect();
+            self.discard(&fresh).await;
+        }
+        committed
+    }
+
+    async fn try_commit_new(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        new: &NewObject,
+        conditions: &Conditions,
+    ) -> Result<ObjectRecord> {
+        let mut tries = Tries::new();
+        loop {
+            let mut txn = self.store().begin().await?;
+            let bucket = self.bucket_in(&mut txn, bucket).await?;
+            let mut records = commit_objects(self, &mut txn, &bucket, &[CommitItem { key, new, conditions }]).await?;
+            if tries.commit(txn).await? {
+                return Ok(records.pop().expect("one record for each item"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

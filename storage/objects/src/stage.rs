@@ -1,0 +1,247 @@
+//! Staging: a body becomes a blob that nobody sees yet. What commits it is `commit.rs`.
+//!
+//! ```text
+//! gather batch n+1 ─┐
+//! hash batch n ─────┼─ joined, so that network, CPU and drives work at the same time
+//! write batch n ────┘
+//! ```
+//! A body of at most [`SMALL_BYTES`] is hashed and judged first and handed over whole, so that its bytes and the commit
+//! that names them share one synced group. A staged blob that is never committed is deleted here when that is known, and
+//! by the sweeper's orphan pass otherwise.
+
+use crate::body::{Batches, BodyChecks, BodyError};
+use crate::changes::ChangeCause;
+use crate::commit::{CommitItem, NewObject, commit_objects};
+use crate::conditions::Conditions;
+use crate::digest::{BodyDigest, Digested};
+use crate::record::{Extent, ObjectHeaders, StoredChecksum};
+use crate::{Error, ObjectRecord, Objects, Result};
+use bytes::Bytes;
+use cistern_blobs::BlobWriter;
+use cistern_metadata::Transaction;
+use cistern_runtime::offload;
+use cistern_types::{BlobId, BucketName, ETag, ObjectKey, Receipt, StorageClass};
+use futures::{Stream, stream};
+
+/// Bodies up to this size are handed to the blob store whole: its bound for one piece in a packed stripe.
+const SMALL_BYTES: usize = 128 << 10;
+
+/// Below this, hashing costs less than the hop to another thread would.
+const HASH_INLINE_BYTES: usize = 16 << 10;
+
+/// What an object made of staged bytes shall carry.
+#[derive(Debug, Clone, Default)]
+pub struct StageSpec {
+    /// The headers stored with it.
+    pub headers: ObjectHeaders,
+    /// Its class; `None` takes the default class.
+    pub class: Option<StorageClass>,
+}
+
+/// The bytes of an object to be, written but not visible. Commit it with [`Objects::commit_staged`] within
+/// [`Limits::staged_age_max`](crate::Limits::staged_age_max); never committed, it is swept.
+#[derive(Debug, Clone)]
+pub struct StagedObject {
+    pub(crate) new: NewObject,
+}
+
+impl StagedObject {
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.new.size
+    }
+
+    /// The tag it will have.
+    pub fn etag(&self) -> ETag {
+        self.new.etag
+    }
+}
+
+/// One object that a caller's transaction makes visible.
+#[derive(Debug, Clone, Copy)]
+pub struct StagedCommit<'a> {
+    /// The bucket.
+    pub bucket: &'a BucketName,
+    /// The key.
+    pub key: &'a ObjectKey,
+    /// What was staged for it.
+    pub staged: &'a StagedObject,
+}
+
+/// A body that lies in a blob and kept all its promises.
+#[derive(Debug)]
+pub(crate) struct StagedBody {
+    /// `None` for an empty body.
+    pub(crate) blob: Option<BlobId>,
+    pub(crate) receipt: Receipt,
+    pub(crate) digested: Digested,
+}
+
+impl StagedBody {
+    pub(crate) fn into_object(self, headers: ObjectHeaders, class: StorageClass, cause: ChangeCause) -> NewObject {
+        let size = self.digested.length;
+        NewObject {
+            headers,
+            class,
+            size,
+            etag: ETag::Md5(self.digested.md5),
+            checksum: self.digested.checksum.map(StoredChecksum::full),
+            extents: self.blob.map(|blob| Extent { blob, length: size }).into_iter().collect(),
+            parts: None,
+            fresh: self.blob.map(|blob| (blob, self.receipt)).into_iter().collect(),
+            cause,
+        }
+    }
+}
+
+impl Objects {
+    /// Writes a body without making it visible, for a caller that commits it in a transaction of its own.
+    pub async fn stage(
+        &self,
+        spec: StageSpec,
+        checks: BodyChecks,
+        body: impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    ) -> Result<StagedObject> {
+        spec.headers.check(self.limits())?;
+        let class = spec.class.unwrap_or_default();
+        let staged = self.stage_body(class, checks, body).await?;
+        Ok(StagedObject { new: staged.into_object(spec.headers, class, ChangeCause::Put) })
+    }
+
+    /// [`Objects::stage`] for bytes that are all there.
+    pub async fn stage_bytes(&self, spec: StageSpec, body: Bytes) -> Result<StagedObject> {
+        let checks = BodyChecks::of_length(body.len() as u64);
+        self.stage(spec, checks, stream::iter([Ok(body)])).await
+    }
+
+    /// Makes a staged object part of the caller's transaction: visible when, and only when, that commits. After
+    /// [`Commit::Lost`](cistern_metadata::Commit::Lost) call it again in the next try.
+    ///
+    /// At most one call for a bucket and transaction: several objects go through [`Objects::commit_staged_many`].
+    pub async fn commit_staged(
+        &self,
+        txn: &mut Transaction,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        staged: &StagedObject,
+    ) -> Result<ObjectRecord> {
+        let mut records = self.commit_staged_many(txn, &[StagedCommit { bucket, key, staged }]).await?;
+        Ok(records.pop().expect("one record for each staged object"))
+    }
+
+    /// [`Objects::commit_staged`] for several objects; the records are in their order.
+    pub async fn commit_staged_many(
+        &self,
+        txn: &mut Transaction,
+        commits: &[StagedCommit<'_>],
+    ) -> Result<Vec<ObjectRecord>> {
+        let none = Conditions::default();
+        let mut records: Vec<Option<ObjectRecord>> = vec![None; commits.len()];
+        for (first, commit) in commits.iter().enumerate() {
+            if records[first].is_some() {
+                continue;
+            }
+            // One change-log row for each bucket and transaction: objects of one bucket go together.
+            let together: Vec<usize> = (first..commits.len()).filter(|i| commits[*i].bucket == commit.bucket).collect();
+            let bucket = self.bucket_in(txn, commit.bucket).await?;
+            let item = |i: &usize| CommitItem { key: commits[*i].key, new: &commits[*i].staged.new, conditions: &none };
+            let items: Vec<CommitItem<'_>> = together.iter().map(item).collect();
+            let made = commit_objects(self, txn, &bucket, &items).await?;
+            for (i, record) in together.into_iter().zip(made) {
+                records[i] = Some(record);
+            }
+        }
+        Ok(records.into_iter().map(|record| record.expect("every object belongs to one bucket's turn")).collect())
+    }
+
+    /// Reads a body to its clean end into a blob and judges it.
+    pub(crate) async fn stage_body<S, E>(&self, class: StorageClass, checks: BodyChecks, body: S) -> Result<StagedBody>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+        E: Send,
+        Error: From<E>,
+    {
+        let limit_bytes = self.limits().put_bytes_max;
+        if let Some(size_bytes) = checks.length.filter(|length| *length > limit_bytes) {
+            return Err(Error::EntityTooLarge { size_bytes, limit_bytes });
+        }
+        let mut batches = Batches::new(body, limit_bytes, checks.length);
+        let digest = BodyDigest::new(&checks);
+        let first = batches.next_batch().await?;
+        if batches.ended() && first.len() <= SMALL_BYTES {
+            return self.stage_small(class, checks, digest, first).await;
+        }
+        let writer = self.blobs().writer(class).await?;
+        let blob = writer.id();
+        let staged = stream_to_blob(writer, batches, first, digest, checks).await;
+        if staged.is_err() {
+            self.discard(&[blob]).await;
+        }
+        staged
+    }
+
+    async fn stage_small(
+        &self,
+        class: StorageClass,
+        checks: BodyChecks,
+        digest: BodyDigest,
+        body: Bytes,
+    ) -> Result<StagedBody> {
+        let digested = hash(digest, body.clone()).await.finish();
+        digested.verify(checks)?;
+        if body.is_empty() {
+            return Ok(StagedBody { blob: None, receipt: Receipt::DURABLE, digested });
+        }
+        let blob = self.blobs().put(class, body).await?;
+        assert_eq!(blob.length, digested.length, "the blob store keeps what it was given");
+        Ok(StagedBody { blob: Some(blob.id), receipt: blob.receipt, digested })
+    }
+
+    /// Deletes blobs that certainly no row names. Best effort: what is left is an orphan, which the sweeper finds.
+    pub(crate) async fn discard(&self, blobs: &[BlobId]) {
+        if let Err(error) = self.blobs().delete(blobs).await {
+            tracing::debug!(error = %error, "staged bytes are left to the orphan pass");
+        }
+    }
+}
+
+async fn stream_to_blob<S, E>(
+    mut writer: Box<dyn BlobWriter>,
+    mut batches: Batches<S>,
+    first: Bytes,
+    mut digest: BodyDigest,
+    checks: BodyChecks,
+) -> Result<StagedBody>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+    E: Send,
+    Error: From<E>,
+{
+    let mut batch = first;
+    while !batch.is_empty() {
+        let hashing = async { Ok(hash(digest, batch.clone()).await) };
+        let writing = async { writer.write(batch.clone()).await.map_err(Error::Blobs) };
+        let (hashed, (), next) = futures::try_join!(hashing, writing, batches.next_batch())?;
+        (digest, batch) = (hashed, next);
+    }
+    let digested = digest.finish();
+    digested.verify(checks)?;
+    let blob = writer.finish().await.map_err(Error::Blobs)?;
+    assert_eq!(blob.length, digested.length, "the blob store keeps what it was given");
+    Ok(StagedBody { blob: Some(blob.id), receipt: blob.receipt, digested })
+}
+
+async fn hash(mut digest: BodyDigest, bytes: Bytes) -> BodyDigest {
+    if bytes.len() < HASH_INLINE_BYTES {
+        digest.update(&bytes);
+        return digest;
+    }
+    offload(move || {
+        digest.update(&bytes);
+        digest
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests;
