@@ -1,0 +1,242 @@
+//! Every way a management request fails, as the code and status that Cloudflare's clients know; the only such table.
+//!
+//! No `_` arm: a new error below does not compile until somebody has decided what it means here. Codes are those of the R2
+//! and Pipelines APIs where they have one; 1001, 1002 and those from 20000 on are our own.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use crate::envelope::failure;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::response::{IntoResponse, Response};
+use cistern_types::Invalid;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+/// A `Result` of this crate.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How long a client should wait before it tries again, in seconds.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Why a management request was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// No token, or another one.
+    #[error("Authentication error: send the API token as `Authorization: Bearer TOKEN`")]
+    Unauthorized,
+    /// No such path.
+    #[error("Could not route to {path}, perhaps your object identifier is invalid?")]
+    NoRoute {
+        /// The path.
+        path: String,
+    },
+    /// The path exists, for other methods.
+    #[error("method {method} is not allowed here")]
+    MethodNotAllowed {
+        /// The method.
+        method: String,
+    },
+    /// A word in the request breaks its rule.
+    #[error(transparent)]
+    Word(#[from] Invalid),
+    /// The body, the path or the query is not what it should be.
+    #[error("{reason}")]
+    Malformed {
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// The JSON body is too large.
+    #[error("the body is larger than {limit_bytes} bytes")]
+    BodyTooLarge {
+        /// How large it may be.
+        limit_bytes: usize,
+    },
+    /// A pipeline cannot be as asked.
+    #[error("{field}: {reason}")]
+    PipelineSetting {
+        /// The field of the body.
+        field: &'static str,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// Buckets and objects.
+    #[error(transparent)]
+    Objects(#[from] cistern_objects::Error),
+    /// Keys.
+    #[error(transparent)]
+    Access(#[from] cistern_access::Error),
+    /// Pipelines.
+    #[error(transparent)]
+    Pipelines(#[from] cistern_pipelines::Error),
+}
+
+/// Status and code of an answer.
+type Coded = (StatusCode, u32);
+
+const INTERNAL: Coded = (StatusCode::INTERNAL_SERVER_ERROR, 10001);
+const UNAVAILABLE: Coded = (StatusCode::SERVICE_UNAVAILABLE, 10043);
+const BUSY: Coded = (StatusCode::TOO_MANY_REQUESTS, 10058);
+const MALFORMED: Coded = (StatusCode::BAD_REQUEST, 10040);
+const NO_SUCH_BUCKET: Coded = (StatusCode::NOT_FOUND, 10006);
+const TOO_LARGE: Coded = (StatusCode::BAD_REQUEST, 100_100);
+const INVALID_PIPELINE: Coded = (StatusCode::BAD_REQUEST, 1001);
+
+impl Error {
+    /// The status and code of the answer.
+    pub(crate) fn coded(&self) -> Coded {
+        match self {
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, 10000),
+            Self::NoRoute { .. } => (StatusCode::NOT_FOUND, 7003),
+            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, 10405),
+            Self::Word(word) => match word.what {
+                "bucket name" => (StatusCode::BAD_REQUEST, 10005),
+                "object key" => (StatusCode::BAD_REQUEST, 10020),
+                "pipeline name" => INVALID_PIPELINE,
+                _ => MALFORMED,
+            },
+            Self::Malformed { .. } => MALFORMED,
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 100_100),
+            Self::PipelineSetting { .. } => INVALID_PIPELINE,
+            Self::Objects(error) => objects(error),
+            Self::Access(error) => access(error),
+            Self::Pipelines(error) => pipelines(error),
+        }
+    }
+
+    /// What the client reads. Faults of ours are logged, not told.
+    fn message(&self, coded: Coded) -> String {
+        match coded {
+            INTERNAL => "an internal error; the server's log says more".into(),
+            UNAVAILABLE => "the storage does not take this now, try again; /readyz says more".into(),
+            _ => self.to_string(),
+        }
+    }
+}
+
+fn objects(error: &cistern_objects::Error) -> Coded {
+    use cistern_objects::Error as Below;
+    match error {
+        Below::NoSuchBucket { .. } => NO_SUCH_BUCKET,
+        Below::NoSuchKey { .. } => (StatusCode::NOT_FOUND, 10007),
+        Below::NoSuchUpload { .. } => (StatusCode::NOT_FOUND, 10024),
+        Below::BucketAlreadyExists { .. } | Below::BucketAlreadyOwnedByYou { .. } => (StatusCode::CONFLICT, 10073),
+        Below::BucketNotEmpty { .. } => (StatusCode::CONFLICT, 10008),
+        Below::PreconditionFailed { .. } | Below::NotModified => (StatusCode::PRECONDITION_FAILED, 10031),
+        Below::InvalidRange { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, 10039),
+        Below::EntityTooLarge { .. } => TOO_LARGE,
+        Below::EntityTooSmall { .. } => (StatusCode::BAD_REQUEST, 10011),
+        Below::NoSuchPart { .. } | Below::InvalidPart { .. } | Below::InvalidPartOrder { .. } => {
+            (StatusCode::BAD_REQUEST, 10025)
+        }
+        Below::MetadataTooLarge { .. } => (StatusCode::BAD_REQUEST, 10012),
+        Below::IncompleteBody { .. } => (StatusCode::BAD_REQUEST, 10013),
+        Below::InvalidDigest { .. } => (StatusCode::BAD_REQUEST, 10014),
+        Below::BadDigest { .. } | Below::Sha256Mismatch { .. } | Below::ChecksumMismatch { .. } => {
+            (StatusCode::BAD_REQUEST, 10037)
+        }
+        Below::InvalidRequest { .. } => MALFORMED,
+        Below::Body(_) | Below::UploadTooSlow { .. } => (StatusCode::BAD_REQUEST, 10054),
+        Below::TooMuchContention { .. } => BUSY,
+        Below::Metadata(_) | Below::Blobs(_) => match error.kind() {
+            cistern_objects::ErrorKind::Busy => BUSY,
+            cistern_objects::ErrorKind::Unavailable => UNAVAILABLE,
+            cistern_objects::ErrorKind::NotFound
+            | cistern_objects::ErrorKind::Conflict
+            | cistern_objects::ErrorKind::Invalid
+            | cistern_objects::ErrorKind::Corrupt
+            | cistern_objects::ErrorKind::Internal => INTERNAL,
+        },
+    }
+}
+
+fn access(error: &cistern_access::Error) -> Coded {
+    use cistern_access::Error as Below;
+    match error {
+        Below::Unfit { .. } | Below::TooManyKeys { .. } | Below::RootKey => (StatusCode::BAD_REQUEST, 20001),
+        Below::NoSuchKey { .. } => (StatusCode::NOT_FOUND, 20004),
+        Below::NameTaken { .. } => (StatusCode::CONFLICT, 20009),
+        Below::TooMuchContention { .. } => BUSY,
+        Below::ReadCredentials { .. }
+        | Below::WriteCredentials { .. }
+        | Below::CredentialsReadable { .. }
+        | Below::ParseCredentials { .. } => INTERNAL,
+        Below::Metadata(_) => match error.kind() {
+            cistern_access::ErrorKind::Busy | cistern_access::ErrorKind::Conflict => BUSY,
+            cistern_access::ErrorKind::Unavailable => UNAVAILABLE,
+            cistern_access::ErrorKind::NotFound
+            | cistern_access::ErrorKind::Invalid
+            | cistern_access::ErrorKind::Corrupt
+            | cistern_access::ErrorKind::Internal => INTERNAL,
+        },
+    }
+}
+
+fn pipelines(error: &cistern_pipelines::Error) -> Coded {
+    use cistern_pipelines::Error as Below;
+    match error {
+        Below::NoSuchPipeline { .. } => (StatusCode::NOT_FOUND, 1000),
+        Below::PipelineExists { .. } | Below::Draining { .. } | Below::Superseded { .. } => (StatusCode::CONFLICT, 1002),
+        Below::NoSuchBucket { .. } => NO_SUCH_BUCKET,
+        Below::InvalidSetting { .. } | Below::InvalidPath { .. } => INVALID_PIPELINE,
+        Below::TooMuchBuffered { .. } | Below::TooMuchContention { .. } => BUSY,
+        Below::Stopping => UNAVAILABLE,
+        Below::Objects(error) => objects(error),
+        // Those of the ingest listener: the management API takes no events.
+        Below::Unauthorized { .. }
+        | Below::NotUtf8 { .. }
+        | Below::Malformed { .. }
+        | Below::NoEvents
+        | Below::EventTooLarge { .. }
+        | Below::BodyTooLarge { .. }
+        | Below::UnsupportedEncoding { .. }
+        | Below::BrokenEncoding { .. }
+        | Below::IncompleteBody => MALFORMED,
+        Below::Flush(_)
+        | Below::DamagedLog { .. }
+        | Below::Parquet { .. }
+        | Below::Compress(_)
+        | Below::Metadata(_)
+        | Below::Blobs(_) => match error.kind() {
+            cistern_pipelines::ErrorKind::Busy => BUSY,
+            cistern_pipelines::ErrorKind::Unavailable => UNAVAILABLE,
+            cistern_pipelines::ErrorKind::NotFound
+            | cistern_pipelines::ErrorKind::Conflict
+            | cistern_pipelines::ErrorKind::Invalid
+            | cistern_pipelines::ErrorKind::Unauthorized
+            | cistern_pipelines::ErrorKind::TooLarge
+            | cistern_pipelines::ErrorKind::Corrupt
+            | cistern_pipelines::ErrorKind::Internal => INTERNAL,
+        },
+    }
+}
+
+impl From<PathRejection> for Error {
+    fn from(rejection: PathRejection) -> Self {
+        Self::Malformed { reason: rejection.body_text() }
+    }
+}
+
+impl From<QueryRejection> for Error {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::Malformed { reason: rejection.body_text() }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let coded @ (status, code) = self.coded();
+        if status.is_server_error() {
+            let sources = std::iter::successors(std::error::Error::source(&self), |error| error.source());
+            let chain: String = sources.map(|source| format!(": {source}")).collect();
+            tracing::error!(code, error = format!("{self}{chain}"), "a management request failed");
+        }
+        let mut response = failure(status, code, &self.message(coded));
+        if coded == BUSY || coded == UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

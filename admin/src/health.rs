@@ -1,0 +1,57 @@
+//! `/healthz`: the process answers. `/readyz`: it takes reads and writes, or why not.
+//!
+//! Not ready (503) is what a load balancer should turn away from: stopping, or storage that takes no writes. What an operator
+//! should look at although requests are served (a drive out, a pipeline that waits for its bucket) stands in `notes`.
+
+use crate::state::Admin;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use cistern_drives::{DriveState, LogStatus};
+use cistern_pipelines::PipelineState;
+use http::StatusCode;
+use serde_json::json;
+
+/// Whether the server is ready, and what there is to say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Health {
+    /// Whether it takes requests.
+    pub(crate) ready: bool,
+    /// Why not.
+    pub(crate) reasons: Vec<String>,
+    /// What to look at all the same.
+    pub(crate) notes: Vec<String>,
+}
+
+pub(crate) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+pub(crate) async fn readyz(State(admin): State<Admin>) -> Response {
+    let health = health(&admin, &admin.storage.now());
+    let status = if health.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({ "ready": health.ready, "reasons": health.reasons, "notes": health.notes });
+    (status, Json(body)).into_response()
+}
+
+/// How the server is, its storage being as `storage` says.
+pub(crate) fn health(admin: &Admin, storage: &LogStatus) -> Health {
+    let mut reasons = Vec::new();
+    if admin.stopping.has_begun() {
+        reasons.push("the server is stopping".to_owned());
+    }
+    if !storage.writable {
+        let why = storage.read_only_reason.as_deref().unwrap_or("no reason given");
+        reasons.push(format!("the storage is read-only: {why}"));
+    }
+    let drives = storage.drives.iter().filter_map(|drive| match &drive.state {
+        DriveState::Live => None,
+        DriveState::Out { reason } => Some(format!("drive {} is out: {reason}", drive.label)),
+        DriveState::Missing { reason } => Some(format!("drive {} is missing: {reason}", drive.label)),
+    });
+    let pipelines = admin.pipelines.health().into_iter().filter_map(|pipeline| match pipeline.state {
+        PipelineState::Ready | PipelineState::Draining { waiting: None } => None,
+        PipelineState::Waiting { reason } | PipelineState::Draining { waiting: Some(reason) } => Some(format!("pipeline {} waits: {reason}", pipeline.name)),
+    });
+    Health { ready: reasons.is_empty(), reasons, notes: drives.chain(pipelines).collect() }
+}

@@ -1,0 +1,289 @@
+//! The JSON of a pipeline: Cloudflare's legacy shape, with our own `on_json_key`, `parquet` and `storage_class`.
+//!
+//! What clients send and we have no use for (`metadata`, `credentials`, file names) is taken and never shown again; a
+//! field nobody knows is refused by name.
+
+use crate::error::{Error, Result};
+use cistern_pipelines::{
+    BatchSpec, IngestAuth, JsonPath, Origin, OutputFormat, PipelineHealth, PipelineRecord, PipelineSpec, PipelineState,
+};
+use cistern_types::{ByteSize, StorageClass};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The version of a pipeline's description; there is no update, so it stays.
+const VERSION: u32 = 1;
+
+/// A pipeline as a client asks for it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PipelineBody {
+    name: String,
+    source: Option<Vec<SourceBody>>,
+    destination: DestinationBody,
+    #[serde(default)]
+    transforms: Vec<IgnoredAny>,
+    #[serde(rename = "metadata")]
+    _metadata: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceBody {
+    #[serde(rename = "type")]
+    kind: String,
+    format: Option<String>,
+    authentication: Option<bool>,
+    cors: Option<CorsBody>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CorsBody {
+    #[serde(default)]
+    origins: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DestinationBody {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    format: Option<String>,
+    compression: Option<CompressionBody>,
+    #[serde(default)]
+    batch: BatchBody,
+    path: PathBody,
+    storage_class: Option<String>,
+    #[serde(rename = "credentials")]
+    _credentials: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CompressionBody {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchBody {
+    max_bytes: Option<u64>,
+    max_duration_s: Option<u64>,
+    max_rows: Option<u64>,
+    on_json_key: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PathBody {
+    bucket: String,
+    prefix: Option<String>,
+    #[serde(rename = "filepath")]
+    _filepath: Option<IgnoredAny>,
+    #[serde(rename = "filename")]
+    _filename: Option<IgnoredAny>,
+}
+
+fn refuse(field: &'static str, reason: impl Into<String>) -> Error {
+    Error::PipelineSetting { field, reason: reason.into() }
+}
+
+impl PipelineBody {
+    /// What it asks for; ranges are checked by `cistern-pipelines`.
+    pub(crate) fn into_spec(self) -> Result<PipelineSpec> {
+        if !self.transforms.is_empty() {
+            return Err(refuse("transforms", "events are stored as they come; send an empty list"));
+        }
+        let destination = self.destination;
+        if destination.kind.as_deref().is_some_and(|kind| kind != "r2") {
+            return Err(refuse("destination.type", "use r2"));
+        }
+        let mut spec = PipelineSpec::new(self.name.parse()?, destination.path.bucket.parse()?);
+        spec.prefix = destination.path.prefix.unwrap_or_default();
+        spec.batch = destination.batch.into_spec()?;
+        let compression = destination.compression.map(|compression| compression.kind);
+        let format = destination.format.as_deref().unwrap_or("parquet");
+        spec.format = OutputFormat::from_names(format, compression.as_deref())?;
+        spec.class = destination.storage_class.as_deref().map_or(Ok(StorageClass::Standard), str::parse)?;
+        if let Some(sources) = self.source {
+            let http = http_source(sources)?;
+            spec.auth = if http.authentication.unwrap_or(true) { IngestAuth::Token } else { IngestAuth::None };
+            let origins = http.cors.map(|cors| cors.origins).unwrap_or_default();
+            spec.cors_origins = origins.iter().map(|origin| origin.parse::<Origin>()).collect::<Result<_, _>>()?;
+        }
+        Ok(spec)
+    }
+}
+
+/// The source that takes events over HTTP. A `binding` beside it belongs to a runtime that is not here: passed over.
+fn http_source(sources: Vec<SourceBody>) -> Result<SourceBody> {
+    let mut found = None;
+    for source in sources {
+        if source.format.as_deref().is_some_and(|format| format != "json") {
+            return Err(refuse("source.format", "use json"));
+        }
+        match source.kind.as_str() {
+            "http" if found.is_none() => found = Some(source),
+            "http" => return Err(refuse("source", "name one source of type http")),
+            "binding" => {}
+            other => return Err(refuse("source.type", format!("{other:?} is not known here; use http"))),
+        }
+    }
+    found.ok_or_else(|| refuse("source", "name a source of type http"))
+}
+
+impl BatchBody {
+    fn into_spec(self) -> Result<BatchSpec> {
+        let default = BatchSpec::default();
+        Ok(BatchSpec {
+            size: self.max_bytes.map_or(default.size, ByteSize::bytes),
+            timeout: self.max_duration_s.map_or(default.timeout, Duration::from_secs),
+            rows: self.max_rows.unwrap_or(default.rows),
+            json_key: self.on_json_key.as_deref().map(str::parse::<JsonPath>).transpose()?,
+        })
+    }
+}
+
+/// A pipeline as it is shown; never with secrets.
+pub(crate) fn describe(record: &PipelineRecord) -> Value {
+    let spec = &record.spec;
+    let origins: Vec<String> = spec.cors_origins.iter().map(ToString::to_string).collect();
+    json!({
+        "id": record.id.to_string(),
+        "version": VERSION,
+        "name": spec.name,
+        "created_at": record.created.to_string(),
+        "metadata": {},
+        "source": [{
+            "type": "http",
+            "format": "json",
+            "authentication": spec.auth == IngestAuth::Token,
+            "cors": { "origins": origins },
+        }],
+        "transforms": [],
+        "destination": {
+            "type": "r2",
+            "format": spec.format.name(),
+            "compression": { "type": spec.format.compression_name() },
+            "batch": {
+                "max_bytes": spec.batch.size.as_u64(),
+                "max_duration_s": spec.batch.timeout.as_secs(),
+                "max_rows": spec.batch.rows,
+                "on_json_key": spec.batch.json_key.as_ref().map(ToString::to_string),
+            },
+            "path": { "bucket": spec.bucket, "prefix": spec.prefix },
+            "storage_class": spec.class.api_name(),
+        },
+    })
+}
+
+/// How a pipeline fares, as it is shown.
+pub(crate) fn describe_health(health: &PipelineHealth) -> Value {
+    let (state, reason) = match &health.state {
+        PipelineState::Ready => ("ready", None),
+        PipelineState::Waiting { reason } => ("waiting", Some(reason)),
+        PipelineState::Draining { waiting } => ("draining", waiting.as_ref()),
+    };
+    json!({
+        "state": state,
+        "reason": reason,
+        "events_accepted": health.events_accepted,
+        "bytes_accepted": health.bytes_accepted,
+        "events_delivered": health.events_delivered,
+        "dead_letters": health.dead_letters,
+        "objects_written": health.objects_written,
+        "lag_events": health.lag_events,
+        "lag_bytes": health.lag_bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cistern_pipelines::{JsonCompression, ParquetCompression};
+
+    fn parse(body: &Value) -> Result<PipelineSpec, String> {
+        let body: PipelineBody = serde_json::from_value(body.clone()).map_err(|error| error.to_string())?;
+        body.into_spec().map_err(|error| error.to_string())
+    }
+
+    fn minimal() -> Value {
+        json!({ "name": "clicks", "destination": { "path": { "bucket": "events" } } })
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let expected = PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
+        assert_eq!(parse(&minimal()).unwrap(), expected);
+    }
+
+    /// The body that wrangler 4.20.0 was seen to send.
+    #[test]
+    fn the_body_of_wrangler_is_taken() {
+        let spec = parse(&json!({
+            "name": "clicks", "metadata": { "shards": 3 },
+            "source": [
+                { "type": "http", "format": "json", "authentication": true, "cors": { "origins": ["https://a.example"] } },
+                { "type": "binding", "format": "json" },
+            ],
+            "transforms": [],
+            "destination": {
+                "type": "r2", "format": "json", "compression": { "type": "gzip" },
+                "batch": { "max_bytes": 10_000_000, "max_duration_s": 60, "max_rows": 1000 },
+                "path": { "bucket": "events", "prefix": "raw", "filepath": "x", "filename": "y" },
+                "credentials": { "endpoint": "https://x", "access_key_id": "a", "secret_access_key": "b" },
+            },
+        }));
+        let spec = spec.unwrap();
+        assert_eq!(spec.format, OutputFormat::JsonLines { compression: JsonCompression::Gzip });
+        assert_eq!((spec.batch.size.as_u64(), spec.batch.timeout.as_secs(), spec.batch.rows), (10_000_000, 60, 1000));
+        assert_eq!((spec.prefix.as_str(), spec.auth, spec.cors_origins.len()), ("raw", IngestAuth::Token, 1));
+    }
+
+    #[test]
+    fn our_own_fields_are_taken() {
+        let mut body = minimal();
+        body["destination"]["batch"] = json!({ "on_json_key": ".merchant.id" });
+        body["destination"]["format"] = "parquet".into();
+        body["destination"]["compression"] = json!({ "type": "snappy" });
+        body["destination"]["storage_class"] = "InfrequentAccess".into();
+        body["source"] = json!([{ "type": "http", "authentication": false }]);
+        let spec = parse(&body).unwrap();
+        assert_eq!(spec.format, OutputFormat::Parquet { compression: ParquetCompression::Snappy });
+        assert_eq!(spec.batch.json_key, Some(".merchant.id".parse().unwrap()));
+        assert_eq!((spec.class, spec.auth), (StorageClass::InfrequentAccess, IngestAuth::None));
+    }
+
+    #[track_caller]
+    fn refused(pointer: &str, value: Value, expected: &str) {
+        let mut body = minimal();
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap()[field] = value;
+        let error = parse(&body).expect_err(pointer);
+        assert!(error.contains(expected), "{pointer}: {error}");
+    }
+
+    #[test]
+    fn what_cannot_be_names_the_field_and_the_remedy() {
+        refused("/colour", json!(1), "unknown field `colour`");
+        refused("/destination/colour", json!(1), "unknown field `colour`");
+        refused("/destination/path/colour", json!(1), "unknown field `colour`");
+        refused("/name", json!("a b"), "invalid pipeline name \"a b\"");
+        refused("/destination/path/bucket", json!("A"), "invalid bucket name \"A\"");
+        refused("/transforms", json!([{}]), "transforms: events are stored as they come");
+        refused("/destination/type", json!("s3"), "destination.type: use r2");
+        refused("/destination/format", json!("avro"), "use parquet or json");
+        refused("/destination/compression", json!({ "type": "deflate" }), "use zstd, snappy, lz4, gzip or none");
+        refused("/destination/batch", json!({ "on_json_key": "merchant" }), "json key \"merchant\", character 1");
+        refused("/destination/batch", json!({ "max_bytes": -1 }), "invalid value");
+        refused("/destination/storage_class", json!("Cold"), "invalid storage class \"Cold\"");
+        refused("/source", json!([]), "name a source of type http");
+        refused("/source", json!([{ "type": "kafka" }]), "\"kafka\" is not known here");
+        refused("/source", json!([{ "type": "http", "format": "csv" }]), "source.format: use json");
+        refused("/source", json!([{ "type": "http", "cors": { "origins": ["a.b/"] } }]), "cors origin a.b/");
+    }
+}

@@ -1,0 +1,107 @@
+//! What the door is built from: handed in by the binary, shared by all requests.
+
+use cistern_access::Access;
+use cistern_drives::LogStatus;
+use cistern_objects::Objects;
+use cistern_pipelines::Pipelines;
+use cistern_runtime::{Shutdown, Supervisor};
+use http::HeaderMap;
+use http::header::HOST;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Answers how the storage is now.
+#[derive(Clone)]
+pub struct StorageStatus(Arc<dyn Fn() -> LogStatus + Send + Sync>);
+
+impl StorageStatus {
+    /// Asks `source` each time.
+    pub fn new(source: impl Fn() -> LogStatus + Send + Sync + 'static) -> Self {
+        Self(Arc::new(source))
+    }
+
+    pub(crate) fn now(&self) -> LogStatus {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for StorageStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StorageStatus").finish_non_exhaustive()
+    }
+}
+
+/// Everything the door needs.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Buckets and objects.
+    pub objects: Objects,
+    /// Keys and the API token.
+    pub access: Access,
+    /// Pipelines.
+    pub pipelines: Pipelines,
+    /// The background work, for listings.
+    pub supervisor: Supervisor,
+    /// How the drives are.
+    pub storage: StorageStatus,
+    /// What `/metrics` shows.
+    pub registry: Arc<Registry>,
+    /// Begins when the server is told to stop: from then on it is not ready.
+    pub stopping: Shutdown,
+    /// Where S3 is spoken.
+    pub s3: SocketAddr,
+    /// Where events are taken.
+    pub ingest: SocketAddr,
+}
+
+impl Admin {
+    /// The address under which whoever sent `headers` reaches the ingest listener.
+    pub(crate) fn ingest_url(&self, headers: &HeaderMap) -> String {
+        reachable_url(self.ingest, headers)
+    }
+
+    /// The address under which whoever sent `headers` reaches the S3 listener.
+    pub(crate) fn s3_url(&self, headers: &HeaderMap) -> String {
+        reachable_url(self.s3, headers)
+    }
+}
+
+/// A listener on all interfaces has no address of its own: it is reached by the host that this request was sent to.
+fn reachable_url(listener: SocketAddr, headers: &HeaderMap) -> String {
+    if !listener.ip().is_unspecified() {
+        return format!("http://{listener}");
+    }
+    let sent_to = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = match sent_to.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => sent_to,
+    };
+    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    format!("http://{host}:{}", listener.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(listener: &str, host: Option<&str>, expected: &str) {
+        let mut headers = HeaderMap::new();
+        if let Some(host) = host {
+            headers.insert(HOST, host.parse().unwrap());
+        }
+        assert_eq!(reachable_url(listener.parse().unwrap(), &headers), expected);
+    }
+
+    #[test]
+    fn a_listener_on_all_interfaces_is_reached_by_the_host_of_the_request() {
+        check("127.0.0.1:8443", Some("store.example:9001"), "http://127.0.0.1:8443");
+        check("0.0.0.0:8443", Some("store.example:9001"), "http://store.example:8443");
+        check("0.0.0.0:8443", Some("store.example"), "http://store.example:8443");
+        check("[::]:8443", Some("[::1]:9001"), "http://[::1]:8443");
+        check("[::]:8443", Some("[::1]"), "http://[::1]:8443");
+        check("0.0.0.0:8443", None, "http://127.0.0.1:8443");
+    }
+}

@@ -1,0 +1,55 @@
+//! `/cistern/status`: version, drives, workers, listeners, for the command line and the dashboard.
+
+use crate::envelope::Success;
+use crate::health::{Health, health};
+use crate::state::Admin;
+use axum::extract::State;
+use cistern_drives::{DriveState, DriveStatus, LogStatus};
+use cistern_runtime::{WorkerState, WorkerStatus};
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+pub(crate) async fn status(State(admin): State<Admin>, headers: HeaderMap) -> Success {
+    let storage = admin.storage.now();
+    let Health { ready, reasons, notes } = health(&admin, &storage);
+    Success::new(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "ready": ready,
+        "reasons": reasons,
+        "notes": notes,
+        "endpoints": { "s3": admin.s3_url(&headers), "ingest": admin.ingest_url(&headers) },
+        "storage": storage_body(&storage),
+        "workers": admin.supervisor.workers().iter().map(worker).collect::<Vec<_>>(),
+    }))
+}
+
+fn storage_body(storage: &LogStatus) -> Value {
+    json!({
+        "writable": storage.writable,
+        "degraded": storage.degraded,
+        "read_only_reason": storage.read_only_reason,
+        "segments": storage.segments,
+        "drives": storage.drives.iter().map(drive).collect::<Vec<_>>(),
+    })
+}
+
+fn drive(drive: &DriveStatus) -> Value {
+    let (state, reason) = match &drive.state {
+        DriveState::Live => ("live", None),
+        DriveState::Out { reason } => ("out", Some(reason)),
+        DriveState::Missing { reason } => ("missing", Some(reason)),
+    };
+    json!({
+        "index": drive.index, "path": drive.label, "state": state, "reason": reason, "free_bytes": drive.free_bytes,
+    })
+}
+
+fn worker(worker: &WorkerStatus) -> Value {
+    let state = match worker.state {
+        WorkerState::Busy => "busy",
+        WorkerState::Idle => "idle",
+        WorkerState::Failing => "failing",
+        WorkerState::Ended => "ended",
+    };
+    json!({ "name": worker.name, "state": state, "failures": worker.failures, "last_error": worker.last_error })
+}

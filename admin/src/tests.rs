@@ -1,0 +1,514 @@
+//! The door as clients meet it: every path over in-memory objects, readiness, and each kind of bad input.
+
+use crate::{Admin, StorageStatus, register_process_metrics, router};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use cistern_access::Access;
+use cistern_drives::{DriveState, DriveStatus, LogStatus, Stats};
+use cistern_objects::{Limits, Objects};
+use cistern_pipelines::{Pipelines, PipelinesConfig};
+use cistern_runtime::{Clock, Shutdown, Supervisor, TestClock};
+use cistern_types::Timestamp;
+use http::{HeaderMap, Method, Request, StatusCode};
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tower::ServiceExt as _;
+
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+fn live_storage() -> LogStatus {
+    let drive = |index: usize| DriveStatus {
+        index,
+        label: format!("/mnt/d{index}"),
+        state: DriveState::Live,
+        free_bytes: Some(1 << 30),
+    };
+    LogStatus {
+        drives: (0..3).map(drive).collect(),
+        writable: true,
+        read_only_reason: None,
+        degraded: false,
+        segments: 1,
+        counters: Stats { syncs: 7, ..Stats::default() },
+    }
+}
+
+/// A door over memory, and its token.
+struct Door {
+    router: Router,
+    token: String,
+    account: String,
+    stopping: Shutdown,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Door {
+    async fn new() -> Self {
+        Self::over(live_storage()).await
+    }
+
+    async fn over(storage: LogStatus) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::at(Timestamp::from_millis(1_700_000_000_000)));
+        let objects = Objects::in_memory(Arc::clone(&clock), Limits::default());
+        let access = Access::in_memory(Arc::clone(&clock));
+        let supervisor = Supervisor::new(Shutdown::new());
+        let config = PipelinesConfig::default();
+        let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), config).await.unwrap();
+        let storage = StorageStatus::new(move || storage.clone());
+        let mut registry = Registry::default();
+        register_process_metrics(&mut registry, storage.clone(), supervisor.clone());
+        let (token, account) = ("test-api-token".to_owned(), access.account_id().to_string());
+        let stopping = Shutdown::new();
+        let admin = Admin {
+            objects,
+            access,
+            pipelines,
+            supervisor,
+            storage,
+            registry: Arc::new(registry),
+            stopping: stopping.clone(),
+            s3: ([127, 0, 0, 1], 9000).into(),
+            ingest: ([127, 0, 0, 1], 8443).into(),
+        };
+        Self { router: router(admin), token, account, stopping }
+    }
+
+    async fn raw(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, ANSWER_BYTES_MAX).await.unwrap().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// A request with the token; `path` begins after the account.
+    async fn call(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/client/v4/accounts/{}{path}", self.account))
+            .header("authorization", format!("Bearer {}", self.token))
+            .body(body.into());
+        self.raw(request.unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, Body::empty()).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::POST, path, body.to_string()).await
+    }
+
+    /// The result of a GET that must succeed.
+    async fn result(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+        let body = answer.json();
+        assert_eq!((&body["success"], &body["errors"]), (&json!(true), &json!([])), "{path}");
+        body["result"].clone()
+    }
+
+    async fn open(&self, path: &str, token: Option<&str>) -> Answer {
+        let mut request = Request::get(path);
+        if let Some(token) = token {
+            request = request.header("authorization", token);
+        }
+        self.raw(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn with_bucket() -> Self {
+        let door = Self::new().await;
+        let made = door.post("/r2/buckets", &json!({ "name": "logs" })).await;
+        assert_eq!(made.status, StatusCode::OK, "{}", made.text());
+        door
+    }
+}
+
+#[track_caller]
+fn refused(answer: &Answer, status: u16, code: u32, text: &str) {
+    let body = answer.json();
+    assert_eq!((answer.status.as_u16(), &body["errors"][0]["code"]), (status, &json!(code)), "{}", answer.text());
+    assert_eq!((&body["success"], &body["result"]), (&json!(false), &Value::Null));
+    let message = body["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains(text), "{message:?} lacks {text:?}");
+}
+
+#[tokio::test]
+async fn without_the_right_token_nothing_under_the_api_answers() {
+    let door = Door::new().await;
+    let paths = ["/user", "/accounts", "/user/tokens/verify", "/memberships"].map(|path| format!("/client/v4{path}"));
+    let bucket = format!("/client/v4/accounts/{}/r2/buckets", door.account);
+    let schemes = [None, Some("Bearer wrong".to_owned()), Some("Bearer ".to_owned()), Some(format!("Basic {}", door.token))];
+    for path in paths.iter().chain([&bucket]) {
+        for token in &schemes {
+            let answer = door.open(path, token.as_deref()).await;
+            refused(&answer, 401, 10000, "Authorization: Bearer");
+            assert_eq!(answer.headers["www-authenticate"], "Bearer");
+        }
+        let right = format!("bearer {}", door.token);
+        assert_eq!(door.open(path, Some(&right)).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_accounts_and_methods_are_envelopes() {
+    let door = Door::new().await;
+    refused(&door.open("/nothing", None).await, 404, 7003, "/nothing");
+    refused(&door.open("/client/v4/nothing", None).await, 404, 7003, "/client/v4/nothing");
+    refused(&door.get("/r2/nothing").await, 404, 7003, "Could not route");
+    let token = format!("Bearer {}", door.token);
+    let other = format!("/client/v4/accounts/{}/r2/buckets", "0".repeat(32));
+    refused(&door.open(&other, Some(&token)).await, 404, 7003, "Could not route");
+    refused(&door.call(Method::PATCH, "/cistern/keys", "").await, 405, 10405, "PATCH");
+}
+
+#[tokio::test]
+async fn clients_that_look_around_first_find_one_account() {
+    let door = Door::new().await;
+    let token = format!("Bearer {}", door.token);
+    let look = async |path: &str| door.open(&format!("/client/v4{path}"), Some(&token)).await.json();
+    assert_eq!(look("/user/tokens/verify").await["result"]["status"], "active");
+    let accounts = look("/accounts?page=1").await;
+    assert_eq!((&accounts["result"][0]["id"], &accounts["result_info"]["total_count"]), (&json!(door.account), &json!(1)));
+    assert_eq!(look("/accounts?page=2").await["result"], json!([]), "a second page ends the look-up");
+    assert_eq!(look("/memberships?page=1").await["result"][0]["account"]["id"], json!(door.account));
+    assert_eq!(door.result("").await["id"], json!(door.account));
+}
+
+#[tokio::test]
+async fn a_bucket_is_made_shown_listed_and_deleted() {
+    let door = Door::new().await;
+    let body = json!({ "name": "logs", "storageClass": "InfrequentAccess", "locationHint": "weur" });
+    let expected = json!({
+        "name": "logs", "creation_date": "2023-11-14T22:13:20Z", "location": "weur", "storage_class": "InfrequentAccess",
+        "jurisdiction": "default",
+    });
+    assert_eq!(door.post("/r2/buckets", &body).await.json()["result"], expected);
+    assert_eq!(door.result("/r2/buckets/logs").await, expected);
+    assert_eq!(door.result("/r2/buckets").await, json!({ "buckets": [expected] }));
+    assert_eq!(door.call(Method::DELETE, "/r2/buckets/logs", "").await.status, StatusCode::OK);
+    refused(&door.get("/r2/buckets/logs").await, 404, 10006, "no bucket logs");
+}
+
+#[tokio::test]
+async fn buckets_are_listed_in_pages_and_by_part_of_their_name() {
+    let door = Door::new().await;
+    for name in ["a-logs", "b-photos", "c-logs", "d-logs"] {
+        door.post("/r2/buckets", &json!({ "name": name })).await;
+    }
+    let names = |answer: &Value| -> Vec<String> {
+        let buckets = answer["result"]["buckets"].as_array().unwrap();
+        buckets.iter().map(|bucket| bucket["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = door.get("/r2/buckets?per_page=2&name_contains=logs").await.json();
+    assert_eq!((names(&first), &first["result_info"]["cursor"]), (vec!["a-logs".into(), "c-logs".into()], &json!("c-logs")));
+    let second = door.get("/r2/buckets?per_page=2&name_contains=logs&cursor=c-logs").await.json();
+    assert_eq!((names(&second), &second["result_info"]["cursor"]), (vec!["d-logs".into()], &json!("")));
+    assert_eq!(names(&door.get("/r2/buckets?start_after=b-photos").await.json()), ["c-logs", "d-logs"]);
+    refused(&door.get("/r2/buckets?per_page=many").await, 400, 10040, "per_page");
+}
+
+#[tokio::test]
+async fn a_bad_bucket_request_says_what_is_wrong_and_changes_nothing() {
+    let door = Door::with_bucket().await;
+    refused(&door.post("/r2/buckets", &json!({ "name": "logs" })).await, 409, 10073, "exists already");
+    refused(&door.post("/r2/buckets", &json!({ "name": "LOGS" })).await, 400, 10005, "lower-case");
+    refused(&door.post("/r2/buckets", &json!({ "name": "new", "colour": 1 })).await, 400, 10040, "unknown field `colour`");
+    refused(&door.post("/r2/buckets", &json!({ "name": "new", "storageClass": "Cold" })).await, 400, 10040, "Cold");
+    refused(&door.post("/r2/buckets", &json!({})).await, 400, 10040, "missing field `name`");
+    refused(&door.call(Method::POST, "/r2/buckets", "{\"name\":").await, 400, 10040, "EOF");
+    refused(&door.call(Method::POST, "/r2/buckets", vec![b' '; (1 << 20) + 1]).await, 413, 100_100, "1048576");
+    door.call(Method::PUT, "/r2/buckets/logs/objects/k", "x").await;
+    refused(&door.call(Method::DELETE, "/r2/buckets/logs", "").await, 409, 10008, "still holds objects");
+    refused(&door.call(Method::DELETE, "/r2/buckets/none", "").await, 404, 10006, "no bucket none");
+    let left = door.result("/r2/buckets").await;
+    assert_eq!(left["buckets"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_object_goes_in_and_comes_out_with_its_headers() {
+    let door = Door::with_bucket().await;
+    let put = Request::put(format!("/client/v4/accounts/{}/r2/buckets/logs/objects/a/b%20c+%C3%BC", door.account))
+        .header("authorization", format!("Bearer {}", door.token))
+        .header("content-type", "text/plain")
+        .header("cache-control", "max-age=5")
+        .header("cf-r2-storage-class", "InfrequentAccess")
+        .body(Body::from("hello"))
+        .unwrap();
+    let stored = door.raw(put).await.json()["result"].clone();
+    assert_eq!((&stored["key"], &stored["size"]), (&json!("a/b c+ü"), &json!("5")));
+    assert_eq!(stored["etag"], "5d41402abc4b2a76b9719d911017c592");
+    let read = door.get("/r2/buckets/logs/objects/a%2Fb%20c+%C3%BC").await;
+    assert_eq!((read.status, read.text().as_str()), (StatusCode::OK, "hello"));
+    for (name, value) in [
+        ("content-type", "text/plain"),
+        ("content-length", "5"),
+        ("cache-control", "max-age=5"),
+        ("etag", "\"5d41402abc4b2a76b9719d911017c592\""),
+        ("last-modified", "Tue, 14 Nov 2023 22:13:20 GMT"),
+        ("cf-r2-storage-class", "InfrequentAccess"),
+    ] {
+        assert_eq!(read.headers[name], value, "{name}");
+    }
+    let head = door.call(Method::HEAD, "/r2/buckets/logs/objects/a%2Fb%20c+%C3%BC", "").await;
+    assert_eq!((head.headers["content-length"].to_str().unwrap(), head.body.len()), ("5", 0));
+    let gone = door.call(Method::DELETE, "/r2/buckets/logs/objects/a%2Fb%20c+%C3%BC", "").await;
+    assert_eq!(gone.json()["result"], json!({ "key": "a/b c+ü" }));
+    refused(&door.get("/r2/buckets/logs/objects/a%2Fb%20c+%C3%BC").await, 404, 10007, "no object a/b c+ü");
+}
+
+#[tokio::test]
+async fn keys_may_look_like_paths() {
+    let door = Door::with_bucket().await;
+    for (path, key) in [("a%2F..%2Fb", "a/../b"), ("%2F", "/"), ("a//b/", "a//b/"), ("/lead", "/lead")] {
+        let stored = door.call(Method::PUT, &format!("/r2/buckets/logs/objects/{path}"), key).await;
+        assert_eq!(stored.json()["result"]["key"], json!(key), "{path}");
+        assert_eq!(door.get(&format!("/r2/buckets/logs/objects/{path}")).await.text(), key);
+    }
+}
+
+#[tokio::test]
+async fn objects_are_listed_in_pages_with_folded_prefixes() {
+    let door = Door::with_bucket().await;
+    for key in ["a%2F1", "a%2F2", "b", "c"] {
+        door.call(Method::PUT, &format!("/r2/buckets/logs/objects/{key}"), "x").await;
+    }
+    let keys = |answer: &Value| -> Vec<String> {
+        let objects = answer["result"].as_array().unwrap();
+        objects.iter().map(|object| object["key"].as_str().unwrap().to_owned()).collect()
+    };
+    let folded = door.get("/r2/buckets/logs/objects?delimiter=/").await.json();
+    assert_eq!((keys(&folded), &folded["result_info"]["delimited"]), (vec!["b".into(), "c".into()], &json!(["a/"])));
+    let first = door.get("/r2/buckets/logs/objects?per_page=3").await.json();
+    assert_eq!(keys(&first), ["a/1", "a/2", "b"]);
+    assert_eq!((&first["result_info"]["is_truncated"], &first["result_info"]["cursor"]), (&json!(true), &json!("b")));
+    let rest = door.get("/r2/buckets/logs/objects?per_page=3&cursor=b").await.json();
+    assert_eq!((keys(&rest), &rest["result_info"]["is_truncated"]), (vec!["c".into()], &json!(false)));
+    assert_eq!(keys(&door.get("/r2/buckets/logs/objects?prefix=a/").await.json()), ["a/1", "a/2"]);
+    refused(&door.get("/r2/buckets/none/objects").await, 404, 10006, "no bucket none");
+}
+
+#[tokio::test]
+async fn a_bad_object_request_stores_nothing() {
+    let door = Door::with_bucket().await;
+    let long = format!("/r2/buckets/logs/objects/{}", "k".repeat(1025));
+    refused(&door.call(Method::PUT, &long, "x").await, 400, 10020, "1 to 1024 bytes");
+    refused(&door.call(Method::PUT, "/r2/buckets/logs/objects/%FF", "x").await, 400, 10040, "UTF-8");
+    refused(&door.call(Method::PUT, "/r2/buckets/none/objects/k", "x").await, 404, 10006, "no bucket none");
+    let cut = futures::stream::iter([Ok("begin"), Err(std::io::Error::other("the client left"))]);
+    refused(&door.call(Method::PUT, "/r2/buckets/logs/objects/k", Body::from_stream(cut)).await, 400, 10054, "body");
+    let short = Request::put(format!("/client/v4/accounts/{}/r2/buckets/logs/objects/k", door.account))
+        .header("authorization", format!("Bearer {}", door.token))
+        .header("content-length", "9")
+        .body(Body::from("hello"));
+    refused(&door.raw(short.unwrap()).await, 400, 10013, "5 bytes, the request says 9");
+    assert_eq!(door.result("/r2/buckets/logs/objects").await, json!([]));
+}
+
+#[tokio::test]
+async fn a_key_is_made_with_its_secret_listed_without_and_revoked() {
+    let door = Door::new().await;
+    let body = json!({ "name": "ci", "owner": "ada", "bucket": "logs", "permission": "read" });
+    let made = door.post("/cistern/keys", &body).await.json()["result"].clone();
+    assert_eq!((&made["name"], &made["owner_name"], &made["permission"]), (&json!("ci"), &json!("ada"), &json!("read")));
+    assert!(made["secret_access_key"].as_str().unwrap().len() >= 40);
+    let listed = door.result("/cistern/keys").await;
+    let names: Vec<&Value> = listed.as_array().unwrap().iter().map(|key| &key["name"]).collect();
+    assert_eq!(names, ["root", "ci"]);
+    assert!(!listed.to_string().contains("secret"), "{listed}");
+    refused(&door.post("/cistern/keys", &body).await, 409, 20009, "a key of that name exists");
+    assert_eq!(door.call(Method::DELETE, "/cistern/keys/ci", "").await.status, StatusCode::OK);
+    refused(&door.call(Method::DELETE, "/cistern/keys/ci", "").await, 404, 20004, "ci");
+    refused(&door.call(Method::DELETE, "/cistern/keys/root", "").await, 400, 20001, "root");
+    refused(&door.post("/cistern/keys", &json!({ "name": "" })).await, 400, 20001, "key name");
+    refused(&door.post("/cistern/keys", &json!({ "name": "x", "permission": "all" })).await, 400, 10040, "read-write");
+    refused(&door.post("/cistern/keys", &json!({ "name": "x", "colour": 1 })).await, 400, 10040, "unknown field `colour`");
+}
+
+fn clicks() -> Value {
+    json!({
+        "name": "clicks",
+        "source": [{ "type": "http", "format": "json", "authentication": true }],
+        "destination": { "batch": { "max_bytes": 1_000_000, "on_json_key": ".merchantId" }, "path": { "bucket": "logs" } },
+    })
+}
+
+#[tokio::test]
+async fn a_pipeline_is_made_with_its_token_shown_without_and_deleted() {
+    let door = Door::with_bucket().await;
+    let made = door.post("/pipelines", &clicks()).await.json()["result"].clone();
+    assert_eq!(made["endpoint"], "http://127.0.0.1:8443/clicks");
+    assert_eq!(made["endpoints"], json!([{ "label": "HTTPS", "address": "http://127.0.0.1:8443/clicks" }]));
+    assert!(!made["send_token"].as_str().unwrap().is_empty());
+    let shown = door.result("/pipelines/clicks").await;
+    assert!(shown.get("send_token").is_none());
+    assert_eq!(shown["destination"]["batch"]["on_json_key"], ".merchantId");
+    assert_eq!(shown["destination"]["format"], "parquet");
+    assert_eq!((&shown["status"]["state"], &shown["status"]["lag_events"]), (&json!("ready"), &json!(0)));
+    let listed = door.get("/pipelines").await.json();
+    assert_eq!((&listed["result"][0]["name"], &listed["results"][0]["name"]), (&json!("clicks"), &json!("clicks")));
+    assert_eq!(door.get("/pipelines?page=2").await.json()["result"], json!([]));
+    let gone = door.call(Method::DELETE, "/pipelines/clicks?mode=discard", "").await;
+    assert_eq!(gone.status, StatusCode::OK, "{}", gone.text());
+    refused(&door.get("/pipelines/clicks").await, 404, 1000, "no pipeline clicks");
+}
+
+#[tokio::test]
+async fn a_pipeline_open_to_all_has_no_token() {
+    let door = Door::with_bucket().await;
+    let mut body = clicks();
+    body["source"][0]["authentication"] = json!(false);
+    let made = door.post("/pipelines", &body).await.json()["result"].clone();
+    assert!(made.get("send_token").is_none());
+    assert_eq!(made["source"][0]["authentication"], json!(false));
+}
+
+#[tokio::test]
+async fn a_bad_pipeline_request_makes_none() {
+    let door = Door::with_bucket().await;
+    let with = |pointer: &str, value: Value| {
+        let mut body = clicks();
+        *body.pointer_mut(pointer).unwrap() = value;
+        body
+    };
+    let missing = with("/destination/path/bucket", json!("none"));
+    refused(&door.post("/pipelines", &missing).await, 404, 10006, "bucket none does not exist");
+    refused(&door.post("/pipelines", &with("/name", json!("v1"))).await, 400, 1001, "pipeline name");
+    let path = with("/destination/batch/on_json_key", json!("merchantId"));
+    refused(&door.post("/pipelines", &path).await, 400, 1001, "json key");
+    refused(&door.post("/pipelines", &with("/destination", json!({ "colour": 1 }))).await, 400, 10040, "colour");
+    assert_eq!(door.result("/pipelines").await, json!([]));
+    refused(&door.call(Method::DELETE, "/pipelines/clicks", "").await, 404, 1000, "no pipeline clicks");
+    door.post("/pipelines", &clicks()).await;
+    refused(&door.post("/pipelines", &clicks()).await, 409, 1002, "exists already");
+    refused(&door.call(Method::DELETE, "/pipelines/clicks?mode=burn", "").await, 400, 1001, "mode=drain or mode=discard");
+}
+
+#[tokio::test]
+async fn readiness_follows_storage_and_stop() {
+    let door = Door::new().await;
+    let ready = door.open("/readyz", None).await;
+    assert_eq!((ready.status, ready.json()), (StatusCode::OK, json!({ "ready": true, "reasons": [], "notes": [] })));
+    door.stopping.begin();
+    let stopping = door.open("/readyz", None).await;
+    assert_eq!(stopping.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(stopping.json()["reasons"], json!(["the server is stopping"]));
+    assert_eq!(door.open("/healthz", None).await.status, StatusCode::OK, "it lives until it has stopped");
+}
+
+#[tokio::test]
+async fn a_drive_that_is_out_is_a_note_and_read_only_storage_a_reason() {
+    let mut storage = live_storage();
+    storage.drives[1].state = DriveState::Out { reason: "write failed".into() };
+    storage.drives[2].state = DriveState::Missing { reason: "the folder does not exist".into() };
+    storage.degraded = true;
+    let notes = json!(["drive /mnt/d1 is out: write failed", "drive /mnt/d2 is missing: the folder does not exist"]);
+    let degraded = Door::over(storage.clone()).await.open("/readyz", None).await;
+    assert_eq!((degraded.status, &degraded.json()["notes"]), (StatusCode::OK, &notes));
+    storage.writable = false;
+    storage.read_only_reason = Some("1 of 3 drives live, 2 needed".into());
+    let read_only = Door::over(storage).await.open("/readyz", None).await;
+    assert_eq!(read_only.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(read_only.json()["reasons"], json!(["the storage is read-only: 1 of 3 drives live, 2 needed"]));
+    assert_eq!(read_only.json()["notes"], notes);
+}
+
+#[tokio::test]
+async fn status_names_drives_workers_and_endpoints() {
+    let door = Door::new().await;
+    let status = door.result("/cistern/status").await;
+    assert_eq!(status["endpoints"], json!({ "s3": "http://127.0.0.1:9000", "ingest": "http://127.0.0.1:8443" }));
+    assert_eq!(status["storage"]["drives"][2]["path"], "/mnt/d2");
+    assert_eq!((&status["ready"], &status["storage"]["writable"]), (&json!(true), &json!(true)));
+    assert!(status["workers"].is_array() && status["version"].is_string());
+}
+
+#[tokio::test]
+async fn metrics_show_process_drives_and_workers() {
+    let door = Door::new().await;
+    let page = door.open("/metrics", None).await;
+    assert!(page.headers["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+    let text = page.text();
+    for line in [
+        "cistern_drives_syncs_total 7",
+        "cistern_drives_live{drive=\"2\"} 1",
+        "cistern_drives_writable 1",
+        "cistern_runtime_workers{state=\"failing\"} 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(text.contains("\ncistern_process_resident_bytes ") && text.contains("\ncistern_process_cpu_seconds_total "));
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn the_dashboard_needs_no_token_and_loads_nothing() {
+    let door = Door::new().await;
+    let page = door.open("/", None).await;
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    assert!(page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    let html = page.text();
+    for outside in ["src=", "href=", "@import", "url("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+}
+
+/// What clients are told for each kind of failure: reviewed like code.
+#[test]
+fn the_table_of_codes() {
+    use crate::error::Error;
+    use cistern_access::Error as Access;
+    use cistern_objects::Error as Objects;
+    use cistern_pipelines::Error as Pipelines;
+    let (bucket, key): (cistern_types::BucketName, cistern_types::ObjectKey) =
+        ("logs".parse().unwrap(), "k".parse().unwrap());
+    let errors: Vec<Error> = vec![
+        Error::Unauthorized,
+        Error::NoRoute { path: "/x".into() },
+        Error::MethodNotAllowed { method: "PATCH".into() },
+        Error::Malformed { reason: "malformed".into() },
+        Error::BodyTooLarge { limit_bytes: 1 },
+        Error::PipelineSetting { field: "mode", reason: "use drain".into() },
+        Objects::NoSuchBucket { bucket: bucket.clone() }.into(),
+        Objects::NoSuchKey { bucket: bucket.clone(), key }.into(),
+        Objects::BucketAlreadyExists { bucket: bucket.clone() }.into(),
+        Objects::BucketAlreadyOwnedByYou { bucket: bucket.clone() }.into(),
+        Objects::BucketNotEmpty { bucket: bucket.clone() }.into(),
+        Objects::EntityTooLarge { size_bytes: 2, limit_bytes: 1 }.into(),
+        Objects::MetadataTooLarge { size_bytes: 2, limit_bytes: 1 }.into(),
+        Objects::IncompleteBody { expected_bytes: 2, received_bytes: 1 }.into(),
+        Objects::TooMuchContention { tries: 64 }.into(),
+        Access::NoSuchKey { name_or_id: "ci".into() }.into(),
+        Access::NameTaken { name: "ci".into() }.into(),
+        Access::RootKey.into(),
+        Access::TooMuchContention { tries: 64 }.into(),
+        Pipelines::NoSuchPipeline { name: "clicks".into() }.into(),
+        Pipelines::PipelineExists { name: "clicks".parse().unwrap() }.into(),
+        Pipelines::NoSuchBucket { bucket }.into(),
+        Pipelines::InvalidSetting { field: "batch size", given: "1".into(), rule: "use 1KB to 1GB" }.into(),
+        Pipelines::Stopping.into(),
+    ];
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|error| {
+            let (status, code) = error.coded();
+            format!("{} {code:>6}  {error}", status.as_u16())
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}

@@ -1,0 +1,249 @@
+//! One event into the columns, straight from its bytes.
+
+use super::column::{Budget, Column, Data, FieldColumns, last_offset};
+use super::number;
+use crate::scan::{RawText, Scanner, unescape};
+
+/// Why an event cannot be a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reason {
+    /// What was found, what the column holds.
+    Conflict(&'static str, &'static str),
+    /// Widening the column would change a number.
+    NotExact,
+    /// The field stands twice in its object.
+    Duplicate,
+    /// There are too many columns already.
+    TooManyColumns,
+    /// A column's text or items would pass 2 GiB.
+    TooMuch,
+    /// The bytes are not valid JSON, which the log should not hold.
+    Malformed,
+}
+
+/// Why and where an event cannot be a row.
+#[derive(Debug)]
+pub(super) struct DecodeFault {
+    reason: Reason,
+    /// The names of the fields around it, the innermost first.
+    path: Vec<String>,
+}
+
+type Decoded = Result<(), Box<DecodeFault>>;
+
+impl From<Reason> for Box<DecodeFault> {
+    #[cold]
+    fn from(reason: Reason) -> Self {
+        Self::new(DecodeFault { reason, path: Vec::new() })
+    }
+}
+
+impl DecodeFault {
+    #[cold]
+    fn inside(mut self: Box<Self>, name: &str) -> Box<Self> {
+        self.path.push(name.chars().take(128).collect());
+        self
+    }
+
+    /// The fault for people.
+    pub(super) fn describe(fault: Self) -> String {
+        let path: Vec<String> = fault.path.into_iter().rev().collect();
+        let field = path.join(".");
+        match fault.reason {
+            Reason::Conflict(found, holds) => format!("field {field}: {found}, but the column holds {holds}"),
+            Reason::NotExact => {
+                format!("field {field}: integers over 2^53 and fractions cannot share a column without loss")
+            }
+            Reason::Duplicate => format!("field {field}: stands twice in the event"),
+            Reason::TooManyColumns => format!("field {field}: the pipeline has as many columns as it may have"),
+            Reason::TooMuch => format!("field {field}: more than 2 GiB of values in one batch"),
+            Reason::Malformed => "the event is not valid JSON".to_owned(),
+        }
+    }
+}
+
+/// Adds an event as row `row`. After a fault some columns may be one row longer.
+pub(super) fn event(fields: &mut FieldColumns, event: &[u8], row: usize, budget: &mut Budget) -> Decoded {
+    let mut scanner = Scanner::new(event);
+    scanner.skip_space();
+    if scanner.peek() != Some(b'{') {
+        return Err(Reason::Malformed.into());
+    }
+    scanner.step();
+    object(fields, &mut scanner, row, budget)
+}
+
+/// The fields of an object whose brace has been passed.
+fn object(columns: &mut FieldColumns, scanner: &mut Scanner<'_>, row: usize, budget: &mut Budget) -> Decoded {
+    let mut before = 0;
+    scanner.skip_space();
+    if scanner.peek() == Some(b'}') {
+        scanner.step();
+        return Ok(());
+    }
+    loop {
+        let guess = columns.successors.get(before).copied().unwrap_or(0);
+        let index = match columns.fields.get(guess) {
+            Some(field) if scanner.eat(&field.token) => guess,
+            _ => {
+                let index = find(columns, scanner, budget)?;
+                if let Some(successor) = columns.successors.get_mut(before) {
+                    *successor = index;
+                }
+                index
+            }
+        };
+        before = index + 1;
+        scanner.skip_space();
+        if scanner.peek() != Some(b':') {
+            return Err(Reason::Malformed.into());
+        }
+        scanner.step();
+        let field = &mut columns.fields[index];
+        if field.column.len() > row {
+            return Err(Box::<DecodeFault>::from(Reason::Duplicate).inside(&field.name));
+        }
+        field.column.pad_to(row);
+        if let Err(fault) = value(&mut field.column, scanner, budget) {
+            return Err(fault.inside(&field.name));
+        }
+        scanner.skip_space();
+        match scanner.peek() {
+            Some(b',') => scanner.step(),
+            Some(b'}') => {
+                scanner.step();
+                return Ok(());
+            }
+            _ => return Err(Reason::Malformed.into()),
+        }
+        scanner.skip_space();
+    }
+}
+
+/// The column of the field whose name stands here; a new one if there is none yet.
+#[cold]
+fn find(columns: &mut FieldColumns, scanner: &mut Scanner<'_>, budget: &mut Budget) -> Result<usize, Box<DecodeFault>> {
+    let mut unescaped = Vec::new();
+    let name = match scanner.text().ok_or(Reason::Malformed)? {
+        RawText::Plain(name) => name,
+        RawText::Escaped(raw) => {
+            unescape(raw, &mut unescaped).ok_or(Reason::Malformed)?;
+            &unescaped
+        }
+    };
+    if let Some(index) = columns.by_name.get(name) {
+        return Ok(*index);
+    }
+    let name = std::str::from_utf8(name).map_err(|_| Reason::Malformed)?;
+    if !budget.take(name.len()) {
+        return Err(Box::<DecodeFault>::from(Reason::TooManyColumns).inside(name));
+    }
+    Ok(columns.insert(name.to_owned(), Column::new(budget)))
+}
+
+/// Appends the value that stands here to a column that has as many rows as there are before it.
+#[inline]
+fn value(column: &mut Column, scanner: &mut Scanner<'_>, budget: &mut Budget) -> Decoded {
+    scanner.skip_space();
+    match scanner.peek() {
+        Some(b'"') => text(column, scanner),
+        Some(b'-' | b'0'..=b'9') => {
+            let number = number::read(scanner.bare()).ok_or(Reason::Malformed)?;
+            Ok(number::append(column, number, budget.event)?)
+        }
+        Some(b'n') if scanner.eat(b"null") => {
+            column.pad_to(column.len() + 1);
+            Ok(())
+        }
+        Some(b't') if scanner.eat(b"true") => boolean(column, true),
+        Some(b'f') if scanner.eat(b"false") => boolean(column, false),
+        Some(b'{') => nested(column, scanner, budget),
+        Some(b'[') => array(column, scanner, budget),
+        _ => Err(Reason::Malformed.into()),
+    }
+}
+
+#[inline]
+fn text(column: &mut Column, scanner: &mut Scanner<'_>) -> Decoded {
+    if matches!(column.data, Data::Unknown) {
+        column.become_kind(Data::text());
+    }
+    let Data::Text { offsets, bytes } = &mut column.data else {
+        return Err(Reason::Conflict("a string", column.data.holds()).into());
+    };
+    match scanner.text().ok_or(Reason::Malformed)? {
+        RawText::Plain(plain) => bytes.extend_from_slice(plain),
+        RawText::Escaped(raw) => {
+            let start = bytes.len();
+            if unescape(raw, bytes).is_none() {
+                bytes.truncate(start);
+                return Err(Reason::Malformed.into());
+            }
+        }
+    }
+    let Ok(end) = i32::try_from(bytes.len()) else {
+        bytes.truncate(usize::try_from(last_offset(offsets)).expect("offsets only grow from zero"));
+        return Err(Reason::TooMuch.into());
+    };
+    offsets.push(end);
+    column.appended();
+    Ok(())
+}
+
+fn boolean(column: &mut Column, value: bool) -> Decoded {
+    if matches!(column.data, Data::Unknown) {
+        column.become_kind(Data::Bool(arrow_array::builder::BooleanBufferBuilder::new(0)));
+    }
+    let Data::Bool(values) = &mut column.data else {
+        return Err(Reason::Conflict("a boolean", column.data.holds()).into());
+    };
+    values.append(value);
+    column.appended();
+    Ok(())
+}
+
+fn nested(column: &mut Column, scanner: &mut Scanner<'_>, budget: &mut Budget) -> Decoded {
+    if matches!(column.data, Data::Unknown) {
+        column.become_kind(Data::Struct(FieldColumns::default()));
+    }
+    let row = column.len();
+    let Data::Struct(fields) = &mut column.data else {
+        return Err(Reason::Conflict("an object", column.data.holds()).into());
+    };
+    scanner.step();
+    // Said first: a fault inside then finds this row to take back, and with it what it has left in the fields.
+    column.validity.append(true);
+    column.values += 1;
+    object(fields, scanner, row, budget)
+}
+
+fn array(column: &mut Column, scanner: &mut Scanner<'_>, budget: &mut Budget) -> Decoded {
+    if matches!(column.data, Data::Unknown) {
+        if !budget.take(0) {
+            return Err(Reason::TooManyColumns.into());
+        }
+        column.become_kind(Data::list(Column::new(budget)));
+    }
+    let Data::List { offsets, items } = &mut column.data else {
+        return Err(Reason::Conflict("an array", column.data.holds()).into());
+    };
+    scanner.step();
+    scanner.skip_space();
+    if scanner.peek() == Some(b']') {
+        scanner.step();
+    } else {
+        loop {
+            value(items, scanner, budget)?;
+            scanner.skip_space();
+            match scanner.peek() {
+                Some(b',') => scanner.step(),
+                Some(b']') => break,
+                _ => return Err(Reason::Malformed.into()),
+            }
+        }
+        scanner.step();
+    }
+    offsets.push(i32::try_from(items.len()).map_err(|_| Reason::TooMuch)?);
+    column.appended();
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! What can go wrong with pipelines, each with what a person needs to know. The HTTP edge translates it in
+//! `ingest/answer.rs`, the management API in its own table.
+
+use cistern_types::{BucketName, PipelineName};
+use std::sync::Arc;
+
+/// A `Result` of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something with a pipeline was not done. Unless a variant says otherwise, nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such pipeline.
+    #[error("no pipeline {name}")]
+    NoSuchPipeline {
+        /// The name asked for, as it was given.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("pipeline {name} exists already: delete it first or choose another name")]
+    PipelineExists {
+        /// The name asked for.
+        name: PipelineName,
+    },
+    /// The pipeline is being deleted and takes no more events.
+    #[error("pipeline {name} is being deleted and takes no more events")]
+    Draining {
+        /// The pipeline.
+        name: PipelineName,
+    },
+    /// The destination bucket does not exist.
+    #[error("destination bucket {bucket} does not exist: create it first")]
+    NoSuchBucket {
+        /// The bucket asked for.
+        bucket: BucketName,
+    },
+    /// A setting of a pipeline is out of its range.
+    #[error("{field} {given}: {rule}")]
+    InvalidSetting {
+        /// Which setting, by the name of its flag.
+        field: &'static str,
+        /// What was given.
+        given: String,
+        /// What would be right.
+        rule: &'static str,
+    },
+    /// A JSON path cannot be read.
+    #[error("json key {given:?}, character {at}: {rule}")]
+    InvalidPath {
+        /// What was given.
+        given: String,
+        /// The position of the first character that does not fit, counted from 1.
+        at: usize,
+        /// What would be right.
+        rule: &'static str,
+    },
+    /// The token is missing or not the pipeline's.
+    #[error("{reason}: send the token that `pipelines create` printed as `Authorization: Bearer TOKEN`")]
+    Unauthorized {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The body is not UTF-8.
+    #[error("body is not UTF-8 at byte {byte}: send JSON in UTF-8")]
+    NotUtf8 {
+        /// The first byte that does not fit, counted from 0.
+        byte: usize,
+    },
+    /// The body is not what it should be; nothing of it was stored.
+    #[error("event {event}, byte {byte} of the body: {reason}")]
+    Malformed {
+        /// The number of the event in the body, counted from 0.
+        event: usize,
+        /// Where in the decompressed body, counted from 0.
+        byte: usize,
+        /// What is wrong, and what would be right.
+        reason: &'static str,
+    },
+    /// The body holds no event.
+    #[error("body holds no event: send a JSON array of objects, one object, or one object a line")]
+    NoEvents,
+    /// One event is over the limit.
+    #[error("event {event} has {bytes} bytes, an event may have {limit_bytes}")]
+    EventTooLarge {
+        /// The number of the event in the body, counted from 0.
+        event: usize,
+        /// Its size.
+        bytes: usize,
+        /// How large it may be.
+        limit_bytes: usize,
+    },
+    /// The body is over the limit, before or after decompression.
+    #[error("body must not exceed {limit_bytes} bytes after decompression: send fewer events at once")]
+    BodyTooLarge {
+        /// How large it may be.
+        limit_bytes: usize,
+    },
+    /// The body is in an encoding that is not known here.
+    #[error("content encoding {encoding:?} is not supported: use gzip, zstd or none")]
+    UnsupportedEncoding {
+        /// What the request says.
+        encoding: String,
+    },
+    /// The body cannot be decompressed.
+    #[error("body is not {encoding}")]
+    BrokenEncoding {
+        /// What the request says it is.
+        encoding: &'static str,
+        /// What the decoder says.
+        source: std::io::Error,
+    },
+    /// The connection ended before the body did.
+    #[error("body ended early")]
+    IncompleteBody,
+    /// So much is waiting to be written that no more is taken now.
+    #[error("{buffered_bytes_max} bytes of events wait to be written: try again in a moment")]
+    TooMuchBuffered {
+        /// How much may wait.
+        buffered_bytes_max: usize,
+    },
+    /// The server is going down.
+    #[error("server is stopping: try again in a moment")]
+    Stopping,
+    /// A flush of the log failed for all that waited for it. Whether their events were stored may be open.
+    #[error("write events to the log")]
+    Flush(#[source] Arc<Error>),
+    /// Other changes kept overtaking this one.
+    #[error("{tries} tries were overtaken by other changes of the same rows")]
+    TooMuchContention {
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// Another worker has taken over the pipeline.
+    #[error("another worker has taken over pipeline {name}")]
+    Superseded {
+        /// The pipeline.
+        name: PipelineName,
+    },
+    /// What the log holds is not what was written to it.
+    #[error("log of pipeline {name} is damaged at offset {offset}: {reason}")]
+    DamagedLog {
+        /// The pipeline.
+        name: PipelineName,
+        /// The first offset of the run.
+        offset: u64,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// A batch could not be written as Parquet.
+    #[error("encode a batch of {rows} rows as Parquet")]
+    Parquet {
+        /// How many rows it has.
+        rows: usize,
+        /// What the encoder says.
+        source: ::parquet::errors::ParquetError,
+    },
+    /// A batch could not be written as compressed JSON lines.
+    #[error("compress a batch")]
+    Compress(#[source] std::io::Error),
+    /// The rows could not be read or changed.
+    #[error("use the metadata store")]
+    Metadata(#[from] cistern_metadata::Error),
+    /// The log's bytes could not be read or written.
+    #[error("use the blob store")]
+    Blobs(#[from] cistern_blobs::Error),
+    /// Objects could not be written.
+    #[error("use the object store")]
+    Objects(#[from] cistern_objects::Error),
+}
+
+/// What a caller can do about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// What was asked for is not there.
+    NotFound,
+    /// The present state does not allow it.
+    Conflict,
+    /// The request is wrong; repeating it will not help.
+    Invalid,
+    /// Who asks has not shown that they may.
+    Unauthorized,
+    /// The request is larger than is allowed.
+    TooLarge,
+    /// Too much going on; try again later.
+    Busy,
+    /// Something below does not answer.
+    Unavailable,
+    /// Stored bytes are damaged.
+    Corrupt,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Error {
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchPipeline { .. } | Self::NoSuchBucket { .. } => ErrorKind::NotFound,
+            Self::PipelineExists { .. } | Self::Draining { .. } | Self::Superseded { .. } => ErrorKind::Conflict,
+            Self::InvalidSetting { .. }
+            | Self::InvalidPath { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Malformed { .. }
+            | Self::NoEvents
+            | Self::EventTooLarge { .. }
+            | Self::UnsupportedEncoding { .. }
+            | Self::BrokenEncoding { .. }
+            | Self::IncompleteBody => ErrorKind::Invalid,
+            Self::Unauthorized { .. } => ErrorKind::Unauthorized,
+            Self::BodyTooLarge { .. } => ErrorKind::TooLarge,
+            Self::TooMuchBuffered { .. } | Self::TooMuchContention { .. } => ErrorKind::Busy,
+            Self::Stopping => ErrorKind::Unavailable,
+            Self::Flush(error) => error.kind(),
+            Self::DamagedLog { .. } => ErrorKind::Corrupt,
+            Self::Parquet { .. } | Self::Compress(_) => ErrorKind::Internal,
+            Self::Metadata(error) => metadata_kind(error),
+            Self::Blobs(error) => blobs_kind(error),
+            Self::Objects(error) => objects_kind(error),
+        }
+    }
+}
+
+fn metadata_kind(error: &cistern_metadata::Error) -> ErrorKind {
+    use cistern_metadata::ErrorKind as Below;
+    match error.kind() {
+        Below::NotFound | Below::Invalid | Below::Internal => ErrorKind::Internal,
+        Below::Conflict | Below::Busy => ErrorKind::Busy,
+        Below::Unavailable => ErrorKind::Unavailable,
+        Below::Corrupt => ErrorKind::Corrupt,
+    }
+}
+
+/// A run row names the blob, so a blob that is not found is damage.
+fn blobs_kind(error: &cistern_blobs::Error) -> ErrorKind {
+    use cistern_blobs::ErrorKind as Below;
+    match error.kind() {
+        Below::NotFound | Below::Corrupt => ErrorKind::Corrupt,
+        Below::Conflict | Below::Busy => ErrorKind::Busy,
+        Below::Invalid | Below::Internal => ErrorKind::Internal,
+        Below::Unavailable => ErrorKind::Unavailable,
+    }
+}
+
+fn objects_kind(error: &cistern_objects::Error) -> ErrorKind {
+    use cistern_objects::ErrorKind as Below;
+    match error.kind() {
+        Below::NotFound => ErrorKind::NotFound,
+        Below::Conflict => ErrorKind::Conflict,
+        Below::Invalid | Below::Internal => ErrorKind::Internal,
+        Below::Busy => ErrorKind::Busy,
+        Below::Unavailable => ErrorKind::Unavailable,
+        Below::Corrupt => ErrorKind::Corrupt,
+    }
+}

@@ -1,0 +1,119 @@
+//! What the endpoint answers: Cloudflare's v4 envelope, one table from our errors to statuses and codes.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use crate::{Error, ErrorKind};
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+pub(super) const NO_SUCH_PATH: u32 = 7003;
+pub(super) const METHOD_NOT_ALLOWED: u32 = 10405;
+pub(super) const ORIGIN_NOT_ALLOWED: u32 = 10403;
+
+/// How long a producer that was too fast, or came at a bad moment, shall wait.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// An answer on its way out.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: StatusCode,
+    headers: Vec<(HeaderName, &'static str)>,
+    body: Option<serde_json::Value>,
+}
+
+impl Answer {
+    pub(super) fn committed(events: u32) -> Self {
+        let body = serde_json::json!({"success": true, "errors": [], "messages": [], "result": {"committed": events}});
+        Self { status: StatusCode::OK, headers: Vec::new(), body: Some(body) }
+    }
+
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self { status, headers: Vec::new(), body: None }
+    }
+
+    pub(super) fn refusal(status: StatusCode, code: u32, message: String) -> Self {
+        let errors = serde_json::json!([{"code": code, "message": message}]);
+        let body = serde_json::json!({"success": false, "errors": errors, "messages": [], "result": null});
+        Self { status, headers: Vec::new(), body: Some(body) }
+    }
+
+    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(super) fn into_response(self) -> Response {
+        let body = self.body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let json = HeaderValue::from_static("application/json");
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+impl From<Error> for Answer {
+    fn from(error: Error) -> Self {
+        let (status, code) = status_of(&error);
+        let text = match status {
+            // What went wrong inside is in the log; the producer needs to know what to do.
+            StatusCode::SERVICE_UNAVAILABLE => "events cannot be stored at the moment: send them again".to_owned(),
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                tracing::error!(error = %error, "a request failed");
+                "internal error: the server's log says more".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        let answer = Self::refusal(status, code, text);
+        match status {
+            StatusCode::UNAUTHORIZED => answer.with(header::WWW_AUTHENTICATE, "Bearer"),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                answer.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+            }
+            _ => answer,
+        }
+    }
+}
+
+fn status_of(error: &Error) -> (StatusCode, u32) {
+    match error {
+        Error::NoSuchPipeline { .. } => (StatusCode::NOT_FOUND, 1000),
+        Error::Draining { .. } => (StatusCode::GONE, 1001),
+        Error::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, 10000),
+        Error::NotUtf8 { .. }
+        | Error::Malformed { .. }
+        | Error::NoEvents
+        | Error::BrokenEncoding { .. }
+        | Error::IncompleteBody => (StatusCode::BAD_REQUEST, 1003),
+        Error::EventTooLarge { .. } => (StatusCode::BAD_REQUEST, 1018),
+        Error::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 1019),
+        Error::UnsupportedEncoding { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, 1020),
+        Error::TooMuchBuffered { .. } | Error::TooMuchContention { .. } => (StatusCode::TOO_MANY_REQUESTS, 10429),
+        Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 10503),
+        Error::Flush(error) => status_of(error),
+        Error::PipelineExists { .. }
+        | Error::NoSuchBucket { .. }
+        | Error::InvalidSetting { .. }
+        | Error::InvalidPath { .. }
+        | Error::Superseded { .. }
+        | Error::DamagedLog { .. }
+        | Error::Parquet { .. }
+        | Error::Compress(_)
+        | Error::Metadata(_)
+        | Error::Blobs(_)
+        | Error::Objects(_) => match error.kind() {
+            ErrorKind::Busy | ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, 10503),
+            ErrorKind::NotFound
+            | ErrorKind::Conflict
+            | ErrorKind::Invalid
+            | ErrorKind::Unauthorized
+            | ErrorKind::TooLarge
+            | ErrorKind::Corrupt
+            | ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, 10500),
+        },
+    }
+}

@@ -1,0 +1,18 @@
+//! A batch as JSON lines: the events as they came.
+
+use crate::JsonCompression;
+use std::io::Write as _;
+
+/// Writes a file of the chunks, which hold one event a line.
+pub(crate) fn write(chunks: Vec<Vec<u8>>, compression: JsonCompression) -> std::io::Result<Vec<u8>> {
+    match compression {
+        JsonCompression::None => Ok(chunks.concat()),
+        JsonCompression::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            for chunk in chunks {
+                encoder.write_all(&chunk)?; // each chunk is freed once it is packed
+            }
+            encoder.finish()
+        }
+    }
+}

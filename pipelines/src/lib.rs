@@ -1,0 +1,56 @@
+//! Streaming ingestion: events posted over HTTP are durable when acknowledged and become Parquet objects, each event in
+//! exactly one of them.
+//!
+//! ```text
+//! POST body ─▶ decompress ─▶ validate ─▶ ValidEvents ─▶ event_log: one blob + run rows ─▶ committed: the answer
+//!                                                            │ LoggedEvents
+//!   worker, one a pipeline:                                  ▼
+//!   reader ─▶ partition (json_path) ─▶ batcher: size | rows | timeout | memory ─▶ Batch
+//!          ─▶ encode: columns + parquet, or json_lines; dead_letter ─▶ EncodedBatch
+//!          ─▶ sink: object rows + done rows + progress + schema, ONE transaction
+//! ```
+//! **Exactly once.** Offsets of a pipeline's log are contiguous. `progress.watermark` says below which offset everything
+//! is in objects; a done row says for one key value how much further its events are. A worker that starts again reads
+//! the log from the watermark and passes over what the done rows cover. Everything before the sink commit can be thrown
+//! away; everything after it (trimming the log) can be redone.
+//!
+//! Neighbours: rows and blobs through `cistern-objects` and what it stands on. Nothing here knows S3 or drives.
+
+mod batch;
+mod batcher;
+mod columns;
+mod config;
+mod dead_letter;
+mod decompress;
+mod encode;
+mod error;
+mod event_log;
+#[cfg(test)]
+mod fixture;
+mod funeral;
+mod ingest;
+mod json_lines;
+mod json_path;
+mod live;
+mod metrics;
+mod object_name;
+mod parquet;
+mod partition;
+mod pipelines;
+mod reader;
+mod registry;
+mod rows;
+mod scan;
+mod schema;
+mod sink;
+mod spec;
+mod validate;
+mod worker;
+
+pub use config::PipelinesConfig;
+pub use error::{Error, ErrorKind, Result};
+pub use json_path::JsonPath;
+pub use live::{PipelineHealth, PipelineState};
+pub use pipelines::{CreatedPipeline, DeleteMode, Pipelines};
+pub use rows::{PipelineId, PipelineRecord};
+pub use spec::{BatchSpec, IngestAuth, JsonCompression, Origin, OutputFormat, ParquetCompression, PipelineSpec};

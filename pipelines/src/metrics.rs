@@ -1,0 +1,129 @@
+//! What this crate counts, every name with its meaning. Text and shape are the registry's business.
+
+use crate::PipelineHealth;
+use cistern_types::PipelineName;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPipeline {
+    pipeline: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStatus {
+    status: u16,
+}
+
+/// The counters. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Metrics {
+    accepted_events: Family<OfPipeline, Counter>,
+    accepted_bytes: Family<OfPipeline, Counter>,
+    delivered_events: Family<OfPipeline, Counter>,
+    dead_letters: Family<OfPipeline, Counter>,
+    objects: Family<OfPipeline, Counter>,
+    object_bytes: Family<OfPipeline, Counter>,
+    answers: Family<OfStatus, Counter>,
+    flushes: Counter,
+    flushed_bytes: Counter,
+}
+
+/// What one sink commit delivered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Delivered {
+    pub(crate) events: u64,
+    pub(crate) dead_letters: u64,
+    pub(crate) objects: u64,
+    pub(crate) object_bytes: u64,
+}
+
+fn of(name: &PipelineName) -> OfPipeline {
+    OfPipeline { pipeline: name.to_string() }
+}
+
+impl Metrics {
+    pub(crate) fn accepted(&self, name: &PipelineName, events: u64, bytes: u64) {
+        self.accepted_events.get_or_create(&of(name)).inc_by(events);
+        self.accepted_bytes.get_or_create(&of(name)).inc_by(bytes);
+    }
+
+    pub(crate) fn delivered(&self, name: &PipelineName, delivered: &Delivered) {
+        self.delivered_events.get_or_create(&of(name)).inc_by(delivered.events);
+        self.dead_letters.get_or_create(&of(name)).inc_by(delivered.dead_letters);
+        self.objects.get_or_create(&of(name)).inc_by(delivered.objects);
+        self.object_bytes.get_or_create(&of(name)).inc_by(delivered.object_bytes);
+    }
+
+    pub(crate) fn answered(&self, status: u16) {
+        self.answers.get_or_create(&OfStatus { status }).inc();
+    }
+
+    pub(crate) fn flushed(&self, bytes: u64) {
+        self.flushes.inc();
+        self.flushed_bytes.inc_by(bytes);
+    }
+
+    /// Drops the lines of a pipeline that is gone.
+    pub(crate) fn forget(&self, name: &PipelineName) {
+        let families =
+            [&self.accepted_events, &self.accepted_bytes, &self.delivered_events, &self.dead_letters, &self.objects, &self.object_bytes];
+        for family in families {
+            family.remove(&of(name));
+        }
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let families = [
+            ("accepted_events", "Events acknowledged", &self.accepted_events),
+            ("accepted_bytes", "Bytes of the events acknowledged", &self.accepted_bytes),
+            ("delivered_events", "Events written to objects, dead letters among them", &self.delivered_events),
+            ("dead_letter_events", "Events written to dead-letter objects", &self.dead_letters),
+            ("objects", "Objects written", &self.objects),
+            ("object_bytes", "Bytes of the objects written", &self.object_bytes),
+        ];
+        for (name, help, family) in families {
+            registry.register(format!("cistern_pipelines_{name}"), help, family.clone());
+        }
+        registry.register("cistern_pipelines_answers", "Answers of the HTTP endpoint by status", self.answers.clone());
+        registry.register("cistern_pipelines_log_flushes", "Groups of events made durable", self.flushes.clone());
+        registry.register("cistern_pipelines_log_bytes", "Bytes of events made durable", self.flushed_bytes.clone());
+    }
+}
+
+/// Adds gauges that ask for the pipelines' health whenever they are read.
+pub(crate) fn register_lag(registry: &mut Registry, health: impl Fn() -> Vec<PipelineHealth> + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Lag(Box::new(health))));
+}
+
+struct Lag(Box<dyn Fn() -> Vec<PipelineHealth> + Send + Sync>);
+
+impl fmt::Debug for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lag").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Lag {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        type Read = fn(&PipelineHealth) -> u64;
+        let gauges: [(&str, &str, Read); 2] = [
+            ("cistern_pipelines_lag_events", "Events acknowledged and not yet in objects", |health| health.lag_events),
+            ("cistern_pipelines_lag_bytes", "Bytes acknowledged and not yet in objects", |health| health.lag_bytes),
+        ];
+        let all = (self.0)();
+        for (name, help, read) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for health in &all {
+                ConstGauge::new(read(health)).encode(family.encode_family(&of(&health.name))?)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! The key of a batch's object, derived from what is in it: written twice, it is the same object.
+//!
+//! ```text
+//! [prefix/]PIPELINE/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/PIPELINE-FIRST-LAST.parquet | .json.gz | .json
+//! [prefix/]PIPELINE/dead-letters/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/PIPELINE-FIRST-LAST.ndjson
+//! ```
+//! The time is when the batch's first event was logged, the offsets are those of its first and last event. The first
+//! offset alone makes the name unique, because an event is in one batch only.
+
+use crate::batch::Batch;
+use crate::{JsonCompression, OutputFormat, PipelineSpec};
+use cistern_types::ObjectKey;
+use sha2::{Digest as _, Sha256};
+
+/// The longest part made of a key's name or value, in bytes; what is longer ends in a digest of itself.
+const PART_BYTES_MAX: usize = 160;
+
+/// Hex digits of that digest: enough that nobody finds two values with the same.
+const DIGEST_DIGITS: usize = 32;
+
+/// The key of the object with the batch's rows.
+pub(crate) fn rows_key(spec: &PipelineSpec, batch: &Batch) -> ObjectKey {
+    let extension = match spec.format {
+        OutputFormat::Parquet { .. } => "parquet",
+        OutputFormat::JsonLines { compression: JsonCompression::Gzip } => "json.gz",
+        OutputFormat::JsonLines { compression: JsonCompression::None } => "json",
+    };
+    key(spec, batch, "", extension)
+}
+
+/// The key of the object with the batch's dead letters.
+pub(crate) fn dead_letters_key(spec: &PipelineSpec, batch: &Batch) -> ObjectKey {
+    key(spec, batch, "dead-letters/", "ndjson")
+}
+
+fn key(spec: &PipelineSpec, batch: &Batch, folder: &str, extension: &str) -> ObjectKey {
+    let prefix = if spec.prefix.is_empty() { String::new() } else { format!("{}/", spec.prefix) };
+    let partition = match &spec.batch.json_key {
+        Some(path) => format!("{}={}/", safe(path.name().as_bytes()), safe(batch.partition())),
+        None => String::new(),
+    };
+    let (name, at) = (&spec.name, batch.opened_at().to_utc());
+    let (date, hour) = (at.date(), at.hour());
+    let (first, last) = (batch.first_offset(), batch.last_offset());
+    let text = format!(
+        "{prefix}{name}/{folder}{partition}event_date={date}/hr={hour:02}/{name}-{first:020}-{last:020}.{extension}"
+    );
+    text.parse().expect("prefix, name and parts are bounded so that they fit a key together")
+}
+
+/// Text that is safe as a part of a key, whatever it is: everything but letters, digits, `-`, `_` and dots inside is
+/// percent-encoded.
+fn safe(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let only_dots = bytes.iter().all(|byte| *byte == b'.');
+    for byte in bytes {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => text.push(char::from(*byte)),
+            b'.' if !only_dots => text.push('.'),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+        if text.len() > PART_BYTES_MAX {
+            let digest = hex::encode(Sha256::digest(bytes));
+            let mut cut = PART_BYTES_MAX - DIGEST_DIGITS - 1;
+            // Never inside an escape.
+            while text[..cut].bytes().rev().take(2).any(|byte| byte == b'%') {
+                cut -= 1;
+            }
+            return format!("{}~{}", &text[..cut], &digest[..DIGEST_DIGITS]);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cistern_types::Timestamp;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn spec(json_key: Option<&str>, prefix: &str) -> PipelineSpec {
+        let mut spec = PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
+        spec.batch.json_key = json_key.map(|key| key.parse().unwrap());
+        spec.prefix = prefix.to_owned();
+        spec
+    }
+
+    fn batch(partition: &str) -> Batch {
+        let mut batch = Batch::new(partition.as_bytes().into(), 7, Timestamp::from_millis(1_700_000_000_000));
+        batch.push(7, b"{}");
+        batch.push(12, b"{}");
+        batch
+    }
+
+    #[track_caller]
+    fn check(value: &str, expected: &str) {
+        let key = rows_key(&spec(Some(".merchantId"), ""), &batch(value)).to_string();
+        let part = key.strip_prefix("clicks/merchantId=").unwrap().split('/').next().unwrap();
+        assert_eq!(part, expected, "{key}");
+    }
+
+    #[test]
+    fn a_key_says_pipeline_value_time_and_offsets() {
+        let file = "clicks-00000000000000000007-00000000000000000012";
+        let time = "event_date=2023-11-14/hr=22";
+        let key = rows_key(&spec(Some(".merchantId"), "raw/x"), &batch("m_1"));
+        assert_eq!(key.as_str(), format!("raw/x/clicks/merchantId=m_1/{time}/{file}.parquet"));
+        let key = rows_key(&spec(None, ""), &batch(""));
+        assert_eq!(key.as_str(), format!("clicks/{time}/{file}.parquet"));
+        let key = dead_letters_key(&spec(None, "raw"), &batch(""));
+        assert_eq!(key.as_str(), format!("raw/clicks/dead-letters/{time}/{file}.ndjson"));
+    }
+
+    #[test]
+    fn odd_values_cannot_leave_their_part() {
+        check("a/b=c", "a%2Fb%3Dc");
+        check("..", "%2E%2E");
+        check("v1.2", "v1.2");
+        check("ä \n~", "%C3%A4%20%0A%7E");
+        check("a%2F", "a%252F");
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_gives_one_bounded_part_of_its_own(values in prop::collection::hash_set("[aä/.=%]{0,3}|\\PC{100,300}|[ä%]{90,95}", 1..20)) {
+            let mut seen = HashMap::new();
+            for value in values {
+                let part = safe(value.as_bytes());
+                prop_assert!(part.len() <= PART_BYTES_MAX && !part.contains('/') && !part.contains('='), "{}", part);
+                prop_assert!(part.is_ascii() && part != "." && part != "..");
+                let body = part.split('~').next().unwrap();
+                for escape in body.split('%').skip(1) {
+                    prop_assert!(escape.len() >= 2 && escape.bytes().take(2).all(|b| b.is_ascii_hexdigit()), "{}", part);
+                }
+                if let Some(other) = seen.insert(part, value.clone()) {
+                    prop_assert!(false, "{:?} and {:?} share a part", other, value);
+                }
+            }
+        }
+
+        #[test]
+        fn the_longest_of_everything_still_is_a_key(value in "\\PC{300}") {
+            let mut spec = spec(Some(&format!(".\"{}\"", "ä".repeat(120))), &"p".repeat(256));
+            spec.name = "n".repeat(63).parse().unwrap();
+            let batch = batch(&value);
+            prop_assert!(rows_key(&spec, &batch).as_str().len() <= 1024);
+            prop_assert!(dead_letters_key(&spec, &batch).as_str().len() <= 1024);
+        }
+    }
+}

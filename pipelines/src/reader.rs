@@ -1,0 +1,137 @@
+//! The worker's side of the log: runs in the order of their offsets, and the end of those that are delivered.
+
+use crate::rows::{PipelineId, RUNS, RunRow, SHARED, SharedRow};
+use crate::{Error, Result};
+use bytes::{Bytes, BytesMut};
+use cistern_metadata::{Scan, Transaction};
+use cistern_objects::Objects;
+use cistern_types::{PipelineName, Timestamp};
+use futures::TryStreamExt as _;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How many run rows are read at once.
+const RUNS_PER_PAGE: usize = 64;
+
+/// How many runs one transaction trims.
+pub(crate) const RUNS_PER_TRIM: usize = 200;
+
+/// How long the bytes of a trimmed run stay: another worker may just be reading it, to find that it has been superseded.
+const TRIMMED_BLOB_KEPT: Duration = Duration::from_mins(1);
+
+/// Events as they stand in the log: one a line.
+#[derive(Debug, Clone)]
+pub(crate) struct LoggedEvents {
+    pub(crate) first: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) lines: Bytes,
+}
+
+/// Reads the log of one pipeline from some offset on.
+#[derive(Debug)]
+pub(crate) struct LogReader {
+    id: PipelineId,
+    name: PipelineName,
+    next: u64,
+    page: VecDeque<(u64, RunRow)>,
+}
+
+impl LogReader {
+    /// A reader whose first run is the one that holds `from`, or the one after it.
+    pub(crate) fn new(id: PipelineId, name: PipelineName, from: u64) -> Self {
+        Self { id, name, next: from, page: VecDeque::new() }
+    }
+
+    /// The offset it has read up to.
+    pub(crate) fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// The next run, or `None` at the end of the log.
+    pub(crate) async fn next_run(&mut self, objects: &Objects) -> Result<Option<LoggedEvents>> {
+        if self.page.is_empty() {
+            self.page = self.read_page(objects).await?;
+        }
+        let Some((first, run)) = self.page.front().copied() else {
+            return Ok(None);
+        };
+        if first > self.next {
+            return Err(self.damaged("a run is missing"));
+        }
+        let range = run.position..run.position + run.length;
+        let mut stream = objects.blobs().read(run.blob, range).await?;
+        let mut lines = BytesMut::new();
+        while let Some(piece) = stream.try_next().await? {
+            if lines.is_empty() {
+                lines.reserve(usize::try_from(run.length).map_err(|_| self.damaged("its length is out of range"))?);
+            }
+            lines.extend_from_slice(&piece);
+        }
+        if memchr::memchr_iter(b'\n', &lines).count() != run.events as usize || lines.last() != Some(&b'\n') {
+            return Err(self.damaged("it does not have as many events as its row says"));
+        }
+        self.page.pop_front();
+        self.next = first + u64::from(run.events);
+        Ok(Some(LoggedEvents { first, at: run.at, lines: lines.freeze() }))
+    }
+
+    async fn read_page(&self, objects: &Objects) -> Result<VecDeque<(u64, RunRow)>> {
+        let txn = objects.store().read().await?;
+        let mut page = VecDeque::new();
+        let mut range = RUNS.prefix_range(&self.id);
+        loop {
+            let rows = RUNS.scan_unchecked(&txn, &Scan::first(range.clone(), RUNS_PER_PAGE)).await?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(page);
+            };
+            range = range.after(&RUNS.key_bytes(last));
+            // Delivered runs may stand in front, not trimmed yet.
+            let ahead = rows.into_iter().filter(|((_, first), run)| first + u64::from(run.events) > self.next);
+            page.extend(ahead.map(|((_, first), run)| (first, run)));
+            if !page.is_empty() {
+                return Ok(page);
+            }
+        }
+    }
+
+    fn damaged(&self, reason: &'static str) -> Error {
+        Error::DamagedLog { name: self.name.clone(), offset: self.next, reason }
+    }
+}
+
+/// Removes runs in the transaction and gives their blobs to the sweeper, each when its last run goes.
+pub(crate) async fn remove_runs(
+    objects: &Objects,
+    txn: &mut Transaction,
+    runs: &[((PipelineId, u64), RunRow)],
+) -> Result<()> {
+    let mut blobs = Vec::new();
+    for (key, run) in runs {
+        RUNS.delete(txn, key);
+        if !run.shared {
+            blobs.push(run.blob);
+            continue;
+        }
+        match SHARED.get(txn, &run.blob).await? {
+            Some(SharedRow { runs }) if runs > 1 => SHARED.put(txn, &run.blob, &SharedRow { runs: runs - 1 })?,
+            Some(_) => {
+                SHARED.delete(txn, &run.blob);
+                blobs.push(run.blob);
+            }
+            None => {}
+        }
+    }
+    Ok(objects.release_blobs(txn, &blobs, TRIMMED_BLOB_KEPT)?)
+}
+
+/// The first runs of a pipeline that lie whole below an offset, read so that removing them twice cannot happen.
+pub(crate) async fn runs_below(
+    txn: &mut Transaction,
+    id: PipelineId,
+    below: u64,
+) -> Result<Vec<((PipelineId, u64), RunRow)>> {
+    let range = RUNS.prefix_range(&id).before(&RUNS.key_bytes(&(id, below)));
+    let mut runs = RUNS.scan(txn, &Scan::first(range, RUNS_PER_TRIM)).await?;
+    runs.retain(|((_, first), run)| first + u64::from(run.events) <= below);
+    Ok(runs)
+}

@@ -1,0 +1,164 @@
+//! The rows of this crate: every table, its keys and values. Nothing outside the crate reads them.
+//!
+//! ```text
+//! 40 pipelines  name                 -> PipelineRecord        44 progress  pipeline      -> ProgressRow
+//! 41 heads      pipeline             -> HeadRow               45 done      pipeline, key -> DoneRow
+//! 42 runs       pipeline, first      -> RunRow                46 schemas   pipeline      -> EventSchema
+//! 43 shared     blob                 -> SharedRow             47 graves    pipeline      -> GraveRow
+//! ```
+//! Everything but the name stands under the id of one life of a pipeline: one that is deleted and made again under the
+//! same name begins anew. Enums are stored by their variant's number: new variants go to the end.
+
+use crate::PipelineSpec;
+use crate::schema::EventSchema;
+use cistern_metadata::{RowKey, RowValue, Table};
+use cistern_types::{BlobId, PipelineName, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+pub(crate) const PIPELINES: Table<PipelineName, PipelineRecord> = Table::new("pipelines", 0x40);
+pub(crate) const HEADS: Table<PipelineId, HeadRow> = Table::new("log heads", 0x41);
+pub(crate) const RUNS: Table<(PipelineId, u64), RunRow> = Table::new("log runs", 0x42);
+pub(crate) const SHARED: Table<BlobId, SharedRow> = Table::new("shared log blobs", 0x43);
+pub(crate) const PROGRESS: Table<PipelineId, ProgressRow> = Table::new("progress", 0x44);
+pub(crate) const DONE: Table<(PipelineId, KeyId), DoneRow> = Table::new("done", 0x45);
+pub(crate) const SCHEMAS: Table<PipelineId, EventSchema> = Table::new("schemas", 0x46);
+pub(crate) const GRAVES: Table<PipelineId, GraveRow> = Table::new("graves", 0x47);
+
+/// The first bytes of the SHA-256 of a key value, which itself may be as long as an event.
+pub(crate) type KeyId = [u8; 16];
+
+/// The id of one life of a pipeline: one deleted and made again under the same name has another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PipelineId([u8; 16]);
+
+impl PipelineId {
+    /// A new random one.
+    pub(crate) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+/// 32 hex digits.
+impl fmt::Display for PipelineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for PipelineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PipelineId({self})")
+    }
+}
+
+impl RowKey for PipelineId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        RowKey::read(bytes).map(Self)
+    }
+}
+
+/// A pipeline as it is stored.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineRecord {
+    /// The id of this life of it.
+    pub id: PipelineId,
+    /// What it shall do.
+    pub spec: PipelineSpec,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it takes no more events and goes once all of them are delivered.
+    pub draining: bool,
+    /// The SHA-256 of the send token.
+    pub(crate) token_sha256: Option<[u8; 32]>,
+}
+
+/// Without the token's digest.
+impl fmt::Debug for PipelineRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PipelineRecord")
+            .field("id", &self.id)
+            .field("spec", &self.spec)
+            .field("created", &self.created)
+            .field("draining", &self.draining)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a pipeline's log ends. Its presence is what lets events in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeadRow {
+    /// The offset of the next event, which is the number of events ever logged.
+    pub(crate) next: u64,
+    /// Bytes ever logged.
+    pub(crate) bytes: u64,
+    /// When the last run was logged: log times never step back, whatever the clock does.
+    pub(crate) at: Timestamp,
+    /// Whether no more events are taken.
+    pub(crate) closed: bool,
+}
+
+/// Events of one pipeline that lie together in one log blob, one a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunRow {
+    pub(crate) blob: BlobId,
+    /// Where in the blob they begin.
+    pub(crate) position: u64,
+    /// Their length with the newlines, in bytes.
+    pub(crate) length: u64,
+    pub(crate) events: u32,
+    /// When they were logged.
+    pub(crate) at: Timestamp,
+    /// Whether the blob has a row in [`SHARED`], because runs of other pipelines lie in it too.
+    pub(crate) shared: bool,
+}
+
+/// How many runs of a log blob are not trimmed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedRow {
+    pub(crate) runs: u32,
+}
+
+/// How far a pipeline's events are in objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct ProgressRow {
+    /// Which worker may commit: each one that starts counts it up.
+    pub(crate) epoch: u64,
+    /// Everything below this offset is in objects.
+    pub(crate) watermark: u64,
+    /// Events in objects, dead letters among them.
+    pub(crate) events: u64,
+    /// Their bytes in the log.
+    pub(crate) bytes: u64,
+    /// How many of the events are dead letters.
+    pub(crate) dead_letters: u64,
+    /// Objects written, dead-letter objects among them.
+    pub(crate) objects: u64,
+}
+
+/// How far the events of one key are in objects, beyond the watermark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DoneRow {
+    /// Events of the key below this offset are in objects.
+    pub(crate) through: u64,
+}
+
+/// The pipeline is gone; rows of it may be left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GraveRow {
+    /// The name it had, for the logs.
+    pub(crate) name: PipelineName,
+}
+
+macro_rules! row_values {
+    ($($name:ty),*) => {$(
+        impl RowValue for $name {
+            const VERSION: u8 = 1;
+        }
+    )*};
+}
+row_values!(PipelineRecord, HeadRow, RunRow, SharedRow, ProgressRow, DoneRow, GraveRow, EventSchema);

@@ -1,0 +1,284 @@
+//! Walking JSON bytes that are known to be valid, without building anything.
+//!
+//! What is not valid ends in `None` or `false`, never in a panic: the log might be damaged.
+
+/// A position in the bytes of one JSON value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// A JSON string as it stands between its quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RawText<'a> {
+    /// Without escapes: these are its bytes.
+    Plain(&'a [u8]),
+    /// With escapes.
+    Escaped(&'a [u8]),
+}
+
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// The position of the first `"`, `\` or control character at or after `at`; the length when there is none.
+#[inline]
+pub(crate) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (LOW_BITS * b'"' as u64);
+        let slash = word ^ (LOW_BITS * b'\\' as u64);
+        // A byte's high bit is set where the byte is zero (or, for the last term, below 0x20). A borrow can set it in
+        // a byte above a true hit only, so the lowest set bit is always right.
+        let hits = (quote.wrapping_sub(LOW_BITS) & !quote)
+            | (slash.wrapping_sub(LOW_BITS) & !slash)
+            | (word.wrapping_sub(LOW_BITS * 0x20) & !word);
+        let hits = hits & HIGH_BITS;
+        if hits != 0 {
+            return at + hits.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while at < bytes.len() && !matches!(bytes[at], b'"' | b'\\' | 0..0x20) {
+        at += 1;
+    }
+    at
+}
+
+/// Undoes the escapes of a string that stood between quotes; `None` when one is malformed.
+pub(crate) fn unescape(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let mut rest = raw;
+    while let Some(slash) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..slash]);
+        let escape = *rest.get(slash + 1)?;
+        rest = &rest[slash + 2..];
+        out.push(match escape {
+            b'"' | b'\\' | b'/' => escape,
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let first = hex4(rest)?;
+                rest = &rest[4..];
+                let code = if (0xd800..0xdc00).contains(&first) {
+                    let second = hex4(rest.strip_prefix(b"\\u")?)?;
+                    rest = &rest[6..];
+                    let low = second.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+                    0x1_0000 + ((first - 0xd800) << 10) + low
+                } else {
+                    first
+                };
+                let text = char::from_u32(code)?;
+                out.extend_from_slice(text.encode_utf8(&mut [0; 4]).as_bytes());
+                continue;
+            }
+            _ => return None,
+        });
+    }
+    out.extend_from_slice(rest);
+    Some(())
+}
+
+/// The number four hex digits write.
+pub(crate) fn hex4(bytes: &[u8]) -> Option<u32> {
+    let digits = bytes.first_chunk::<4>()?;
+    digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The next byte.
+    #[inline]
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Passes one byte.
+    #[inline]
+    pub(crate) fn step(&mut self) {
+        self.at += 1;
+    }
+
+    #[inline]
+    pub(crate) fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    /// Passes `token` if it stands here.
+    #[inline]
+    pub(crate) fn eat(&mut self, token: &[u8]) -> bool {
+        let eaten = self.bytes[self.at..].starts_with(token);
+        if eaten {
+            self.at += token.len();
+        }
+        eaten
+    }
+
+    /// Passes a string and answers what stands between its quotes.
+    #[inline]
+    pub(crate) fn text(&mut self) -> Option<RawText<'a>> {
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        let start = self.at + 1;
+        let mut stop = string_stop(self.bytes, start);
+        if self.bytes.get(stop) == Some(&b'"') {
+            self.at = stop + 1;
+            return Some(RawText::Plain(&self.bytes[start..stop]));
+        }
+        loop {
+            match self.bytes.get(stop)? {
+                b'"' => break,
+                b'\\' => stop = string_stop(self.bytes, (stop + 2).min(self.bytes.len())),
+                _ => return None,
+            }
+        }
+        self.at = stop + 1;
+        Some(RawText::Escaped(&self.bytes[start..stop]))
+    }
+
+    /// Passes a number, `true`, `false` or `null` and answers its bytes.
+    #[inline]
+    pub(crate) fn bare(&mut self) -> &'a [u8] {
+        let start = self.at;
+        while let Some(byte) = self.peek()
+            && !matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')
+        {
+            self.at += 1;
+        }
+        &self.bytes[start..self.at]
+    }
+
+    /// Passes a value of any kind.
+    pub(crate) fn skip_value(&mut self) -> Option<()> {
+        self.skip_space();
+        let mut depth = 0_usize;
+        loop {
+            match self.peek()? {
+                b'"' => {
+                    self.text()?;
+                }
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.at += 1;
+                }
+                b',' | b':' | b' ' | b'\n' | b'\r' | b'\t' if depth > 0 => self.at += 1,
+                _ => {
+                    if self.bare().is_empty() {
+                        return None;
+                    }
+                }
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+
+    /// Goes to the value of a field, if an object stands here and has it.
+    pub(crate) fn enter_field(&mut self, name: &[u8]) -> bool {
+        self.try_enter_field(name).is_some()
+    }
+
+    fn try_enter_field(&mut self, name: &[u8]) -> Option<()> {
+        self.open(b'{')?;
+        loop {
+            self.skip_space();
+            let same = match self.text()? {
+                RawText::Plain(key) => key == name,
+                RawText::Escaped(raw) => {
+                    let mut key = Vec::new();
+                    unescape(raw, &mut key)?;
+                    key == name
+                }
+            };
+            self.skip_space();
+            self.open(b':')?;
+            if same {
+                return Some(());
+            }
+            self.next_member()?;
+        }
+    }
+
+    /// Goes to an item of an array, if one stands here and has it.
+    pub(crate) fn enter_item(&mut self, index: usize) -> bool {
+        self.try_enter_item(index).is_some()
+    }
+
+    fn try_enter_item(&mut self, index: usize) -> Option<()> {
+        self.open(b'[')?;
+        self.skip_space();
+        for _ in 0..index {
+            if self.peek()? == b']' {
+                return None;
+            }
+            self.next_member()?;
+            self.skip_space();
+        }
+        (self.peek()? != b']').then_some(())
+    }
+
+    fn open(&mut self, byte: u8) -> Option<()> {
+        self.skip_space();
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    /// Passes a value and the comma after it.
+    fn next_member(&mut self) -> Option<()> {
+        self.skip_value()?;
+        self.skip_space();
+        (self.peek()? == b',').then(|| self.at += 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_string_stops_where_a_slow_search_says(bytes: Vec<u8>, text in "[a-zA-Z0-9 \"\\\\\u{1}é]{0,40}", at in 0usize..4) {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                let at = at.min(bytes.len());
+                let slow = bytes[at..].iter().position(|byte| *byte == b'"' || *byte == b'\\' || *byte < 0x20);
+                prop_assert_eq!(string_stop(bytes, at), slow.map_or(bytes.len(), |found| at + found));
+            }
+        }
+
+        #[test]
+        fn unescaping_is_what_serde_does(text: String, escapes in "(\\\\[\"\\\\/bfnrt]|\\\\u[0-9a-fA-F]{4}|\\\\ud83d\\\\ude0[0-9]|x){0,5}") {
+            for quoted in [serde_json::to_string(&text).unwrap(), format!("\"{escapes}\"")] {
+                let mut out = Vec::new();
+                let ours = unescape(&quoted.as_bytes()[1..quoted.len() - 1], &mut out).map(|()| out);
+                let theirs = serde_json::from_str::<String>(&quoted).ok().map(String::into_bytes);
+                prop_assert_eq!(ours, theirs, "{}", quoted);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes: Vec<u8>, text in "[\\[\\]{}:,\"\\\\a1 ]{0,30}") {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                let _ = Scanner::new(bytes).skip_value();
+                let _ = Scanner::new(bytes).enter_field(b"a");
+                let _ = Scanner::new(bytes).enter_item(1);
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The columns of a pipeline: inferred from its events, kept from batch to batch, and only ever growing wider.
+//!
+//! A field has the kind of the first value seen in it. From then on it widens where nothing is lost (integer to unsigned
+//! integer to double, each only while every value stays exact) and never changes otherwise: events that do not fit are
+//! dead letters. A field of which only `null`, `{}` or `[]` has been seen has no kind yet and is no column.
+
+use arrow_schema::{DataType, Field, Fields, Schema};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The most columns a pipeline may have, nested ones and the structs and lists around them counted.
+pub(crate) const COLUMNS_MAX: usize = 2_000;
+
+/// The longest all field names together may be, in bytes, so that the schema fits one row.
+pub(crate) const NAME_BYTES_MAX: usize = 64_000;
+
+/// The columns of a pipeline, in the order they were first seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EventSchema {
+    pub(crate) fields: Vec<SchemaField>,
+}
+
+/// One column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SchemaField {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    Bool,
+    /// Signed 64-bit integers.
+    Int,
+    /// Unsigned 64-bit integers.
+    UInt,
+    /// Doubles.
+    Float,
+    Text,
+    Struct(Vec<SchemaField>),
+    List(Box<Kind>),
+}
+
+impl Kind {
+    /// The kind as Arrow and Parquet know it.
+    pub(crate) fn data_type(&self) -> DataType {
+        match self {
+            Self::Bool => DataType::Boolean,
+            Self::Int => DataType::Int64,
+            Self::UInt => DataType::UInt64,
+            Self::Float => DataType::Float64,
+            Self::Text => DataType::Utf8,
+            Self::Struct(fields) => DataType::Struct(arrow_fields(fields)),
+            Self::List(item) => DataType::List(Arc::new(Field::new_list_field(item.data_type(), true))),
+        }
+    }
+}
+
+/// Fields as Arrow knows them; any of them may be null.
+pub(crate) fn arrow_fields(fields: &[SchemaField]) -> Fields {
+    fields.iter().map(|field| Field::new(&field.name, field.kind.data_type(), true)).collect()
+}
+
+impl EventSchema {
+    /// The schema as Arrow knows it.
+    pub(crate) fn arrow(&self) -> Arc<Schema> {
+        Arc::new(Schema::new(arrow_fields(&self.fields)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::SCHEMAS;
+    use cistern_metadata::{MemoryEngine, Store};
+
+    #[tokio::test]
+    async fn the_largest_schema_allowed_fits_its_row() {
+        let name_bytes = NAME_BYTES_MAX / COLUMNS_MAX;
+        let field = |n: usize| SchemaField { name: format!("{n:0name_bytes$}"), kind: Kind::List(Box::new(Kind::Text)) };
+        let schema = EventSchema { fields: (0..COLUMNS_MAX).map(field).collect() };
+        let store = Store::new(Arc::new(MemoryEngine::new()));
+        let id = crate::PipelineId::random();
+        let mut txn = store.begin().await.unwrap();
+        SCHEMAS.put(&mut txn, &id, &schema).unwrap();
+        txn.commit().await.unwrap();
+        let mut txn = store.begin().await.unwrap();
+        assert_eq!(SCHEMAS.get(&mut txn, &id).await.unwrap(), Some(schema));
+    }
+}

@@ -1,0 +1,356 @@
+//! A body becomes events, or one clear reason why not: all of it or nothing, in one pass before anything is stored.
+//!
+//! The shape is decided by the body itself: an array of objects, one object, or one object a line (whatever their white
+//! space). What passes here is what every later step relies on: UTF-8, valid JSON, numbers that fit, bounded depth.
+
+use crate::scan::{hex4, string_stop};
+use crate::{Error, Result};
+use bytes::Bytes;
+
+/// How deep objects and arrays of an event may lie in one another; the checker keeps one bit for each level.
+pub(crate) const EVENT_DEPTH_MAX: u32 = 64;
+
+/// Digits that fit a signed 64-bit integer whatever they are.
+const INTEGER_DIGITS_SAFE: usize = 18;
+
+/// Characters of a number without an exponent that cannot overflow a double.
+const FLOAT_BYTES_SAFE: usize = 300;
+
+/// Events that have passed: one a line, each with its newline, none inside an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ValidEvents {
+    pub(crate) lines: Bytes,
+    pub(crate) events: u32,
+}
+
+/// Which shapes a body may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyShape {
+    /// Whatever the body looks like.
+    Any,
+    /// Objects one after the other, as the content type promised.
+    Lines,
+}
+
+/// Checks a whole body.
+pub(crate) fn validate(body: &[u8], shape: BodyShape, event_bytes_max: usize) -> Result<ValidEvents> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    if let Err(error) = std::str::from_utf8(body) {
+        return Err(Error::NotUtf8 { byte: error.valid_up_to() });
+    }
+    let mut checker = Checker { bytes: body, at: 0 };
+    let mut gather = Gather { lines: Vec::with_capacity(body.len() + 1), events: 0, event_bytes_max };
+    checker.space();
+    let outcome = match (checker.peek(), shape) {
+        (None, _) => return Err(Error::NoEvents),
+        (Some(b'['), BodyShape::Any) => checker.array_of_events(&mut gather),
+        _ => checker.sequence_of_events(&mut gather),
+    };
+    match outcome {
+        Ok(()) if gather.events == 0 => Err(Error::NoEvents),
+        Ok(()) => {
+            let events = u32::try_from(gather.events).expect("an event has two bytes at least and a body a few million");
+            Ok(ValidEvents { lines: gather.lines.into(), events })
+        }
+        Err(Stop::Fault(reason)) => Err(Error::Malformed { event: gather.events, byte: checker.at, reason }),
+        Err(Stop::Refused(error)) => Err(error),
+    }
+}
+
+struct Gather {
+    lines: Vec<u8>,
+    events: usize,
+    event_bytes_max: usize,
+}
+
+enum Stop {
+    Fault(&'static str),
+    Refused(Error),
+}
+
+impl From<&'static str> for Stop {
+    fn from(reason: &'static str) -> Self {
+        Self::Fault(reason)
+    }
+}
+
+impl Gather {
+    fn take(&mut self, event: &[u8]) -> Result<(), Stop> {
+        if event.len() > self.event_bytes_max {
+            let (bytes, limit_bytes) = (event.len(), self.event_bytes_max);
+            return Err(Stop::Refused(Error::EventTooLarge { event: self.events, bytes, limit_bytes }));
+        }
+        let start = self.lines.len();
+        self.lines.extend_from_slice(event);
+        if memchr::memchr2(b'\n', b'\r', event).is_some() {
+            // Only white space between tokens can hold them: strings have them escaped.
+            for byte in &mut self.lines[start..] {
+                if matches!(byte, b'\n' | b'\r') {
+                    *byte = b' ';
+                }
+            }
+        }
+        self.lines.push(b'\n');
+        self.events += 1;
+        Ok(())
+    }
+}
+
+struct Checker<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+type Checked = Result<(), &'static str>;
+
+impl Checker<'_> {
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    #[inline]
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn array_of_events(&mut self, gather: &mut Gather) -> Result<(), Stop> {
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+        } else {
+            loop {
+                self.event(gather)?;
+                self.space();
+                match self.peek() {
+                    Some(b',') => self.at += 1,
+                    Some(b']') => break,
+                    None => return Err("the array is not closed: the body may have been cut off".into()),
+                    Some(_) => return Err("expected a comma or the end of the array after an event".into()),
+                }
+                self.space();
+            }
+            self.at += 1;
+        }
+        self.space();
+        if self.at < self.bytes.len() {
+            return Err("nothing may follow the array".into());
+        }
+        Ok(())
+    }
+
+    fn sequence_of_events(&mut self, gather: &mut Gather) -> Result<(), Stop> {
+        loop {
+            self.event(gather)?;
+            let end = self.at;
+            self.space();
+            if self.at == self.bytes.len() {
+                return Ok(());
+            }
+            if !self.bytes[end..self.at].contains(&b'\n') {
+                return Err("expected a newline between events; to send several in a line, send an array".into());
+            }
+        }
+    }
+
+    fn event(&mut self, gather: &mut Gather) -> Result<(), Stop> {
+        match self.peek() {
+            Some(b'{') => {}
+            None => return Err("expected an event, a JSON object: the body may have been cut off".into()),
+            Some(_) => return Err("an event must be a JSON object".into()),
+        }
+        let start = self.at;
+        self.object()?;
+        gather.take(&self.bytes[start..self.at])
+    }
+
+    /// Passes an object with all that is in it, without recursion: bit `n` of `kinds`, counted from the lowest, is set
+    /// when the n-th enclosing level is an object.
+    fn object(&mut self) -> Checked {
+        let (mut kinds, mut depth) = (0_u64, 0_u32);
+        'value: loop {
+            self.space();
+            match self.peek() {
+                Some(open @ (b'{' | b'[')) => {
+                    if depth == EVENT_DEPTH_MAX {
+                        return Err("an event may be nested 64 levels deep");
+                    }
+                    depth += 1;
+                    kinds = kinds << 1 | u64::from(open == b'{');
+                    self.at += 1;
+                    self.space();
+                    let closed = self.peek() == Some(if open == b'{' { b'}' } else { b']' });
+                    if !closed {
+                        if open == b'{' {
+                            self.key()?;
+                        }
+                        continue 'value;
+                    }
+                }
+                Some(b'"') => self.string()?,
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.word(b"true")?,
+                Some(b'f') => self.word(b"false")?,
+                Some(b'n') => self.word(b"null")?,
+                _ => return Err("expected a value"),
+            }
+            loop {
+                self.space();
+                match (kinds & 1, self.peek()) {
+                    (1, Some(b',')) => {
+                        self.at += 1;
+                        self.space();
+                        self.key()?;
+                        continue 'value;
+                    }
+                    (0, Some(b',')) => {
+                        self.at += 1;
+                        continue 'value;
+                    }
+                    (1, Some(b'}')) | (0, Some(b']')) => {
+                        self.at += 1;
+                        depth -= 1;
+                        kinds >>= 1;
+                        if depth == 0 {
+                            return Ok(());
+                        }
+                    }
+                    (_, None) => return Err("the event is not complete: the body may have been cut off"),
+                    (1, Some(_)) => return Err("expected a comma or the end of the object"),
+                    _ => return Err("expected a comma or the end of the array"),
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn key(&mut self) -> Checked {
+        if self.peek() != Some(b'"') {
+            return Err("expected a field name in double quotes");
+        }
+        self.string()?;
+        self.space();
+        if self.peek() != Some(b':') {
+            return Err("expected a colon after the field name");
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn string(&mut self) -> Checked {
+        self.at = string_stop(self.bytes, self.at + 1);
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                Some(_) => return Err("control characters in a string must be escaped"),
+                None => return Err("a string is not closed: the body may have been cut off"),
+            }
+            self.at = string_stop(self.bytes, self.at);
+        }
+    }
+
+    fn escape(&mut self) -> Checked {
+        match self.bytes.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 2;
+                Ok(())
+            }
+            Some(b'u') => {
+                const LONE: &str = "a surrogate escape stands alone, it names no character";
+                let first = hex4(&self.bytes[self.at + 2..]).ok_or("four hex digits must follow \\u")?;
+                match first {
+                    0xd800..0xdc00 => {
+                        let second = self.bytes[self.at + 6..].strip_prefix(b"\\u").and_then(hex4).ok_or(LONE)?;
+                        if !(0xdc00..0xe000).contains(&second) {
+                            return Err(LONE);
+                        }
+                        self.at += 12;
+                    }
+                    0xdc00..0xe000 => return Err(LONE),
+                    _ => self.at += 6,
+                }
+                Ok(())
+            }
+            _ => Err("unknown escape in a string"),
+        }
+    }
+
+    #[inline]
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    #[inline]
+    fn number(&mut self) -> Checked {
+        const MALFORMED: &str = "malformed number";
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        let first = self.at;
+        let whole = self.digits();
+        if whole == 0 || (whole > 1 && self.bytes[first] == b'0') {
+            return Err(MALFORMED);
+        }
+        let mut exponent = false;
+        let mut fraction = false;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            fraction = true;
+            if self.digits() == 0 {
+                return Err(MALFORMED);
+            }
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            exponent = true;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return Err(MALFORMED);
+            }
+        }
+        let fits = match (fraction, exponent) {
+            (false, false) => whole <= INTEGER_DIGITS_SAFE || integer_fits(&self.bytes[start..self.at]),
+            (_, false) if whole <= FLOAT_BYTES_SAFE => true,
+            _ => float_fits(&self.bytes[start..self.at]),
+        };
+        if fits {
+            return Ok(());
+        }
+        self.at = start;
+        Err("the number is out of range: integers go to 64 bits, others to double precision; send it as a string")
+    }
+
+    fn word(&mut self, word: &'static [u8]) -> Checked {
+        if !self.bytes[self.at..].starts_with(word) {
+            return Err("expected a value");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+}
+
+fn integer_fits(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok())
+}
+
+fn float_fits(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok_and(f64::is_finite))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! One worker a pipeline: it reads the log, gathers batches, encodes and delivers them, and trims what is delivered.
+//!
+//! What it knows it can lose: a worker that starts (again) reads where the last commit left off. A batch that cannot be
+//! delivered stays in memory, encoded, and is tried again; meanwhile events stay in the log, nothing is dropped.
+
+use crate::batch::Batch;
+use crate::batcher::Batcher;
+use crate::encode::{EncodedBatch, encode};
+use crate::live::Live;
+use crate::metrics::Delivered;
+use crate::partition::{key_id, partition_of};
+use crate::pipelines::Parts;
+use crate::reader::{LogReader, LoggedEvents, RUNS_PER_TRIM, remove_runs, runs_below};
+use crate::registry::{Removal, Tries};
+use crate::rows::{PROGRESS, ProgressRow, SCHEMAS};
+use crate::schema::EventSchema;
+use crate::sink::{Delivery, DoneKeys, SinkTarget, deliver};
+use crate::{PipelineRecord, PipelineSpec, PipelinesConfig, Result, funeral, registry};
+use async_trait::async_trait;
+use cistern_runtime::{Work, Worker, WorkerError, offload};
+use cistern_types::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many batches one sink commit delivers at most: twice as many objects, whose change-log row must stay in its limit.
+const GROUP_BATCHES_MAX: usize = 32;
+
+/// A group is not added to once it has this many bytes.
+const GROUP_BYTES: usize = 32 << 20;
+
+/// How often a missing destination bucket is asked for.
+const BUCKET_RETRY: Duration = Duration::from_secs(1);
+
+/// Runs up to this size are split into batches in place: it takes less than the hop to another thread.
+const INLINE_BYTES_MAX: usize = 32 << 10;
+
+/// The worker of one pipeline.
+#[derive(Debug)]
+pub(crate) struct PipelineWorker {
+    parts: Arc<Parts>,
+    live: Arc<Live>,
+    /// `None` until it has read where to go on, and again after a failure that leaves that open.
+    run: Option<Box<Run>>,
+    /// When to try again what cannot be done now.
+    retry: Option<Duration>,
+}
+
+/// What a worker holds between two pieces of work.
+#[derive(Debug)]
+struct Run {
+    epoch: u64,
+    reader: LogReader,
+    batcher: Batcher,
+    done: DoneKeys,
+    schema: EventSchema,
+    /// Encoded and not delivered.
+    pending: Vec<EncodedBatch>,
+    progress: ProgressRow,
+    /// Below this the log has been trimmed.
+    trimmed: u64,
+}
+
+impl PipelineWorker {
+    pub(crate) fn new(parts: Arc<Parts>, live: Arc<Live>) -> Self {
+        Self { parts, live, run: None, retry: None }
+    }
+
+    /// Takes the pipeline over and reads where to go on; `None` when it is gone.
+    async fn load(&self) -> Result<Option<Run>> {
+        let id = self.live.id();
+        let mut tries = Tries::new();
+        loop {
+            let mut txn = self.parts.objects.store().begin().await?;
+            let Some(stored) = PROGRESS.get(&mut txn, &id).await? else {
+                return Ok(None);
+            };
+            let progress = ProgressRow { epoch: stored.epoch + 1, ..stored };
+            let done = DoneKeys::load(&txn, id).await?;
+            let schema = SCHEMAS.peek(&txn, &id).await?.unwrap_or_default();
+            PROGRESS.put(&mut txn, &id, &progress)?;
+            if tries.commit(txn).await? {
+                self.live.set_progress(progress);
+                return Ok(Some(Run {
+                    epoch: progress.epoch,
+                    reader: LogReader::new(id, self.live.name(), progress.watermark),
+                    batcher: Batcher::default(),
+                    done,
+                    schema,
+                    pending: Vec::new(),
+                    progress,
+                    trimmed: 0,
+                }));
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Work> {
+        self.retry = None;
+        if self.live.is_removed() {
+            let more = funeral::bury_some(&self.parts.objects, self.live.id()).await?;
+            return Ok(if more { Work::More } else { Work::Finished });
+        }
+        let Some(mut run) = self.run.take() else {
+            let Some(run) = self.load().await? else {
+                return Ok(self.leave());
+            };
+            self.run = Some(Box::new(run));
+            return Ok(Work::More);
+        };
+        let record = self.live.record();
+        let spec = &record.spec;
+        if !run.pending.is_empty() {
+            return self.deliver(run, spec).await;
+        }
+        run.batcher.close_due(&spec.batch, self.parts.clock.now());
+        if run.batcher.memory_bytes() > self.memory_share() {
+            run.batcher.relieve(self.memory_share() / 2);
+        }
+        let at_head = run.reader.position() >= self.live.head_next();
+        if record.draining && at_head {
+            run.batcher.close_all();
+        }
+        if run.batcher.has_closed() {
+            let batches = run.batcher.take_closed(GROUP_BATCHES_MAX, GROUP_BYTES);
+            let schema = std::mem::take(&mut run.schema);
+            (run.pending, run.schema) = encode_all(batches, spec.clone(), schema).await?;
+            self.run = Some(run);
+            return Ok(Work::More);
+        }
+        if !at_head {
+            if let Some(events) = run.reader.next_run(&self.parts.objects).await? {
+                run.gather(events, spec).await;
+            }
+            self.run = Some(run);
+            return Ok(Work::More);
+        }
+        if run.trimmed < run.progress.watermark && self.trim(&mut run).await? {
+            self.run = Some(run);
+            return Ok(Work::More);
+        }
+        if record.draining && run.batcher.is_empty() {
+            return self.end_draining(run, &record).await;
+        }
+        self.run = Some(run);
+        Ok(Work::Idle)
+    }
+
+    /// Delivers what is pending, or says why the pipeline waits.
+    async fn deliver(&mut self, mut run: Box<Run>, spec: &PipelineSpec) -> Result<Work> {
+        let target =
+            SinkTarget { id: self.live.id(), epoch: run.epoch, bucket: spec.bucket.clone(), class: spec.class };
+        let watermark = run.batcher.first_offset().unwrap_or(run.reader.position());
+        let Run { pending, done, schema, .. } = &mut *run;
+        let outcome = deliver(&self.parts.objects, &target, pending, watermark, done, schema).await;
+        match outcome {
+            Ok(Delivery::Done(progress)) => {
+                self.delivered(&run.pending, spec);
+                run.pending.clear();
+                run.progress = progress;
+                self.live.set_progress(progress);
+                self.live.set_waiting(None);
+                self.run = Some(run);
+                Ok(Work::More)
+            }
+            Ok(Delivery::Gone) => Ok(self.leave()),
+            Ok(Delivery::Superseded) => {
+                self.live.set_waiting(Some("another worker has taken over".to_owned()));
+                Ok(Work::Finished)
+            }
+            Err(crate::Error::Objects(cistern_objects::Error::NoSuchBucket { bucket })) => {
+                self.live.set_waiting(Some(format!("destination bucket {bucket} does not exist: create it again")));
+                self.retry = Some(BUCKET_RETRY);
+                self.run = Some(run);
+                Ok(Work::Idle)
+            }
+            Err(error) => {
+                self.live.set_waiting(Some(format!("objects cannot be written: {error}")));
+                self.run = Some(run);
+                Err(error)
+            }
+        }
+    }
+
+    fn delivered(&self, batches: &[EncodedBatch], spec: &PipelineSpec) {
+        let objects = batches.iter().flat_map(|batch| &batch.objects);
+        let delivered = Delivered {
+            events: batches.iter().map(|batch| batch.events).sum(),
+            dead_letters: batches.iter().map(|batch| batch.dead_letters).sum(),
+            objects: objects.clone().count() as u64,
+            object_bytes: objects.map(|object| object.body.len() as u64).sum(),
+        };
+        self.parts.metrics.delivered(&spec.name, &delivered);
+        tracing::debug!(pipeline = %spec.name, ?delivered, "delivered");
+        if delivered.dead_letters > 0 {
+            tracing::warn!(pipeline = %spec.name, events = delivered.dead_letters, "events became dead letters");
+        }
+    }
+
+    /// Removes some of the delivered runs; whether there may be more.
+    async fn trim(&self, run: &mut Run) -> Result<bool> {
+        let watermark = run.progress.watermark;
+        let mut txn = self.parts.objects.store().begin().await?;
+        let runs = runs_below(&mut txn, self.live.id(), watermark).await?;
+        remove_runs(&self.parts.objects, &mut txn, &runs).await?;
+        let committed = matches!(txn.commit().await?, cistern_metadata::Commit::Committed { .. });
+        let more = !committed || runs.len() == RUNS_PER_TRIM;
+        if !more {
+            run.trimmed = watermark;
+        }
+        Ok(more)
+    }
+
+    /// Removes a pipeline whose last event is delivered.
+    async fn end_draining(&mut self, run: Box<Run>, record: &PipelineRecord) -> Result<Work> {
+        match registry::remove_delivered(&self.parts.objects, record).await? {
+            Removal::Removed => Ok(self.leave()),
+            Removal::NotDelivered(head) => {
+                // A flush was committed and had not said so yet.
+                self.live.set_head(head);
+                self.run = Some(run);
+                Ok(Work::More)
+            }
+        }
+    }
+
+    /// Forgets a pipeline that is gone and goes on with its funeral.
+    fn leave(&self) -> Work {
+        self.parts.directory.remove(&self.live);
+        self.live.set_removed();
+        Work::More
+    }
+
+    /// What its batches may take of memory.
+    fn memory_share(&self) -> usize {
+        let share = self.parts.config.batch_memory_bytes_max / self.parts.directory.len().max(1);
+        share.max(PipelinesConfig::PIPELINE_MEMORY_BYTES_MIN)
+    }
+
+    /// How long there is nothing to do if nothing happens.
+    fn pause(&self) -> Option<Duration> {
+        let run = self.run.as_ref()?;
+        let due = run.batcher.next_due(&self.live.record().spec.batch);
+        let due = due.map(|due: Timestamp| due.since(self.parts.clock.now()).max(Duration::from_millis(1)));
+        self.retry.or(due)
+    }
+}
+
+#[async_trait]
+impl Worker for PipelineWorker {
+    fn name(&self) -> String {
+        format!("pipeline-{}", self.live.name())
+    }
+
+    async fn work(&mut self) -> Result<Work, WorkerError> {
+        Ok(self.step().await?)
+    }
+
+    async fn wait_for_work(&mut self) {
+        match self.pause() {
+            Some(pause) => {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    // While it waits for the bucket, more events change nothing.
+                    () = self.live.changed(), if self.retry.is_none() => {}
+                }
+            }
+            None => self.live.changed().await,
+        }
+    }
+}
+
+impl Run {
+    /// Puts the events of a run into their batches, those left out that are in objects already.
+    async fn gather(&mut self, events: LoggedEvents, spec: &PipelineSpec) {
+        let mut batcher = std::mem::take(&mut self.batcher);
+        let mut done = std::mem::take(&mut self.done);
+        let watermark = self.progress.watermark;
+        if events.lines.len() <= INLINE_BYTES_MAX {
+            split(&mut batcher, &done, watermark, &events, spec);
+        } else {
+            let spec = spec.clone();
+            (batcher, done) = offload(move || {
+                split(&mut batcher, &done, watermark, &events, &spec);
+                (batcher, done)
+            })
+            .await;
+        }
+        (self.batcher, self.done) = (batcher, done);
+    }
+}
+
+fn split(batcher: &mut Batcher, done: &DoneKeys, watermark: u64, events: &LoggedEvents, spec: &PipelineSpec) {
+    let mut start = 0;
+    for (offset, end) in (events.first..).zip(memchr::memchr_iter(b'\n', &events.lines)) {
+        let event = &events.lines[start..end];
+        start = end + 1;
+        if offset < watermark {
+            continue;
+        }
+        let partition = partition_of(spec.batch.json_key.as_ref(), event);
+        if !done.is_empty() && done.covers(&key_id(&partition), offset) {
+            continue;
+        }
+        batcher.push(&spec.batch, &partition, offset, events.at, event);
+    }
+}
+
+async fn encode_all(
+    batches: Vec<Batch>,
+    spec: PipelineSpec,
+    mut schema: EventSchema,
+) -> Result<(Vec<EncodedBatch>, EventSchema)> {
+    offload(move || {
+        let encoded = batches.into_iter().map(|batch| encode(batch, &spec, &mut schema));
+        let encoded: Result<Vec<EncodedBatch>> = encoded.collect();
+        Ok((encoded?, schema))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! `S3Door`: the whole S3 protocol as one function from request to answer, in front of `s3s` and behind it.
+//!
+//! Every request gets an id before anything else happens and every answer carries it, also inside error XML; what s3s
+//! would let pass is refused; what s3s words wrongly is put right.
+
+use crate::access_check::AccessCheck;
+use crate::auth::KeyAuth;
+use crate::body_idle::limit_idle;
+use crate::body_watch::watch;
+use crate::checksum::ClaimedDigests;
+use crate::error_map::{Refusal, refusal};
+use crate::host::BucketHost;
+use crate::notes::{BodyEnd, Notes};
+use crate::ops::Operations;
+use crate::query::Query;
+use crate::rechunk::{ChunkKind, rechunk};
+use crate::screen::Screen;
+use crate::{Result, S3Config, S3Metrics};
+use bytes::Bytes;
+use cistern_access::Access;
+use cistern_objects::Objects;
+use cistern_runtime::Clock;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, SERVER};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{Body, S3Error};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Answers S3 requests. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct S3Door {
+    service: S3Service,
+    clock: Arc<dyn Clock>,
+    config: Arc<S3Config>,
+    metrics: S3Metrics,
+}
+
+impl S3Door {
+    /// A door to `objects` for the keys of `access`.
+    pub fn new(objects: Objects, access: Access, config: S3Config, metrics: S3Metrics) -> Result<Self> {
+        let clock = Arc::clone(objects.clock());
+        let mut below = s3s::config::S3Config::default();
+        below.xml_max_body_size = config.xml_bytes_max;
+        below.post_object_max_file_size = 0; // forms never get that far, see `screen.rs`
+        // s3s asks the system's clock; the screen in front asks ours and is exact, so s3s only must not be stricter.
+        below.presigned_url_max_skew_time_secs =
+            u32::try_from(config.clock_skew_max.as_secs()).unwrap_or(u32::MAX).saturating_add(SKEW_SLACK_SECONDS);
+        let mut builder = S3ServiceBuilder::new(Operations::new(objects.clone()));
+        builder.set_config(Arc::new(s3s::config::StaticConfigProvider::new(Arc::new(below))));
+        builder.set_auth(KeyAuth { access: access.clone() });
+        builder.set_access(AccessCheck { access, objects });
+        if let Some(domain) = &config.domain {
+            builder.set_host(BucketHost::new(domain)?);
+        }
+        Ok(Self { service: builder.build(), clock, config: Arc::new(config), metrics })
+    }
+
+    /// Answers one request. Every answer has `x-amz-request-id` and `x-amz-id-2`.
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        let began = Instant::now();
+        let notes = Notes::new(self.clock.now());
+        let head = request.method() == Method::HEAD;
+        let answer = match self.prepare(request, &notes) {
+            // Boxed: s3s's future is large, and this one is moved around with its connection.
+            Ok(request) => match Box::pin(self.service.call(request)).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let error: s3s::StdError = error.into();
+                    tracing::error!(request_id = notes.request_id, %error, "an answer could not be written");
+                    error_answer(Refusal::internal(std::io::Error::other(error)).into_s3())
+                }
+            },
+            Err(error) => error_answer(error),
+        };
+        let answer = finish(answer, &notes, head);
+        self.metrics.answered(notes.operation(), answer.status(), began.elapsed());
+        tracing::debug!(
+            request_id = notes.request_id,
+            operation = notes.operation(),
+            status = answer.status().as_u16(),
+            "answered"
+        );
+        answer
+    }
+
+    /// Judges the head, and puts the body and the notes in order for what follows.
+    fn prepare(&self, request: Request<Body>, notes: &Arc<Notes>) -> std::result::Result<Request<Body>, S3Error> {
+        let (mut parts, body) = request.into_parts();
+        let screen = Screen { now: notes.received, clock_skew_max: self.config.clock_skew_max };
+        screen.check(&parts.method, &parts.uri, &parts.headers)?;
+        let bodiless = matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE);
+        let body = if bodiless { body } else { limit_idle(body, self.config.body_idle_max) };
+        let body = match chunk_kind(&parts) {
+            Some(kind) => rechunk(body, kind),
+            None if may_be_xml(&parts) => {
+                let deletes = parts.uri.query().is_some_and(|query| Query::parse(query).has("delete"));
+                let digests = ClaimedDigests::new(&parts.headers, deletes).map_err(Refusal::into_s3)?;
+                watch(body, Arc::clone(notes), digests)
+            }
+            None => body,
+        };
+        parts.extensions.insert(Arc::clone(notes));
+        Ok(Request::from_parts(parts, body))
+    }
+
+    pub(crate) fn metrics(&self) -> &S3Metrics {
+        &self.metrics
+    }
+}
+
+/// How much later than the screen s3s may look at its clock.
+const SKEW_SLACK_SECONDS: u32 = 3600;
+
+/// How the body is coded, if it is aws-chunked.
+fn chunk_kind(parts: &Parts) -> Option<ChunkKind> {
+    match parts.headers.get("x-amz-content-sha256")?.as_bytes() {
+        b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Some(ChunkKind::Unsigned),
+        value if value.starts_with(b"STREAMING-") => Some(ChunkKind::Signed),
+        _ => None,
+    }
+}
+
+/// Whether s3s may gather the body and parse it: any POST, and a PUT to a bucket. Objects' bodies are streamed.
+fn may_be_xml(parts: &Parts) -> bool {
+    let names_object = parts.uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
+    parts.method == Method::POST || (parts.method == Method::PUT && !names_object)
+}
+
+fn error_answer(error: S3Error) -> Response<Body> {
+    error.to_http_response().unwrap_or_else(|_| {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        answer
+    })
+}
+
+/// Puts the ids everywhere, and right what s3s words wrongly.
+fn finish(answer: Response<Body>, notes: &Notes, head: bool) -> Response<Body> {
+    let mut answer = match body_fault(&answer, notes) {
+        Some(error) => error_answer(error),
+        None => answer,
+    };
+    let status = answer.status();
+    if status == StatusCode::NOT_MODIFIED || (head && is_error(status)) {
+        // Neither has a body, and its length must not be that of one.
+        *answer.body_mut() = Body::empty();
+        answer.headers_mut().remove(CONTENT_TYPE);
+        answer.headers_mut().remove(CONTENT_LENGTH);
+    } else if is_error(status) {
+        with_ids(&mut answer, notes);
+    }
+    let headers = answer.headers_mut();
+    for (name, value) in [("x-amz-request-id", &notes.request_id), ("x-amz-id-2", &notes.extended_id)] {
+        headers.insert(name, HeaderValue::try_from(value).expect("hex and base64 are header text"));
+    }
+    headers.insert(SERVER, HeaderValue::from_static("Cistern"));
+    answer
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+/// An internal error of s3s that is really a fault of an XML body it gathered.
+fn body_fault(answer: &Response<Body>, notes: &Notes) -> Option<S3Error> {
+    if answer.status() != StatusCode::INTERNAL_SERVER_ERROR || notes.reached() {
+        return None;
+    }
+    Some(match notes.body_end()? {
+        BodyEnd::BadDigest => {
+            refusal(("BadDigest", 400), "The Content-MD5 or checksum you specified did not match what we received.")
+        }
+        BodyEnd::Broken => refusal(("IncompleteBody", 400), "The request body terminated unexpectedly."),
+        BodyEnd::Whole => refusal(
+            ("XAmzContentSHA256Mismatch", 400),
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        ),
+    })
+}
+
+/// Adds the ids to an error's XML.
+fn with_ids(answer: &mut Response<Body>, notes: &Notes) {
+    const END: &str = "</Error>";
+    let Some(xml) = answer.body().bytes() else { return };
+    let Ok(text) = std::str::from_utf8(&xml) else { return };
+    let Some(before) = text.trim_end().strip_suffix(END) else { return };
+    let Notes { request_id, extended_id, .. } = notes;
+    let whole = format!("{before}<RequestId>{request_id}</RequestId><HostId>{extended_id}</HostId>{END}");
+    answer.headers_mut().remove(CONTENT_LENGTH);
+    *answer.body_mut() = Body::from(Bytes::from(whole));
+}

@@ -1,0 +1,182 @@
+//! Headers of objects: read from requests, written into answers; and conditions.
+
+use crate::error_map::Refusal;
+use cistern_objects::{Conditions, ObjectHeaders, ObjectRecord, TagList};
+use cistern_types::{StorageClass, Timestamp};
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName,
+    LAST_MODIFIED,
+};
+use http::{HeaderMap, HeaderValue};
+use s3s::dto;
+use std::collections::BTreeMap;
+use time::PrimitiveDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+/// What an object is when nobody said.
+pub(crate) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+
+/// The headers that a write stores. `metadata` is `x-amz-meta-*` as s3s decoded it.
+pub(crate) fn stored_headers(headers: &HeaderMap, metadata: Option<dto::Metadata>) -> Result<ObjectHeaders, Refusal> {
+    let text = |name: HeaderName| match headers.get(&name) {
+        None => Ok(None),
+        Some(value) if value.is_empty() => Ok(None),
+        Some(value) => match std::str::from_utf8(value.as_bytes()) {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(Refusal::invalid_argument(format!("Header {name} is not UTF-8."))),
+        },
+    };
+    Ok(ObjectHeaders {
+        content_type: text(CONTENT_TYPE)?,
+        content_encoding: text(CONTENT_ENCODING)?.and_then(|coding| without_chunked(&coding)),
+        content_disposition: text(CONTENT_DISPOSITION)?,
+        content_language: text(CONTENT_LANGUAGE)?,
+        cache_control: text(CACHE_CONTROL)?,
+        expires: text(EXPIRES)?,
+        user: metadata.map_or_else(BTreeMap::new, |metadata| metadata.into_iter().collect()),
+    })
+}
+
+/// `aws-chunked` codes the request's body, not the object.
+fn without_chunked(coding: &str) -> Option<String> {
+    let kept: Vec<_> =
+        coding.split(',').map(str::trim).filter(|one| !one.eq_ignore_ascii_case("aws-chunked")).collect();
+    Some(kept.join(",")).filter(|coding| !coding.is_empty())
+}
+
+/// The headers stored with an object, for answers, exactly as they came.
+pub(crate) fn content_headers(stored: &ObjectHeaders) -> HeaderMap {
+    let fields = [
+        (CONTENT_TYPE, Some(stored.content_type.as_deref().unwrap_or(DEFAULT_CONTENT_TYPE))),
+        (CONTENT_ENCODING, stored.content_encoding.as_deref()),
+        (CONTENT_DISPOSITION, stored.content_disposition.as_deref()),
+        (CONTENT_LANGUAGE, stored.content_language.as_deref()),
+        (CACHE_CONTROL, stored.cache_control.as_deref()),
+        (EXPIRES, stored.expires.as_deref()),
+    ];
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        // Stored from a header, so it is one; what another door stored may not be, and is left out.
+        if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// User metadata as shapes carry it.
+pub(crate) fn metadata_of(stored: &ObjectHeaders) -> Option<dto::Metadata> {
+    (!stored.user.is_empty()).then(|| stored.user.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+/// The headers of a 304 answer: what says which state the client has.
+pub(crate) fn not_modified_headers(record: &ObjectRecord) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let date = record.modified.to_utc().format(HTTP_DATE).unwrap_or_default();
+    for (name, value) in [(ETAG, record.etag.quoted()), (LAST_MODIFIED, date)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// The conditions of a request, `prefix` before each header's name: nothing, or `x-amz-copy-source-`. Dates that are
+/// none are ignored, as HTTP asks.
+pub(crate) fn conditions(headers: &HeaderMap, prefix: &str) -> Conditions {
+    let text = |name: &str| headers.get(format!("{prefix}{name}")).and_then(|value| value.to_str().ok());
+    let date = |name: &str| text(name).and_then(http_date);
+    Conditions {
+        if_match: text("if-match").map(TagList::parse),
+        if_none_match: text("if-none-match").map(TagList::parse),
+        if_modified_since: date("if-modified-since"),
+        if_unmodified_since: date("if-unmodified-since"),
+    }
+}
+
+/// The conditions of a write: S3 knows the tag conditions only.
+pub(crate) fn write_conditions(headers: &HeaderMap) -> Conditions {
+    Conditions { if_modified_since: None, if_unmodified_since: None, ..conditions(headers, "") }
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    let seconds = PrimitiveDateTime::parse(text, HTTP_DATE).ok()?.assume_utc().unix_timestamp();
+    u64::try_from(seconds).ok()?.checked_mul(1000).map(Timestamp::from_millis)
+}
+
+/// `x-amz-storage-class`
+pub(crate) fn storage_class(headers: &HeaderMap) -> Result<Option<StorageClass>, Refusal> {
+    let Some(value) = headers.get("x-amz-storage-class") else { return Ok(None) };
+    Ok(Some(value.to_str().unwrap_or_default().parse()?))
+}
+
+/// The class as answers to reads carry it: `STANDARD` is not said.
+pub(crate) fn class_of(class: StorageClass) -> Option<dto::StorageClass> {
+    (class != StorageClass::Standard).then(|| dto::StorageClass::from(class.to_string()))
+}
+
+/// A time as shapes carry it.
+pub(crate) fn time_of(time: Timestamp) -> dto::Timestamp {
+    dto::Timestamp::from(time.to_utc())
+}
+
+/// A tag as shapes carry it.
+pub(crate) fn etag_of(tag: &cistern_types::ETag) -> dto::ETag {
+    dto::ETag::Strong(tag.to_string())
+}
+
+/// A size or count as shapes carry it.
+pub(crate) fn size_of(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn the_chunked_coding_of_the_request_is_not_the_objects() {
+        for (given, kept) in [
+            ("aws-chunked", None),
+            ("aws-chunked,gzip", Some("gzip")),
+            ("gzip, aws-chunked , br", Some("gzip,br")),
+            ("gzip", Some("gzip")),
+        ] {
+            let stored = stored_headers(&headers(&[("content-encoding", given)]), None).unwrap();
+            assert_eq!(stored.content_encoding.as_deref(), kept, "{given}");
+        }
+    }
+
+    #[test]
+    fn stored_headers_come_back_as_they_went() {
+        let given = headers(&[
+            ("content-type", "text/plain; charset=x"),
+            ("cache-control", "no-cache"),
+            ("expires", "Thu, 01 Dec 2033 16:00:00 GMT"),
+            ("content-language", "de"),
+            ("content-disposition", "attachment"),
+        ]);
+        assert_eq!(content_headers(&stored_headers(&given, None).unwrap()), given);
+        let nothing = stored_headers(&HeaderMap::new(), None).unwrap();
+        assert_eq!(content_headers(&nothing), headers(&[("content-type", DEFAULT_CONTENT_TYPE)]));
+    }
+
+    #[test]
+    fn dates_that_are_none_are_no_conditions() {
+        let read = |date: &str| conditions(&headers(&[("if-modified-since", date)]), "").if_modified_since;
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Timestamp::from_millis(784_111_777_000)));
+        assert_eq!(read("yesterday"), None);
+        let copy = headers(&[("x-amz-copy-source-if-match", "*")]);
+        assert_eq!(conditions(&copy, "x-amz-copy-source-").if_match, Some(TagList::Any));
+        assert!(conditions(&copy, "").is_empty());
+    }
+}

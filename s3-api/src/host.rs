@@ -1,0 +1,66 @@
+//! Which bucket a host name means: `bucket.domain` names one, everything else leaves it to the path.
+
+use crate::{Error, Result};
+use s3s::S3Result;
+use s3s::host::{S3Host, VirtualHost};
+
+/// Buckets as subdomains of one domain.
+#[derive(Debug)]
+pub(crate) struct BucketHost {
+    domain: String,
+}
+
+impl BucketHost {
+    pub(crate) fn new(domain: &str) -> Result<Self> {
+        let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if domain.len() > 253 || !domain.split('.').all(label) {
+            return Err(Error::InvalidDomain { domain: domain.into() });
+        }
+        Ok(Self { domain: domain.to_ascii_lowercase() })
+    }
+
+    fn bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let (bucket, domain) = name.split_at_checked(name.len().checked_sub(self.domain.len())?)?;
+        let bucket = bucket.strip_suffix('.')?;
+        (domain.eq_ignore_ascii_case(&self.domain) && !bucket.is_empty()).then_some(bucket)
+    }
+}
+
+impl S3Host for BucketHost {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let found = VirtualHost::new(self.domain.as_str());
+        Ok(match self.bucket(host) {
+            Some(bucket) => found.with_bucket(bucket.to_ascii_lowercase()),
+            None => found,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subdomain_is_a_bucket_and_anything_else_is_not() {
+        let hosts = BucketHost::new("s3.example.com").unwrap();
+        for (host, bucket) in [
+            ("photos.s3.example.com", Some("photos")),
+            ("a.b.S3.Example.COM:9000", Some("a.b")),
+            ("s3.example.com", None),
+            ("localhost:9000", None),
+            ("xs3.example.com", None),
+            (".s3.example.com", None),
+            ("ä.com", None),
+        ] {
+            assert_eq!(hosts.bucket(host), bucket, "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_domain_is_refused() {
+        for bad in ["", "http://x", "a..b", "x:9000", "a/b"] {
+            assert!(BucketHost::new(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The S3 door: requests as S3 clients send them, answered from `cistern-objects` and allowed by `cistern-access`.
+//!
+//! The protocol itself (routing, XML, signatures, chunked bodies) is the `s3s` crate's; this crate stands in front of it
+//! where it is too lenient, behind it with the operations, and words every answer and error as S3 does. Nothing is
+//! stored here and nothing below knows HTTP.
+//!
+//! ```text
+//! serve.rs   connections: TCP_NODELAY, HTTP/1.1 and 2, bounds, graceful stop
+//!    ▼
+//! front.rs   request id ─▶ screen.rs refuse what s3s would let pass ─▶ body_idle.rs, rechunk.rs, body_watch.rs: bodies
+//!    ▼
+//! s3s        route ─▶ signature (auth.rs) ─▶ access_check.rs may this key do this here? ─▶ parse
+//!    ▼
+//! ops/       one file a group of operations ─▶ objects
+//!    ▼
+//! error_map.rs  every error of the crates below ─▶ S3 code and status, in one table
+//! ```
+
+mod access_check;
+mod auth;
+mod body_idle;
+mod body_stream;
+mod body_watch;
+mod checksum;
+mod config;
+mod error;
+mod error_map;
+mod front;
+mod headers;
+mod host;
+mod metrics;
+mod notes;
+mod ops;
+mod query;
+mod rechunk;
+mod screen;
+mod serve;
+
+pub use config::{S3Config, ServeLimits};
+pub use error::{Error, Result};
+pub use front::S3Door;
+pub use metrics::S3Metrics;
+pub use s3s::Body;
+pub use serve::{Served, serve};

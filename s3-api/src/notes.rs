@@ -1,0 +1,105 @@
+//! `Notes`: what one request's stations tell each other beside the request itself, carried in its extensions.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cistern_access::Identity;
+use cistern_types::Timestamp;
+use http::Extensions;
+use s3s::{S3Error, S3ErrorCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// How an XML body ended, as the watcher in front of the parser saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyEnd {
+    /// To its clean end.
+    Whole,
+    /// Not to its end.
+    Broken,
+    /// Its MD5 or checksum is not the one the request promised.
+    BadDigest,
+}
+
+/// The notes of one request. Shared by cloning the `Arc`.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    /// `x-amz-request-id`: 16 upper-case hex digits.
+    pub(crate) request_id: String,
+    /// `x-amz-id-2`: what a support desk would ask for; here random bytes of the same request.
+    pub(crate) extended_id: String,
+    /// When the request came.
+    pub(crate) received: Timestamp,
+    operation: OnceLock<&'static str>,
+    identity: OnceLock<Arc<Identity>>,
+    body_end: OnceLock<BodyEnd>,
+    reached: AtomicBool,
+}
+
+impl Notes {
+    pub(crate) fn new(received: Timestamp) -> Arc<Self> {
+        Arc::new(Self {
+            request_id: format!("{:016X}", rand::random::<u64>()),
+            extended_id: STANDARD.encode(rand::random::<[u8; 24]>()),
+            received,
+            operation: OnceLock::new(),
+            identity: OnceLock::new(),
+            body_end: OnceLock::new(),
+            reached: AtomicBool::new(false),
+        })
+    }
+
+    /// The notes that the front put into a request's extensions.
+    pub(crate) fn of(extensions: &Extensions) -> Result<Arc<Self>, S3Error> {
+        // Only a request that did not come through the front lacks them.
+        extensions.get::<Arc<Self>>().cloned().ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))
+    }
+
+    /// The operation's name, once the access check knows it.
+    pub(crate) fn operation(&self) -> Option<&'static str> {
+        self.operation.get().copied()
+    }
+
+    pub(crate) fn set_operation(&self, name: &'static str) {
+        self.operation.get_or_init(|| name);
+    }
+
+    /// Who signed the request; set by the access check.
+    pub(crate) fn identity(&self) -> Result<&Arc<Identity>, S3Error> {
+        self.identity.get().ok_or_else(|| S3Error::new(S3ErrorCode::AccessDenied))
+    }
+
+    pub(crate) fn set_identity(&self, identity: Arc<Identity>) {
+        self.identity.get_or_init(|| identity);
+    }
+
+    /// How the XML body ended; `None` when nobody read it.
+    pub(crate) fn body_end(&self) -> Option<BodyEnd> {
+        self.body_end.get().copied()
+    }
+
+    pub(crate) fn set_body_end(&self, end: BodyEnd) {
+        self.body_end.get_or_init(|| end);
+    }
+
+    /// Whether the request got as far as its operation.
+    pub(crate) fn reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_reached(&self) {
+        self.reached.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_has_ids_of_its_own() {
+        let ids: std::collections::BTreeSet<_> =
+            (0..1000).map(|_| Notes::new(Timestamp::default()).request_id.clone()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 16 && id.bytes().all(|b| b"0123456789ABCDEF".contains(&b))));
+    }
+}

@@ -1,0 +1,157 @@
+//! Buckets: list, create, look at, delete; and the answers a fresh bucket gives about what it does not have.
+
+use super::Answer;
+use crate::error_map::Refusal;
+use crate::headers::time_of;
+use crate::notes::Notes;
+use crate::ops::list::{decode_token, encode_token, page_limit};
+use cistern_access::Identity;
+use cistern_objects::{BucketRecord, BucketSpec, ListBuckets, Objects};
+use cistern_types::{BucketName, StorageClass};
+use s3s::dto::{
+    Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
+    GetBucketAclInput, GetBucketAclOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput,
+    GetBucketVersioningOutput, Grant, Grantee, HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
+    Owner, Permission, Type,
+};
+use s3s::{S3Request, S3Response};
+
+/// The region of buckets made without one, as R2 has it.
+const REGION: &str = "auto";
+
+/// The longest location that is stored, in bytes.
+const LOCATION_BYTES_MAX: usize = 64;
+
+/// The owner as shapes carry it.
+pub(super) fn owner_of(identity: &Identity) -> Owner {
+    Owner { display_name: Some(identity.owner_name().to_owned()), id: Some(identity.owner_id().to_string()) }
+}
+
+/// What an access list says here: the owner may do everything, nobody else anything.
+pub(super) fn grants_of(identity: &Identity) -> Vec<Grant> {
+    let grantee = Grantee {
+        display_name: Some(identity.owner_name().to_owned()),
+        email_address: None,
+        id: Some(identity.owner_id().to_string()),
+        type_: Type::from_static(Type::CANONICAL_USER),
+        uri: None,
+    };
+    vec![Grant { grantee: Some(grantee), permission: Some(Permission::from_static(Permission::FULL_CONTROL)) }]
+}
+
+pub(super) async fn list_buckets(
+    objects: &Objects,
+    notes: &Notes,
+    request: S3Request<ListBucketsInput>,
+) -> Answer<ListBucketsOutput> {
+    let identity = notes.identity()?;
+    let input = request.input;
+    let limit = page_limit(input.max_buckets)?;
+    let after = input.continuation_token.as_deref().map(decode_token).transpose()?;
+    let prefix = input.prefix.clone().unwrap_or_default();
+    let page = match &identity.key.bucket {
+        None => {
+            let owner = Some(identity.owner_id());
+            let page = objects.buckets(ListBuckets { owner, prefix, after, limit }).await?;
+            (page.buckets, page.next)
+        }
+        Some(bound) => (only_bucket(objects, identity, bound, &prefix, after.as_deref()).await?, None),
+    };
+    let buckets = page.0.into_iter().map(|bucket| Bucket {
+        bucket_region: None,
+        creation_date: Some(time_of(bucket.created)),
+        name: Some(bucket.name.to_string()),
+    });
+    Ok(S3Response::new(ListBucketsOutput {
+        buckets: Some(buckets.collect()),
+        continuation_token: page.1.as_deref().map(encode_token),
+        owner: Some(owner_of(identity)),
+        prefix: input.prefix,
+    }))
+}
+
+/// The one bucket that a bound key sees, if it is there and asked for.
+async fn only_bucket(
+    objects: &Objects,
+    identity: &Identity,
+    bound: &BucketName,
+    prefix: &str,
+    after: Option<&str>,
+) -> Result<Vec<BucketRecord>, Refusal> {
+    if !bound.as_str().starts_with(prefix) || after.is_some_and(|after| bound.as_str() <= after) {
+        return Ok(Vec::new());
+    }
+    match objects.bucket(bound).await {
+        Ok(bucket) if bucket.owner == identity.owner_id() => Ok(vec![bucket]),
+        Ok(_) | Err(cistern_objects::Error::NoSuchBucket { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn create_bucket(
+    objects: &Objects,
+    notes: &Notes,
+    request: S3Request<CreateBucketInput>,
+) -> Answer<CreateBucketOutput> {
+    let name: BucketName = request.input.bucket.parse()?;
+    let location = request.input.create_bucket_configuration.and_then(|asked| asked.location_constraint);
+    let location = location.map(|location| location.as_str().to_owned()).filter(|location| !location.is_empty());
+    if location.as_ref().is_some_and(|location| location.len() > LOCATION_BYTES_MAX || !location.is_ascii()) {
+        return Err(Refusal::new(
+            ("InvalidLocationConstraint", 400),
+            "The specified location-constraint is not valid: use at most 64 ASCII characters.",
+        ));
+    }
+    let owner = notes.identity()?.owner_id();
+    let class = crate::headers::storage_class(&request.headers)?.unwrap_or(StorageClass::Standard);
+    let made = objects.create_bucket(BucketSpec { name, owner, class, location }).await?;
+    Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{}", made.name)) }))
+}
+
+pub(super) async fn head_bucket(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<HeadBucketInput>,
+) -> Answer<HeadBucketOutput> {
+    let bucket = objects.bucket(&request.input.bucket.parse()?).await?;
+    let region = bucket.location.unwrap_or_else(|| REGION.to_owned());
+    Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(region), ..HeadBucketOutput::default() }))
+}
+
+pub(super) async fn delete_bucket(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<DeleteBucketInput>,
+) -> Answer<DeleteBucketOutput> {
+    objects.delete_bucket(&request.input.bucket.parse()?).await?;
+    Ok(S3Response::with_status(DeleteBucketOutput::default(), http::StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn get_bucket_location(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<GetBucketLocationInput>,
+) -> Answer<GetBucketLocationOutput> {
+    let bucket = objects.bucket(&request.input.bucket.parse()?).await?;
+    let location_constraint = bucket.location.map(BucketLocationConstraint::from);
+    Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
+}
+
+pub(super) async fn get_bucket_versioning(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<GetBucketVersioningInput>,
+) -> Answer<GetBucketVersioningOutput> {
+    objects.bucket(&request.input.bucket.parse()?).await?;
+    Ok(S3Response::new(GetBucketVersioningOutput::default()))
+}
+
+pub(super) async fn get_bucket_acl(
+    objects: &Objects,
+    notes: &Notes,
+    request: S3Request<GetBucketAclInput>,
+) -> Answer<GetBucketAclOutput> {
+    objects.bucket(&request.input.bucket.parse()?).await?;
+    let identity = notes.identity()?;
+    Ok(S3Response::new(GetBucketAclOutput { grants: Some(grants_of(identity)), owner: Some(owner_of(identity)) }))
+}

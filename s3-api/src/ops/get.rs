@@ -1,0 +1,176 @@
+//! GetObject, HeadObject, GetObjectAcl: an object's bytes and headers, under conditions and by range or part.
+
+use super::bucket::{grants_of, owner_of};
+use super::{Answer, check_version, place};
+use crate::body_stream::AnswerBody;
+use crate::checksum::{Fields, kind_of};
+use crate::error_map::Refusal;
+use crate::headers::{
+    class_of, conditions, content_headers, etag_of, metadata_of, not_modified_headers, size_of, time_of,
+};
+use crate::notes::Notes;
+use cistern_objects::{ByteRange, Error, ObjectRecord, Objects};
+use cistern_types::{BucketName, ObjectKey};
+use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES};
+use s3s::dto::{
+    ChecksumMode, GetObjectAclInput, GetObjectAclOutput, GetObjectInput, GetObjectOutput, HeadObjectInput,
+    HeadObjectOutput, Range,
+};
+use s3s::{S3Request, S3Response};
+
+/// The part of a range header or query that the object store understands.
+fn byte_range(range: Option<Range>, part: Option<i32>) -> Result<Option<ByteRange>, Refusal> {
+    match (range, part) {
+        (Some(_), Some(_)) => {
+            Err(Refusal::invalid_request("Cannot specify both Range header and partNumber query parameter"))
+        }
+        (Some(Range::Int { first, last }), None) => Ok(Some(ByteRange::FromTo(first, last))),
+        (Some(Range::Suffix { length }), None) => Ok(Some(ByteRange::Suffix(length))),
+        (None, Some(part)) => {
+            let number = u32::try_from(part).ok().filter(|number| (1..=10_000).contains(number));
+            let number = number.ok_or_else(|| {
+                Refusal::invalid_argument("Part number must be an integer between 1 and 10000, inclusive")
+            })?;
+            Ok(Some(ByteRange::Part(number)))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// A 304 tells which state the client has, so the record is read again for it.
+async fn refused(objects: &Objects, bucket: &BucketName, key: &ObjectKey, error: Error) -> Refusal {
+    if !matches!(error, Error::NotModified) {
+        return error.into();
+    }
+    match objects.head(bucket, key).await {
+        Ok(record) => Refusal::from(error).with_headers(not_modified_headers(&record)),
+        Err(error) => error.into(),
+    }
+}
+
+pub(super) async fn get_object(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<GetObjectInput>,
+) -> Answer<GetObjectOutput> {
+    let S3Request { input, headers, .. } = request;
+    let (bucket, key) = place(&input.bucket, &input.key)?;
+    check_version(input.version_id.as_deref())?;
+    let range = byte_range(input.range, input.part_number)?;
+    let read = match objects.get_if(&bucket, &key, range, &conditions(&headers, "")).await {
+        Ok(read) => read,
+        Err(error) => return Err(refused(objects, &bucket, &key, error).await),
+    };
+    let record = read.record;
+    let whole = read.range == (0..record.size);
+    let length = read.range.end - read.range.start;
+    // A checksum of the whole says nothing about a part of it.
+    let stored = record.checksum.as_ref().filter(|_| whole && wants_checksum(input.checksum_mode.as_ref()));
+    let sums = Fields::stored(stored);
+    let content_range = range.filter(|_| length > 0);
+    let content_range =
+        content_range.map(|_| format!("bytes {}-{}/{}", read.range.start, read.range.end - 1, record.size));
+    let output = GetObjectOutput {
+        accept_ranges: Some("bytes".into()),
+        body: Some(AnswerBody::blob(read.body, length)),
+        checksum_crc32: sums.crc32,
+        checksum_crc32c: sums.crc32c,
+        checksum_crc64nvme: sums.crc64nvme,
+        checksum_sha1: sums.sha1,
+        checksum_sha256: sums.sha256,
+        checksum_type: stored.map(|stored| kind_of(stored.kind)),
+        content_length: Some(size_of(length)),
+        content_range,
+        e_tag: Some(etag_of(&record.etag)),
+        last_modified: Some(time_of(record.modified)),
+        metadata: metadata_of(&record.headers),
+        parts_count: parts_count(&record, range),
+        storage_class: class_of(record.class),
+        ..GetObjectOutput::default()
+    };
+    let mut own = content_headers(&record.headers);
+    // s3s has put what the request overrides into the answer already; ours would go over it.
+    for (overridden, name) in [
+        (input.response_cache_control.is_some(), CACHE_CONTROL),
+        (input.response_content_disposition.is_some(), CONTENT_DISPOSITION),
+        (input.response_content_encoding.is_some(), CONTENT_ENCODING),
+        (input.response_content_language.is_some(), CONTENT_LANGUAGE),
+        (input.response_content_type.is_some(), CONTENT_TYPE),
+        (input.response_expires.is_some(), EXPIRES),
+    ] {
+        if overridden {
+            own.remove(name);
+        }
+    }
+    Ok(S3Response::with_headers(output, own))
+}
+
+pub(super) async fn head_object(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<HeadObjectInput>,
+) -> Answer<HeadObjectOutput> {
+    let S3Request { input, headers, .. } = request;
+    let (bucket, key) = place(&input.bucket, &input.key)?;
+    check_version(input.version_id.as_deref())?;
+    let record = objects.head(&bucket, &key).await?;
+    if let Err(error) = conditions(&headers, "").check_read(&record) {
+        let not_modified = matches!(error, Error::NotModified);
+        let refusal = Refusal::from(error);
+        return Err(if not_modified { refusal.with_headers(not_modified_headers(&record)) } else { refusal });
+    }
+    let range = byte_range(None, input.part_number)?;
+    let length = match range {
+        Some(ByteRange::Part(number)) => {
+            let part = objects.part_range(&record, number).await?;
+            part.end - part.start
+        }
+        _ => record.size,
+    };
+    let stored = record.checksum.as_ref();
+    let stored = stored.filter(|_| length == record.size && wants_checksum(input.checksum_mode.as_ref()));
+    let sums = Fields::stored(stored);
+    let output = HeadObjectOutput {
+        accept_ranges: Some("bytes".into()),
+        checksum_crc32: sums.crc32,
+        checksum_crc32c: sums.crc32c,
+        checksum_crc64nvme: sums.crc64nvme,
+        checksum_sha1: sums.sha1,
+        checksum_sha256: sums.sha256,
+        checksum_type: stored.map(|stored| kind_of(stored.kind)),
+        content_length: Some(size_of(length)),
+        e_tag: Some(etag_of(&record.etag)),
+        last_modified: Some(time_of(record.modified)),
+        metadata: metadata_of(&record.headers),
+        parts_count: parts_count(&record, range),
+        storage_class: class_of(record.class),
+        ..HeadObjectOutput::default()
+    };
+    Ok(S3Response::with_headers(output, content_headers(&record.headers)))
+}
+
+pub(super) async fn get_object_acl(
+    objects: &Objects,
+    notes: &Notes,
+    request: S3Request<GetObjectAclInput>,
+) -> Answer<GetObjectAclOutput> {
+    let (bucket, key) = place(&request.input.bucket, &request.input.key)?;
+    check_version(request.input.version_id.as_deref())?;
+    objects.head(&bucket, &key).await?;
+    let identity = notes.identity()?;
+    Ok(S3Response::new(GetObjectAclOutput {
+        grants: Some(grants_of(identity)),
+        owner: Some(owner_of(identity)),
+        request_charged: None,
+    }))
+}
+
+fn wants_checksum(mode: Option<&ChecksumMode>) -> bool {
+    mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
+}
+
+/// S3 tells how many parts there are to those who ask for one.
+fn parts_count(record: &ObjectRecord, range: Option<ByteRange>) -> Option<i32> {
+    let parts = record.parts.filter(|_| matches!(range, Some(ByteRange::Part(_))))?;
+    i32::try_from(parts).ok()
+}

@@ -1,0 +1,59 @@
+//! PutObject: the request's headers become promises about its body, the object store holds it to them.
+
+use super::{Answer, place};
+use crate::body_stream::RequestBody;
+use crate::checksum::{Fields, content_md5, expected, kind_of};
+use crate::error_map::Refusal;
+use crate::headers::{etag_of, storage_class, stored_headers, write_conditions};
+use crate::notes::Notes;
+use cistern_objects::{BodyChecks, Objects, PutRequest};
+use http::HeaderMap;
+use s3s::dto::{PutObjectInput, PutObjectOutput};
+use s3s::{S3Request, S3Response, TrailingHeaders};
+
+/// What the headers promise about the body. The signed SHA-256 is checked by s3s as the body passes.
+pub(super) fn body_checks(headers: &HeaderMap, trailers: Option<TrailingHeaders>) -> Result<BodyChecks, Refusal> {
+    let (checksum, trailer) = expected(headers, trailers)?;
+    let length = body_length(headers)?;
+    Ok(BodyChecks { length: Some(length), content_md5: content_md5(headers)?, sha256: None, checksum, trailer })
+}
+
+/// The length of the object in the body: of an aws-chunked body it stands in a header of its own.
+fn body_length(headers: &HeaderMap) -> Result<u64, Refusal> {
+    let decoded = headers.get("x-amz-decoded-content-length");
+    let value = decoded.or_else(|| headers.get(http::header::CONTENT_LENGTH));
+    let value = value.ok_or_else(|| {
+        Refusal::new(("MissingContentLength", 411), "You must provide the Content-Length HTTP header.")
+    })?;
+    let parsed = value.to_str().ok().and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| Refusal::invalid_argument("The length of the body is not a number."))
+}
+
+pub(super) async fn put_object(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<PutObjectInput>,
+) -> Answer<PutObjectOutput> {
+    let S3Request { input, headers, trailing_headers, .. } = request;
+    let (bucket, key) = place(&input.bucket, &input.key)?;
+    let put = PutRequest {
+        bucket,
+        key,
+        headers: stored_headers(&headers, input.metadata)?,
+        class: storage_class(&headers)?,
+        checks: body_checks(&headers, trailing_headers)?,
+        conditions: write_conditions(&headers),
+    };
+    let made = objects.put(put, RequestBody::new(input.body)).await?;
+    let sums = Fields::stored(made.checksum.as_ref());
+    Ok(S3Response::new(PutObjectOutput {
+        checksum_crc32: sums.crc32,
+        checksum_crc32c: sums.crc32c,
+        checksum_crc64nvme: sums.crc64nvme,
+        checksum_sha1: sums.sha1,
+        checksum_sha256: sums.sha256,
+        checksum_type: made.checksum.as_ref().map(|stored| kind_of(stored.kind)),
+        e_tag: Some(etag_of(&made.etag)),
+        ..PutObjectOutput::default()
+    }))
+}

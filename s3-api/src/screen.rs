@@ -1,0 +1,314 @@
+//! Judges the head of a request before `s3s` sees it, where S3 is stricter than `s3s`.
+//!
+//! Refused here: signature version 2 (always on in s3s, and compared in variable time), browser forms (gathered in
+//! memory), two signatures at once, stale or far-reaching signatures, and `x-amz-*` headers that the signature does not
+//! cover: whoever holds a presigned PUT could otherwise add `x-amz-copy-source` and read what its signer may read.
+//! Pure: the head and the time come in, a refusal comes out. Whether a signature is right is s3s's to say.
+
+use crate::error_map::refusal;
+use crate::query::Query;
+use cistern_types::Timestamp;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, Method, Uri};
+use s3s::S3Error;
+use std::time::Duration;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+/// The longest life of a presigned URL: seven days.
+const PRESIGNED_SECONDS_MAX: u64 = 604_800;
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// `20130524T000000Z`
+const AMZ_DATE: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
+
+/// `x-amz-*` headers that need not be signed: the payload's hash checks itself or is in the signature anyway, the other
+/// two mean nothing here.
+const UNSIGNED_HEADERS: [&str; 3] = ["x-amz-content-sha256", "x-amz-user-agent", "x-amz-request-payer"];
+
+/// What is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Screen {
+    pub(crate) now: Timestamp,
+    pub(crate) clock_skew_max: Duration,
+}
+
+impl Screen {
+    /// Refuses what s3s must not see.
+    pub(crate) fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), S3Error> {
+        if *method == Method::POST && is_form(headers) {
+            return Err(refusal(
+                ("NotImplemented", 501),
+                "Browser uploads by POST form are not implemented; use a presigned PUT.",
+            ));
+        }
+        let query = uri.query().map(Query::parse).unwrap_or_default();
+        let mut authorizations = headers.get_all(AUTHORIZATION).iter();
+        let authorization = authorizations.next().map(|value| value.as_bytes().trim_ascii()).filter(|v| !v.is_empty());
+        if query.has("Signature")
+            || query.has("AWSAccessKeyId")
+            || authorization.is_some_and(|v| v.starts_with(b"AWS "))
+        {
+            return Err(refusal(
+                ("InvalidRequest", 400),
+                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+            ));
+        }
+        let presigned = query.has("X-Amz-Signature");
+        match (authorization, presigned) {
+            (None, false) => Ok(()), // anonymous: refused by the access check
+            (None, true) => self.check_presigned(&query, headers),
+            (Some(value), false) if authorizations.next().is_none() => self.check_signed(value, headers),
+            (Some(_), _) => Err(refusal(
+                ("InvalidArgument", 400),
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
+                 parameter or the Authorization header should be specified",
+            )),
+        }
+    }
+
+    fn check_signed(&self, authorization: &[u8], headers: &HeaderMap) -> Result<(), S3Error> {
+        let authorization = std::str::from_utf8(authorization).unwrap_or_default();
+        let Some(fields) = authorization.strip_prefix(ALGORITHM) else {
+            return Err(refusal(("InvalidArgument", 400), "Unsupported Authorization Type"));
+        };
+        let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name));
+        let malformed = || {
+            refusal(("AuthorizationHeaderMalformed", 400), "The authorization header that you provided is not valid.")
+        };
+        let signed = field("SignedHeaders=").ok_or_else(malformed)?;
+        if field("Credential=").is_none() || field("Signature=").is_none() {
+            return Err(malformed());
+        }
+        let date = headers.get("x-amz-date").and_then(|value| value.to_str().ok()).and_then(parse_date);
+        let date = date.ok_or_else(|| {
+            refusal(("AccessDenied", 403), "AWS authentication requires a valid Date or x-amz-date header")
+        })?;
+        if date.since(self.now) > self.clock_skew_max || self.now.since(date) > self.clock_skew_max {
+            return Err(too_skewed());
+        }
+        check_covered(signed, headers)?;
+        check_payload_hash(headers)
+    }
+
+    fn check_presigned(&self, query: &Query, headers: &HeaderMap) -> Result<(), S3Error> {
+        let field = |name: &str| {
+            query.only(name).ok_or_else(|| {
+                refusal(
+                    ("AuthorizationQueryParametersError", 400),
+                    "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, \
+                     X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
+                )
+            })
+        };
+        if field("X-Amz-Algorithm")? != ALGORITHM {
+            return Err(refusal(
+                ("AuthorizationQueryParametersError", 400),
+                "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"",
+            ));
+        }
+        field("X-Amz-Credential")?;
+        field("X-Amz-Signature")?;
+        let date = parse_date(field("X-Amz-Date")?).ok_or_else(|| {
+            refusal(
+                ("AuthorizationQueryParametersError", 400),
+                "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"",
+            )
+        })?;
+        let expires = field("X-Amz-Expires")?.parse::<u64>().ok().filter(|s| (1..=PRESIGNED_SECONDS_MAX).contains(s));
+        let expires = expires.ok_or_else(|| {
+            refusal(
+                ("AccessDenied", 403),
+                "X-Amz-Expires must be a number of seconds from 1 to 604800, which is a week.",
+            )
+        })?;
+        if date.since(self.now) > self.clock_skew_max {
+            return Err(too_skewed());
+        }
+        if self.now.since(date) > Duration::from_secs(expires) {
+            return Err(refusal(("AccessDenied", 403), "Request has expired"));
+        }
+        check_covered(field("X-Amz-SignedHeaders")?, headers)
+    }
+}
+
+fn too_skewed() -> S3Error {
+    refusal(
+        ("RequestTimeTooSkewed", 403),
+        "The difference between the request time and the server's time is too large.",
+    )
+}
+
+/// `Host` and every `x-amz-*` header that came must be among the signed ones.
+fn check_covered(signed: &str, headers: &HeaderMap) -> Result<(), S3Error> {
+    let covers = |name: &str| signed.split(';').any(|own| own.trim().eq_ignore_ascii_case(name));
+    let names = headers.keys().map(http::HeaderName::as_str);
+    let uncovered = names.filter(|name| name.starts_with("x-amz-") && !UNSIGNED_HEADERS.contains(name));
+    match std::iter::once("host").chain(uncovered).find(|name| !covers(name)) {
+        None => Ok(()),
+        Some(name) => Err(refusal(
+            ("AccessDenied", 403),
+            format!("There were headers present in the request which were not signed: {name}"),
+        )),
+    }
+}
+
+fn check_payload_hash(headers: &HeaderMap) -> Result<(), S3Error> {
+    let Some(value) = headers.get("x-amz-content-sha256") else {
+        return Err(refusal(("InvalidRequest", 400), "Missing required header for this request: x-amz-content-sha256"));
+    };
+    let value = value.as_bytes();
+    let is_hash = value.len() == 64 && value.iter().all(u8::is_ascii_hexdigit);
+    if is_hash || value == b"UNSIGNED-PAYLOAD" || value.starts_with(b"STREAMING-") {
+        return Ok(());
+    }
+    Err(refusal(
+        ("InvalidArgument", 400),
+        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
+         STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
+    ))
+}
+
+/// At least as broad as what s3s takes for a form.
+fn is_form(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    types.any(|value| {
+        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let compact: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
+        compact.starts_with("multipart/form-data")
+    })
+}
+
+fn parse_date(text: &str) -> Option<Timestamp> {
+    let date: OffsetDateTime = PrimitiveDateTime::parse(text, AMZ_DATE).ok()?.assume_utc();
+    u64::try_from(date.unix_timestamp()).ok()?.checked_mul(1000).map(Timestamp::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &str = "20260501T120000Z";
+
+    /// Judges at `seconds` after [`DATE`] and answers the code, or `ok`.
+    fn judge(seconds: i64, method: &Method, uri: &str, headers: &[(&str, &str)]) -> String {
+        let now = parse_date(DATE).unwrap().as_millis().checked_add_signed(seconds * 1000).unwrap();
+        let screen = Screen { now: Timestamp::from_millis(now), clock_skew_max: Duration::from_mins(15) };
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        match screen.check(method, &uri.parse().unwrap(), &headers) {
+            Ok(()) => "ok".into(),
+            Err(error) => format!("{} {}", error.code().as_str(), error.status_code().unwrap().as_u16()),
+        }
+    }
+
+    fn authorization(signed: &str) -> String {
+        format!("AWS4-HMAC-SHA256 Credential=CK/20260501/auto/s3/aws4_request, SignedHeaders={signed}, Signature=00")
+    }
+
+    #[track_caller]
+    fn check_header(seconds: i64, signed: &str, more: &[(&str, &str)], expected: &str) {
+        let authorization = authorization(signed);
+        let mut headers = vec![("authorization", authorization.as_str()), ("x-amz-date", DATE)];
+        headers.push(("x-amz-content-sha256", "UNSIGNED-PAYLOAD"));
+        headers.retain(|(name, _)| !more.iter().any(|(own, _)| own == name));
+        headers.extend(more.iter().filter(|(_, value)| !value.is_empty()));
+        assert_eq!(judge(seconds, &Method::GET, "/b/k", &headers), expected, "{signed} {more:?}");
+    }
+
+    #[test]
+    fn a_clock_may_be_a_quarter_of_an_hour_off() {
+        for seconds in [-900, 0, 900] {
+            check_header(seconds, "host;x-amz-date", &[], "ok");
+        }
+        for seconds in [-901, 901, 86_400] {
+            check_header(seconds, "host;x-amz-date", &[], "RequestTimeTooSkewed 403");
+        }
+    }
+
+    #[test]
+    fn the_signature_must_cover_host_and_every_amz_header() {
+        check_header(0, "host;x-amz-copy-source;x-amz-date", &[("x-amz-copy-source", "b/k")], "ok");
+        check_header(0, "host;x-amz-date", &[("x-amz-copy-source", "b/k")], "AccessDenied 403");
+        check_header(0, "x-amz-date", &[], "AccessDenied 403");
+        check_header(0, "host", &[], "AccessDenied 403");
+        check_header(0, "host;x-amz-date", &[("x-amz-user-agent", "sdk"), ("range", "bytes=0-1")], "ok");
+    }
+
+    #[test]
+    fn what_a_signed_request_needs_must_be_there_and_well_formed() {
+        check_header(0, "host;x-amz-date", &[("x-amz-date", "")], "AccessDenied 403");
+        check_header(0, "host;x-amz-date", &[("x-amz-date", "yesterday")], "AccessDenied 403");
+        check_header(0, "host;x-amz-date", &[("x-amz-content-sha256", "")], "InvalidRequest 400");
+        check_header(0, "host;x-amz-date", &[("x-amz-content-sha256", "abc")], "InvalidArgument 400");
+        check_header(0, "host;x-amz-date", &[("authorization", "Basic YTpi")], "InvalidArgument 400");
+        check_header(
+            0,
+            "host;x-amz-date",
+            &[("authorization", "AWS4-HMAC-SHA256 x")],
+            "AuthorizationHeaderMalformed 400",
+        );
+    }
+
+    #[test]
+    fn signature_version_2_is_refused_however_it_is_spelt() {
+        let expected = "InvalidRequest 400";
+        check_header(0, "host;x-amz-date", &[("authorization", "AWS CK:c2ln")], expected);
+        for query in ["AWSAccessKeyId=CK&Signature=x&Expires=1", "%53ignature=x", "Signature"] {
+            assert_eq!(judge(0, &Method::GET, &format!("/b/k?{query}"), &[]), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn forms_are_refused_before_their_body_is_read() {
+        for kind in ["multipart/form-data; boundary=x", "Multipart/Form-Data;boundary=x", " multipart / form-data"] {
+            let answer = judge(0, &Method::POST, "/b", &[("content-type", kind)]);
+            assert_eq!(answer, "NotImplemented 501", "{kind}");
+        }
+        assert_eq!(judge(0, &Method::PUT, "/b/k", &[("content-type", "multipart/form-data")]), "ok");
+    }
+
+    #[test]
+    fn two_signatures_at_once_are_refused() {
+        let authorization = authorization("host");
+        let answer = judge(0, &Method::GET, "/b/k?X-Amz-Signature=0", &[("authorization", &authorization)]);
+        assert_eq!(answer, "InvalidArgument 400");
+        let twice = [("authorization", authorization.as_str()), ("authorization", &authorization)];
+        assert_eq!(judge(0, &Method::GET, "/b/k", &twice), "InvalidArgument 400");
+    }
+
+    #[track_caller]
+    fn check_presigned(seconds: i64, change: (&str, &str), headers: &[(&str, &str)], expected: &str) {
+        let query = format!(
+            "X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential=CK&X-Amz-Date={DATE}&X-Amz-Expires=60&\
+             X-Amz-SignedHeaders=host&X-Amz-Signature=00"
+        );
+        let uri = format!("/b/k?{}", query.replace(change.0, change.1));
+        assert_eq!(judge(seconds, &Method::GET, &uri, headers), expected, "{uri}");
+    }
+
+    #[test]
+    fn a_presigned_url_lives_as_long_as_it_says_and_at_most_a_week() {
+        check_presigned(0, ("", ""), &[], "ok");
+        check_presigned(60, ("", ""), &[], "ok");
+        check_presigned(61, ("", ""), &[], "AccessDenied 403");
+        check_presigned(-901, ("", ""), &[], "RequestTimeTooSkewed 403");
+        check_presigned(0, ("=60", "=604800"), &[], "ok");
+        for seconds in ["604801", "0", "-1", "", "x", "99999999999999999999"] {
+            check_presigned(0, ("=60", &format!("={seconds}")), &[], "AccessDenied 403");
+        }
+    }
+
+    #[test]
+    fn a_presigned_url_must_be_whole_and_cover_its_headers() {
+        let malformed = "AuthorizationQueryParametersError 400";
+        for name in ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders"] {
+            check_presigned(0, (&format!("X-Amz-{name}"), "x"), &[], malformed);
+        }
+        check_presigned(0, ("HMAC", "ECDSA"), &[], malformed);
+        check_presigned(0, ("20260501T", "2026-05-01T"), &[], malformed);
+        check_presigned(0, ("", ""), &[("x-amz-copy-source", "secret/key")], "AccessDenied 403");
+        check_presigned(0, ("=host", "=x"), &[], "AccessDenied 403");
+    }
+}

@@ -1,0 +1,25 @@
+//! The S3 door from outside: signed requests in, answers out, over an object store in memory.
+//!
+//! `house.rs` is the fixture, `sign.rs` a small SigV4 client of its own (so that a mistake in the server's reading of the
+//! protocol is not repeated here), the other files are the tests, one a subject.
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod buckets;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod multipart;
+#[cfg(test)]
+mod objects;
+#[cfg(test)]
+mod owners;
+#[cfg(test)]
+mod sign;

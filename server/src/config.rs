@@ -1,0 +1,304 @@
+//! Configuration: what is written in four places becomes one checked [`Config`].
+//!
+//! Precedence: flag > `CISTERN_*` environment > TOML file > default. [`RawConfig`] holds the settings as somebody wrote
+//! them, each with its [`Origin`], so that an error names the place to change; [`Config`] has no option left open. This
+//! folder is the only place that reads the environment.
+//!
+//! ```text
+//! settings.rs     every setting: key, default, what it means
+//! raw.rs          RawConfig: TOML tables, environment and flags as key -> text, unknown keys refused
+//! environment.rs  the process's environment and the places of the file
+//! drive_range.rs  /mnt/d{1...6}
+//! show.rs         `cistern config show`, secrets masked
+//! ```
+
+mod drive_range;
+mod environment;
+mod raw;
+mod settings;
+mod show;
+
+pub(crate) use environment::Surroundings;
+pub(crate) use raw::{Origin, RawConfig, Value};
+pub(crate) use show::{shown, to_toml};
+
+use cistern_drives::ViewKind;
+use cistern_types::{AccountId, ByteSize};
+use std::fmt::{self, Display};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Fewest and most bytes of the view's cache.
+const VIEW_CACHE_BYTES_MIN: u64 = 1 << 20;
+const VIEW_CACHE_BYTES_MAX: u64 = 64 << 30;
+/// Parity drives at most.
+const PARITY_MAX: usize = 4;
+/// The default drives: folders of the data directory.
+const DEFAULT_DRIVES: usize = 6;
+
+/// The result of reading configuration.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What is wrong with the configuration, in a line that says what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// A file that was named cannot be read.
+    #[error("read the configuration file {path}: {reason}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A file is not TOML.
+    #[error("{path} is not TOML: {reason}")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// Where and what.
+        reason: String,
+    },
+    /// A key that does not exist.
+    #[error("unknown setting {given} in {place}{}", nearest_text(nearest.as_deref()))]
+    UnknownKey {
+        /// The key or environment name.
+        given: String,
+        /// Where it stands.
+        place: String,
+        /// The known one that looks most like it.
+        nearest: Option<String>,
+    },
+    /// A value that does not fit its key.
+    #[error("{key} ({origin}): {reason}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// Who set it.
+        origin: Origin,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+}
+
+fn nearest_text(nearest: Option<&str>) -> String {
+    nearest.map_or_else(|| "; see `cistern config show`".into(), |nearest| format!("; did you mean {nearest}?"))
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "human" => Ok(Self::Human),
+            "json" => Ok(Self::Json),
+            _ => Err("use human or json"),
+        }
+    }
+}
+
+/// Where the bytes lie.
+#[derive(Debug, Clone)]
+pub(crate) struct StorageConfig {
+    /// One directory a drive.
+    pub(crate) drives: Vec<PathBuf>,
+    /// How many of them may be lost.
+    pub(crate) parity: usize,
+    /// The engine of the rebuildable view.
+    pub(crate) view: ViewKind,
+    /// Memory for its cache.
+    pub(crate) view_cache: ByteSize,
+}
+
+/// The addresses to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// S3.
+    pub(crate) s3: SocketAddr,
+    /// Management API, health, metrics, dashboard.
+    pub(crate) management: SocketAddr,
+    /// HTTP ingest.
+    pub(crate) ingest: SocketAddr,
+}
+
+/// Credentials given from outside; what is missing stands in the credentials file.
+#[derive(Clone, Default)]
+pub(crate) struct GivenCredentials {
+    /// The id of this installation in management API paths.
+    pub(crate) account_id: Option<AccountId>,
+    /// The public half of the root key.
+    pub(crate) access_key_id: Option<String>,
+    /// Its secret half.
+    pub(crate) secret_access_key: Option<String>,
+    /// The token of the management API.
+    pub(crate) api_token: Option<String>,
+}
+
+impl fmt::Debug for GivenCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GivenCredentials").field("account_id", &self.account_id).finish_non_exhaustive()
+    }
+}
+
+/// The configuration of a server, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Where the view, the credentials and by default the drives lie.
+    pub(crate) data_dir: PathBuf,
+    /// Where the bytes lie.
+    pub(crate) storage: StorageConfig,
+    /// The addresses to listen on.
+    pub(crate) listen: Listen,
+    /// The domain of virtual-host-style S3 requests.
+    pub(crate) s3_domain: Option<String>,
+    /// Credentials given from outside.
+    pub(crate) credentials: GivenCredentials,
+    /// Which log lines appear.
+    pub(crate) log: String,
+    /// How they look.
+    pub(crate) log_format: LogFormat,
+    /// Settings somebody wrote that have no effect in this version.
+    pub(crate) without_effect: Vec<&'static str>,
+}
+
+/// Where a client finds the server.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientConfig {
+    /// Address of the management API, when somebody named one.
+    pub(crate) api_url: Option<String>,
+    /// Its token, when somebody named one.
+    pub(crate) api_token: Option<String>,
+    /// Where the credentials file of a local server lies.
+    pub(crate) data_dir: PathBuf,
+}
+
+impl ClientConfig {
+    /// The address of a server nobody has moved.
+    pub(crate) const DEFAULT_API_URL: &str = "http://127.0.0.1:9001";
+
+    /// Takes what a client needs.
+    pub(crate) fn new(raw: &RawConfig) -> Self {
+        Self { api_url: raw.text("api_url"), api_token: raw.text("api_token"), data_dir: data_dir(raw) }
+    }
+}
+
+impl Config {
+    /// Checks every setting.
+    pub(crate) fn new(raw: &RawConfig) -> Result<Self> {
+        let data_dir = data_dir(raw);
+        Ok(Self {
+            storage: storage(raw, &data_dir)?,
+            listen: Listen {
+                s3: raw.parse_with("s3.listen", listen_address)?,
+                management: raw.parse_with("management.listen", listen_address)?,
+                ingest: raw.parse_with("ingest.listen", listen_address)?,
+            },
+            s3_domain: raw.parse_optional("s3.domain", domain)?,
+            credentials: GivenCredentials {
+                account_id: raw.parse_optional("account_id", parsed)?,
+                access_key_id: raw.text("access_key_id"),
+                secret_access_key: raw.text("secret_access_key"),
+                api_token: raw.text("api_token"),
+            },
+            log: raw.parse_with("log", log_filter)?,
+            log_format: raw.parse_with("log_format", parsed)?,
+            without_effect: raw.without_effect(),
+            data_dir,
+        })
+    }
+}
+
+fn data_dir(raw: &RawConfig) -> PathBuf {
+    raw.text("data_dir").expect("data_dir has a default").into()
+}
+
+fn storage(raw: &RawConfig, data_dir: &std::path::Path) -> Result<StorageConfig> {
+    let drives = match raw.get("storage.drives") {
+        None => (1..=DEFAULT_DRIVES).map(|number| data_dir.join("drives").join(format!("d{number}"))).collect(),
+        Some(written) => {
+            let refuse = |reason: String| written.refused("storage.drives", reason);
+            drive_range::expand_all(&written.value.to_list()).map_err(refuse)?
+        }
+    };
+    let parity = match raw.get("storage.parity") {
+        None => default_parity(drives.len()),
+        Some(written) => raw.parse_with("storage.parity", |text| {
+            let parity: usize = text.parse().map_err(|_| "use a number of drives, 0 to 4".to_owned())?;
+            if parity > PARITY_MAX || parity >= drives.len() {
+                return Err(format!(
+                    "{parity} of {} drives cannot be parity; use at most {}",
+                    drives.len(),
+                    PARITY_MAX.min(drives.len() - 1)
+                ));
+            }
+            Ok(parity)
+        })
+        .map_err(|error| match error {
+            Error::Value { key, reason, .. } => Error::Value { key, origin: written.origin.clone(), reason },
+            other => other,
+        })?,
+    };
+    let view = raw.parse_with("storage.view", |text| match text {
+        "fjall" => Ok(ViewKind::Fjall),
+        "sled" => Ok(ViewKind::Sled),
+        _ => Err("use fjall or sled"),
+    })?;
+    let view_cache = raw.parse_with("storage.view_cache", |text| {
+        let size: ByteSize = text.parse().map_err(|error: cistern_types::Invalid| error.to_string())?;
+        if !(VIEW_CACHE_BYTES_MIN..=VIEW_CACHE_BYTES_MAX).contains(&size.as_u64()) {
+            return Err("use 1MiB to 64GiB".to_owned());
+        }
+        Ok(size)
+    })?;
+    Ok(StorageConfig { drives, parity, view, view_cache })
+}
+
+/// 6 drives are 4 + 2, 3 are 2 + 1, 11 are 8 + 3; one drive is unprotected.
+fn default_parity(drives: usize) -> usize {
+    match drives {
+        0 | 1 => 0,
+        2..=4 => 1,
+        5..=8 => 2,
+        _ => 3,
+    }
+}
+
+fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse().map_err(|_| format!("{text:?} is not an address; use HOST:PORT with an IP address, such as 0.0.0.0:9000"))
+}
+
+fn domain(text: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if text.len() <= 253 && text.split('.').all(label) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(format!("{text:?} is not a domain; use a host name without port, such as s3.example.com"))
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.into()),
+        Err(error) => Err(format!("{error}; use a level such as info, or info,cistern_drives=debug")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

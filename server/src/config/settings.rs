@@ -1,0 +1,81 @@
+//! Every setting there is: its key, its default, whether it is a secret, and what it means to a person.
+//!
+//! The environment name follows from the key: `s3.listen` is `CISTERN_S3__LISTEN`. What is not in this table is unknown.
+
+/// The longest distance at which a known name is offered for an unknown one, as a similarity of 0 to 1.
+const NEAREST_SIMILARITY_MIN: f64 = 0.7;
+
+/// What all environment names begin with.
+pub(super) const ENVIRONMENT_PREFIX: &str = "CISTERN_";
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// Its TOML path.
+    pub(super) key: &'static str,
+    /// Its default as text; `None` when it is made or worked out.
+    pub(super) default: Option<&'static str>,
+    /// What it means.
+    pub(super) meaning: &'static str,
+    /// Whether its value may be shown, and whether it does anything yet.
+    pub(super) kind: Kind,
+}
+
+/// What is special about a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing.
+    Plain,
+    /// Its value is masked.
+    Secret,
+    /// It takes a list.
+    List,
+    /// It is known and accepted, so that one file fits every version, but this version has nothing that uses it.
+    WithoutEffect,
+}
+
+const fn setting(key: &'static str, default: Option<&'static str>, kind: Kind, meaning: &'static str) -> Setting {
+    Setting { key, default, meaning, kind }
+}
+
+/// All settings; keys without a table first, as TOML wants them.
+pub(super) const SETTINGS: &[Setting] = &[
+    setting("data_dir", Some("./cistern-data"), Kind::Plain, "folder of credentials, view and default drives"),
+    setting("account_id", None, Kind::Plain, "id in management API paths, 32 hex digits; made on first start"),
+    setting("access_key_id", None, Kind::Plain, "root access key id; made on first start"),
+    setting("secret_access_key", None, Kind::Secret, "root secret access key; made on first start"),
+    setting("api_token", None, Kind::Secret, "token of the management API; made on first start"),
+    setting("api_url", None, Kind::Plain, "where the commands find the server"),
+    setting("log", Some("info"), Kind::Plain, "which log lines appear: error, warn, info, debug, or per crate"),
+    setting("log_format", Some("human"), Kind::Plain, "how log lines look: human or json"),
+    setting("storage.drives", None, Kind::List, "one folder a drive; default d1 to d6 in DATA_DIR/drives"),
+    setting("storage.parity", None, Kind::Plain, "how many drives may be lost; default 2 of 6"),
+    setting("storage.view", Some("fjall"), Kind::Plain, "engine of the rebuildable index: fjall or sled"),
+    setting("storage.view_cache", Some("32MiB"), Kind::Plain, "memory for its cache"),
+    setting("s3.listen", Some("127.0.0.1:9000"), Kind::Plain, "address of the S3 listener"),
+    setting("s3.domain", None, Kind::Plain, "domain of virtual-host-style requests: BUCKET.DOMAIN"),
+    setting("management.listen", Some("127.0.0.1:9001"), Kind::Plain, "address of API, health, metrics and dashboard"),
+    setting("ingest.listen", Some("127.0.0.1:8443"), Kind::Plain, "address of HTTP ingest"),
+    setting("kafka.listen", None, Kind::WithoutEffect, "address of the Kafka listener"),
+    setting("lifecycle.day_seconds", None, Kind::WithoutEffect, "length of a day for lifecycle rules"),
+];
+
+/// The setting with this key.
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+impl Setting {
+    /// Its environment name.
+    pub(super) fn environment_name(&self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.key.replace('.', "__").to_ascii_uppercase())
+    }
+}
+
+/// The known name that looks most like `given`, if any does.
+pub(super) fn nearest(given: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    let given = given.to_ascii_lowercase();
+    let rated = known.map(|name| (strsim::jaro_winkler(&given, &name.to_ascii_lowercase()), name));
+    let best = rated.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (best.0 >= NEAREST_SIMILARITY_MIN).then_some(best.1)
+}

@@ -1,0 +1,227 @@
+//! Builds the house from the bottom up, opens its doors, and takes it down again without losing anything.
+//!
+//! ```text
+//! sockets ─▶ data directory ─▶ disks ─▶ DriveLog ─▶ EmbeddedEngine, EmbeddedBlobs ─▶ Objects ─▶ Access ─▶ Pipelines
+//!                                                                  ─▶ doors: S3, ingest, management ─▶ `ready`
+//! a signal: not ready ─▶ S3 and ingest finish ─▶ management finishes ─▶ event log ─▶ workers ─▶ DriveLog::close
+//! ```
+//! Every value is made here and handed down; there is no other place that knows who stands on whom.
+
+use crate::config::{Config, Listen};
+use crate::instance::Instance;
+use crate::listen::{self, Sockets};
+use crate::logs;
+use crate::stop::StopSignals;
+use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
+use cistern_access::{Access, Made, RootCredentials, RootOverrides};
+use cistern_admin::{Admin, StorageStatus};
+use cistern_blobs::EmbeddedBlobs;
+use cistern_drives::{Disk, DriveLog, DriveLogConfig, LocalDisk};
+use cistern_metadata::{EmbeddedEngine, Store};
+use cistern_objects::{Limits, Objects, SweepSchedule};
+use cistern_pipelines::{Pipelines, PipelinesConfig};
+use cistern_runtime::{Clock, Shutdown, Supervisor, SystemClock};
+use cistern_s3_api::{S3Config, S3Door, S3Metrics, ServeLimits};
+use prometheus_client::registry::Registry;
+use std::future::Future;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long requests under way may take to end. With the limits below it stays under the 30 s a stop may take.
+const REQUESTS_STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How long the event log may take to write what is on its way.
+const EVENTS_STOP_LIMIT: Duration = Duration::from_secs(2);
+/// How long workers may take to end the piece of work they are at.
+const WORKERS_STOP_LIMIT: Duration = Duration::from_secs(3);
+/// How long the drive log may take to close; whatever it does not manage is replayed at the next start.
+const LOG_STOP_LIMIT: Duration = Duration::from_secs(4);
+
+/// What stands when the house is built.
+struct House {
+    log: DriveLog,
+    access: Access,
+    pipelines: Pipelines,
+    supervisor: Supervisor,
+    registry: Arc<Registry>,
+    s3: S3Door,
+    objects: Objects,
+}
+
+/// Runs a server until a signal stops it.
+pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut signals = StopSignals::new()?;
+    let sockets = listen::bind(config.listen).await?;
+    let mut instance = Instance::open(&config.data_dir)?;
+    instance.withdraw_endpoints()?;
+    let built = tokio::select! {
+        built = Box::pin(build(&config, &mut instance)) => built?,
+        () = signals.next() => {
+            tracing::info!("told to stop before the storage was open");
+            return Ok(());
+        }
+    };
+    let at = sockets.at;
+    instance.publish_endpoints(&endpoints(at))?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"), instance = instance.id(),
+        s3 = %at.s3, management = %at.management, ingest = %at.ingest, "ready"
+    );
+    drop(writeln!(std::io::stdout(), "ready")); // whoever started us may have stopped listening
+    let ended = Box::pin(run(&built, sockets, signals)).await;
+    instance.withdraw_endpoints()?;
+    ended
+}
+
+fn endpoints(at: Listen) -> serde_json::Value {
+    serde_json::json!({
+        "s3": format!("http://{}", at.s3),
+        "management": format!("http://{}", at.management),
+        "ingest": format!("http://{}", at.ingest),
+    })
+}
+
+async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let log = open_log(config, instance, Arc::clone(&clock)).await?;
+    logs::end_on_panic();
+    let store = Store::new(Arc::new(EmbeddedEngine::new(log.clone())));
+    let blobs = Arc::new(EmbeddedBlobs::new(log.clone(), Arc::clone(&clock)));
+    let objects = Objects::new(store.clone(), blobs, Arc::clone(&clock), Limits::default());
+    let access = Access::new(store, Arc::clone(&clock), credentials(config, instance)?);
+    let supervisor = Supervisor::new(Shutdown::new());
+    supervisor.start(objects.sweeper(SweepSchedule::default()));
+    let pipelines =
+        Pipelines::open(objects.clone(), clock, supervisor.clone(), PipelinesConfig::default()).await.context("open the pipelines")?;
+    let mut registry = Registry::default();
+    let s3_config = S3Config { domain: config.s3_domain.clone(), ..S3Config::default() };
+    let s3 = S3Door::new(objects.clone(), access.clone(), s3_config, S3Metrics::new(&mut registry))
+        .context("make the S3 door")?;
+    pipelines.register_metrics(&mut registry);
+    cistern_admin::register_process_metrics(&mut registry, storage_status(&log), supervisor.clone());
+    Ok(House { log, access, pipelines, supervisor, registry: Arc::new(registry), s3, objects })
+}
+
+/// Opens the drives, unless the data directory belongs to others.
+async fn open_log(config: &Config, instance: &mut Instance, clock: Arc<dyn Clock>) -> anyhow::Result<DriveLog> {
+    let storage = &config.storage;
+    let disks = || -> Vec<Arc<dyn Disk>> {
+        storage.drives.iter().map(|folder| Arc::new(LocalDisk::new(folder)) as Arc<dyn Disk>).collect()
+    };
+    instance.check_drives(cistern_drives::set_of(&disks()).as_deref())?;
+    let mut log_config =
+        DriveLogConfig::new(storage.drives.len() - storage.parity, storage.parity, instance.view_path());
+    log_config.view = storage.view;
+    log_config.view_cache_bytes = storage.view_cache.as_u64();
+    let log = DriveLog::open(log_config, disks(), clock).await.context("open the drives")?;
+    let set = cistern_drives::set_of(&disks()).context("the drives have just been opened, yet none says its set")?;
+    instance.bind_drives(&set)?;
+    if storage.parity == 0 {
+        tracing::warn!("no drive may be lost: storage.parity is 0, the data is not protected");
+    }
+    if log.status().degraded {
+        tracing::warn!("the storage is degraded: a drive is missing, /readyz says which");
+    }
+    Ok(log)
+}
+
+fn credentials(config: &Config, instance: &Instance) -> anyhow::Result<RootCredentials> {
+    let given = config.credentials.clone();
+    let overrides = RootOverrides {
+        access_key_id: given.access_key_id,
+        secret_access_key: given.secret_access_key,
+        api_token: given.api_token,
+        account_id: given.account_id,
+    };
+    let path = instance.credentials_path();
+    let (credentials, made) = RootCredentials::load_or_create(&path, overrides)?;
+    if made == Made::Now {
+        tracing::info!("root credentials and API token were made: see {}", path.display());
+    }
+    Ok(credentials)
+}
+
+fn storage_status(log: &DriveLog) -> StorageStatus {
+    let log = log.clone();
+    StorageStatus::new(move || log.status())
+}
+
+/// Serves until a signal comes, then stops in order.
+async fn run(house: &House, sockets: Sockets, mut signals: StopSignals) -> anyhow::Result<()> {
+    let (stopping, last_door) = (Shutdown::new(), Shutdown::new());
+    let Sockets { s3, management, ingest, at } = sockets;
+    let admin = Admin {
+        objects: house.objects.clone(),
+        access: house.access.clone(),
+        pipelines: house.pipelines.clone(),
+        supervisor: house.supervisor.clone(),
+        storage: storage_status(&house.log),
+        registry: Arc::clone(&house.registry),
+        stopping: stopping.clone(),
+        s3: at.s3,
+        ingest: at.ingest,
+    };
+    let limits = ServeLimits { stop_timeout: REQUESTS_STOP_LIMIT, ..ServeLimits::default() };
+    let s3 = cistern_s3_api::serve(s3, house.s3.clone(), limits, stopping.clone());
+    let ingest = serve_http(ingest, house.pipelines.ingest_router(), stopping.clone());
+    let management = serve_http(management, cistern_admin::router(admin), last_door.clone());
+    let mut first_doors = Box::pin(async { tokio::join!(s3, ingest) });
+    let mut management = Box::pin(management);
+    tokio::select! {
+        _ = &mut first_doors => anyhow::bail!("a listener ended by itself"),
+        ended = &mut management => return ended.context("serve the management listener"),
+        () = signals.next() => {}
+    }
+    tracing::info!("stopping: no new requests, those under way may end");
+    stopping.begin();
+    let stop = async {
+        // Management goes on meanwhile, so that /readyz can say that this server is on its way out.
+        let deadline = Instant::now() + REQUESTS_STOP_LIMIT;
+        let closing = async {
+            let (served, _) = (&mut first_doors).await;
+            last_door.begin();
+            served.cut
+        };
+        let drained = timeout_at(deadline, async { tokio::join!(closing, &mut management) }).await;
+        match drained {
+            Ok((0, _)) => {}
+            Ok((cut, _)) => tracing::warn!(cut, "requests were cut: they took too long to end"),
+            Err(_) => tracing::warn!("requests were cut: they took too long to end"),
+        }
+        finish(house).await
+    };
+    tokio::select! {
+        ended = stop => ended,
+        () = signals.end_at_next() => Ok(()),
+    }
+}
+
+/// Stops what stands behind the doors, from the top down.
+async fn finish(house: &House) -> anyhow::Result<()> {
+    if timeout(EVENTS_STOP_LIMIT, house.pipelines.stop()).await.is_err() {
+        tracing::warn!("the event log did not end in time; what was not acknowledged may be lost");
+    }
+    house.supervisor.shutdown().begin();
+    for worker in house.supervisor.stopped(WORKERS_STOP_LIMIT).await {
+        tracing::warn!(worker, "a worker did not end in time; it goes on at the next start");
+    }
+    match timeout(LOG_STOP_LIMIT, house.log.close()).await {
+        Ok(closed) => closed.context("close the drive log")?,
+        Err(_) => tracing::warn!("the drive log did not close in time; the next start replays what is left"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Serves a router with `TCP_NODELAY`: without it a small answer waits some 40 ms for the client's delayed ACK.
+fn serve_http(listener: TcpListener, router: axum::Router, shutdown: Shutdown) -> impl Future<Output = std::io::Result<()>> {
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    });
+    axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.begun().await }).into_future()
+}
