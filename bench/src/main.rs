@@ -1,53 +1,66 @@
-//! What one operation costs the server: CPU time, syncs and device bytes, measured on the real binary.
+//! Whole-server loads: what an operation costs the server in CPU, syncs and bytes on the drives, beside the goals.
 //!
-//! Wall times on a shared machine mean little, so the figures are counts and the server's own CPU time (from `/proc`, exact to
-//! 10 ms, hence thousands of operations a row). The clients run in this process and are not counted.
+//! Starts the release binary on drive folders in a temporary folder, loads it from threads of this process and reads the
+//! server's CPU from `/proc` and its syncs from `/metrics`. CPU per operation is the figure that carries over to other
+//! machines; rates on a machine shared with the load do not. Bounded: a full run takes about two minutes.
 //!
 //! ```text
-//! load.rs       many connections doing one thing, the server's counters before and after
-//! scenarios.rs  what is measured: PUT, GET, LIST, ingest
-//! report.rs     the table, the goals, the JSON
+//! load.rs     clients in threads, each with its own connection and a share of the operations
+//! meter.rs    what the server used between two moments
+//! loads.rs    the loads themselves
+//! report.rs   one line a load, as a table and as JSON, with the goals
 //! ```
 
-#[expect(clippy::cast_precision_loss, reason = "counts of operations are far below 2^52")]
 mod load;
+mod loads;
+mod meter;
 mod report;
-#[expect(clippy::cast_precision_loss, reason = "counts of operations are far below 2^52")]
-mod scenarios;
 
 use anyhow::{Context, Result};
-use cistern_tests::ServerSpec;
+use cistern_tests::{Server, ServerSpec, wait};
 use clap::Parser;
-use std::io::Write as _;
+use report::Report;
 use std::path::PathBuf;
 
-/// Measures what one operation costs the server.
-#[derive(Debug, Parser)]
-#[command(version)]
+/// Measures a server under load.
+#[derive(Parser)]
 struct Arguments {
-    /// The binary to measure; build it with `cargo build --release -p cistern`.
-    #[arg(long)]
-    binary: PathBuf,
-    /// A tenth of the operations: to see that it works, not for figures.
+    /// A tenth of the operations
     #[arg(long)]
     quick: bool,
-    /// Answer one JSON document instead of the table.
-    #[arg(long)]
-    json: bool,
-    /// Where the server keeps its data; a temporary folder otherwise.
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
+    /// Where the figures go as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The folder for the server's data; its file system is what is measured [default: a temporary folder]
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let scratch = tempfile::tempdir().context("make a temporary folder")?;
-    let data_dir = arguments.data_dir.clone().unwrap_or_else(|| scratch.path().join("data"));
-    let server = ServerSpec::of_binary(arguments.binary.clone(), &data_dir).start()?;
-    let scale = if arguments.quick { scenarios::Scale::Tenth } else { scenarios::Scale::Full };
-    let rows = scenarios::run_all(&server, scale)?;
+    let mut folder = tempfile::Builder::new();
+    let folder = folder.prefix("cistern-bench-");
+    let folder = match &arguments.folder {
+        Some(above) => folder.tempdir_in(above),
+        None => folder.tempdir(),
+    };
+    let folder = folder.context("make a folder for the server's data")?;
+    let start = wait::now();
+    let server = ServerSpec::new(&folder.path().join("data"))?.start()?;
+    let report = measure(&server, if arguments.quick { 10 } else { 1 })?;
     server.stop()?;
-    let text = if arguments.json { serde_json::to_string_pretty(&rows)? } else { report::table(&rows) };
-    writeln!(std::io::stdout(), "{text}")?;
+    report.print(start.elapsed())?;
+    if let Some(path) = arguments.json {
+        std::fs::write(&path, report.json()?).with_context(|| format!("write {}", path.display()))?;
+    }
     Ok(())
+}
+
+/// Runs all loads with their operations divided by `divisor`.
+fn measure(server: &Server, divisor: usize) -> Result<Report> {
+    let mut report = Report::default();
+    loads::objects(server, divisor, &mut report)?;
+    loads::listing(server, divisor, &mut report)?;
+    loads::ingest(server, divisor, &mut report)?;
+    Ok(report)
 }

@@ -1,32 +1,178 @@
-//! The table of figures and how the goals stand.
+//! One line a load, as a table for people and as JSON for programs, with the goals beside.
 
-use crate::scenarios::Row;
-use std::fmt::Write as _;
+use crate::load::Times;
+use crate::meter::Used;
+use anyhow::Result;
+use serde::Serialize;
+use std::io::Write as _;
+use std::time::Duration;
 
-/// The rows as a table, then the goals, each met or missed.
-pub(crate) fn table(rows: &[Row]) -> String {
-    let mut text = format!(
-        "{:<46}{:>10}{:>12}{:>9}{:>14}{:>11}{:>11}{:>11}\n",
-        "operation", "count", "CPU us/op", "syncs/op", "dev bytes/op", "p50 us", "p99 us", "op/s"
-    );
-    for Row { name, cost, .. } in rows {
-        let _ = writeln!(
-            text,
-            "{name:<46}{:>10}{:>12.1}{:>9.3}{:>14.0}{:>11.0}{:>11.0}{:>11.0}",
-            cost.operations,
-            cost.server_cpu_us,
-            cost.syncs,
-            cost.device_bytes,
-            cost.latency_us_p50,
-            cost.latency_us_p99,
-            cost.per_second
-        );
+/// What a goal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Figure {
+    /// Server CPU an operation, in microseconds.
+    CpuMicros,
+    /// Syncs of drives an operation.
+    Syncs,
+    /// The median time of an operation, in milliseconds.
+    MedianMillis,
+    /// Server CPU for a million events, in seconds.
+    CpuSecondsPerMillion,
+}
+
+impl Figure {
+    fn unit(self) -> &'static str {
+        match self {
+            Self::CpuMicros => "us CPU",
+            Self::Syncs => "syncs",
+            Self::MedianMillis => "ms median",
+            Self::CpuSecondsPerMillion => "CPU s per million",
+        }
     }
-    text.push_str("\ngoals\n");
-    for (row, goal) in rows.iter().flat_map(|row| row.goals.iter().map(move |goal| (row, goal))) {
-        let verdict = if goal.measured <= goal.at_most { "met   " } else { "MISSED" };
-        let _ =
-            writeln!(text, "  {verdict} {}: {} {:.2}, at most {}", row.name, goal.what, goal.measured, goal.at_most);
+}
+
+/// A figure that should not be exceeded.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Goal {
+    figure: Figure,
+    at_most: f64,
+}
+
+impl Goal {
+    /// `figure` should be at most `at_most`.
+    pub(crate) fn at_most(figure: Figure, at_most: f64) -> Self {
+        Self { figure, at_most }
     }
-    text
+}
+
+/// The figures of one load, per operation where nothing else is said.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line {
+    name: &'static str,
+    operations: usize,
+    operations_per_second: f64,
+    cpu_micros: f64,
+    syncs: f64,
+    device_bytes: f64,
+    median_millis: f64,
+    p99_millis: f64,
+    goals: Vec<Goal>,
+}
+
+/// A count as a number to divide by; loads are far below the 2^52 where this would round.
+#[expect(clippy::cast_precision_loss, reason = "loads have far fewer than 2^52 operations")]
+fn number(count: usize) -> f64 {
+    count as f64
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+impl Line {
+    /// The line of a load of requests.
+    pub(crate) fn of_load(name: &'static str, operations: usize, times: &Times, used: Used, goals: Vec<Goal>) -> Self {
+        let count = number(operations);
+        Self {
+            name,
+            operations,
+            operations_per_second: count / times.wall.as_secs_f64(),
+            cpu_micros: used.cpu.as_secs_f64() * 1e6 / count,
+            syncs: used.syncs / count,
+            device_bytes: used.device_bytes / count,
+            median_millis: millis(times.percentile(50)),
+            p99_millis: millis(times.percentile(99)),
+            goals,
+        }
+    }
+
+    /// The line of a load of events: its times are those of the whole load, until acknowledged and until written.
+    pub(crate) fn of_events(
+        name: &'static str,
+        events: usize,
+        acknowledged: Duration,
+        written: Duration,
+        used: Used,
+        goal: Goal,
+    ) -> Self {
+        let times = Times { wall: acknowledged, sorted: vec![acknowledged, written] };
+        Self { p99_millis: millis(written), ..Self::of_load(name, events, &times, used, vec![goal]) }
+    }
+
+    fn figure(&self, figure: Figure) -> f64 {
+        match figure {
+            Figure::CpuMicros | Figure::CpuSecondsPerMillion => self.cpu_micros, // us an event = s a million
+            Figure::Syncs => self.syncs,
+            Figure::MedianMillis => self.median_millis,
+        }
+    }
+
+    fn verdict(&self, goal: Goal) -> String {
+        let met = if self.figure(goal.figure) <= goal.at_most { "ok" } else { "MISSED" };
+        format!("{met} (<= {} {})", goal.at_most, goal.figure.unit())
+    }
+}
+
+/// All lines.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    lines: Vec<Line>,
+}
+
+impl Report {
+    /// With one more line.
+    pub(crate) fn add(&mut self, line: Line) {
+        self.lines.push(line);
+    }
+
+    /// Prints the table.
+    pub(crate) fn print(&self, took: Duration) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(
+            out,
+            "{:<30} {:>8} {:>9} {:>9} {:>7} {:>10} {:>10} {:>9}  goal",
+            "load", "count", "per s", "us CPU", "syncs", "dev bytes", "median ms", "p99 ms"
+        )?;
+        for line in &self.lines {
+            let goals: Vec<String> = line.goals.iter().map(|goal| line.verdict(*goal)).collect();
+            writeln!(
+                out,
+                "{:<30} {:>8} {:>9.0} {:>9.1} {:>7.3} {:>10.0} {:>10.3} {:>9.3}  {}",
+                line.name,
+                line.operations,
+                line.operations_per_second,
+                line.cpu_micros,
+                line.syncs,
+                line.device_bytes,
+                line.median_millis,
+                line.p99_millis,
+                goals.join(", ")
+            )?;
+        }
+        writeln!(out, "figures per operation; of events: per event, median = all acknowledged, p99 = all in Parquet")?;
+        writeln!(out, "took {:.0} s", took.as_secs_f64())?;
+        Ok(())
+    }
+
+    /// The figures as JSON.
+    pub(crate) fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_per_operation_and_goals_are_judged_by_them() {
+        let times = Times { wall: Duration::from_secs(2), sorted: vec![Duration::from_millis(3)] };
+        let used = Used { cpu: Duration::from_millis(200), syncs: 500.0, device_bytes: 8000.0 };
+        let goals = vec![Goal::at_most(Figure::CpuMicros, 100.0), Goal::at_most(Figure::Syncs, 0.5)];
+        let line = Line::of_load("load", 1000, &times, used, goals.clone());
+        assert!((line.cpu_micros - 200.0).abs() < 1e-9 && (line.operations_per_second - 500.0).abs() < 1e-9);
+        assert_eq!(line.verdict(goals[0]), "MISSED (<= 100 us CPU)");
+        assert_eq!(line.verdict(goals[1]), "ok (<= 0.5 syncs)");
+    }
 }

@@ -1,0 +1,44 @@
+//! End-to-end tests: the real binary, real clients, real signals. One test binary, one module a subject.
+//!
+//! ```text
+//! s3_clients.rs  aws and boto3: buckets, objects, 200 MB in parts, presigned addresses
+//! pipelines.rs   events over HTTP to Parquet, read back by DuckDB, PyArrow and Polars
+//! bad_s3.rs      wrong S3 requests: the code, the message, nothing changed
+//! bad_ingest.rs  wrong events, bodies, tokens and pipelines
+//! bad_start.rs   wrong configuration, ports in use, data folders and drives that do not fit
+//! keys.rs        access keys: owners, buckets, permissions
+//! latency.rs     a small GET does not wait for a delayed ACK
+//! idle.rs        a server without work takes little memory and no CPU
+//! restart.rs     a graceful stop loses nothing and leaves nothing
+//! drives.rs      any two drives gone, the view deleted: everything is still there
+//! crash.rs       kill -9 under load, again and again
+//! sandbox.rs     a folder and a server for one test
+//! ```
+//!
+//! The server is the one `cargo build -p cistern` made (or `CISTERN_BIN`); the Python clients are in `.venv`
+//! (`cargo xtask setup`). `cargo xtask test` sees to both.
+
+#[cfg(test)]
+mod bad_ingest;
+#[cfg(test)]
+mod bad_s3;
+#[cfg(test)]
+mod bad_start;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod drives;
+#[cfg(test)]
+mod idle;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod latency;
+#[cfg(test)]
+mod pipelines;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod s3_clients;
+#[cfg(test)]
+mod sandbox;

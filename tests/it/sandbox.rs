@@ -1,0 +1,46 @@
+//! A folder and a server for one test, removed with it.
+
+use cistern_tests::{S3, Server, ServerSpec};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A folder with room for a data folder and files; outlives the servers started in it.
+pub(crate) struct Sandbox {
+    folder: TempDir,
+}
+
+impl Sandbox {
+    /// An empty folder.
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::Builder::new().prefix("cistern-it-").tempdir().unwrap() }
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The server's data folder.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// How to start a server here.
+    pub(crate) fn spec(&self) -> ServerSpec {
+        ServerSpec::new(&self.data_dir()).unwrap()
+    }
+
+    /// Starts a server here.
+    pub(crate) fn start(&self) -> Server {
+        self.spec().start().unwrap()
+    }
+}
+
+/// A fresh server with one bucket, and a connection to it. The sandbox must be kept as long as the server.
+pub(crate) fn server_with_bucket(bucket: &str) -> (Sandbox, Server, S3) {
+    let sandbox = Sandbox::new();
+    let server = sandbox.start();
+    let mut s3 = server.s3().unwrap();
+    s3.create_bucket(bucket).unwrap();
+    (sandbox, server, s3)
+}

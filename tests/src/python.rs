@@ -1,0 +1,62 @@
+//! The clients of other people: the aws command and scripts with boto3, DuckDB, PyArrow and Polars, from the virtual
+//! environment `.venv` that `cargo xtask test` makes of `tests/requirements.txt`.
+
+use crate::server::{Server, text};
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+fn program(name: &str) -> Result<PathBuf> {
+    let path = crate::workspace_root().join(".venv/bin").join(name);
+    if !path.is_file() {
+        bail!("no {}: `cargo xtask setup` makes the Python environment", path.display());
+    }
+    Ok(path)
+}
+
+fn with_account(mut command: Command, server: &Server) -> Command {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    let keys = server.root_keys();
+    command
+        .env("AWS_ACCESS_KEY_ID", &keys.access_key_id)
+        .env("AWS_SECRET_ACCESS_KEY", &keys.secret_access_key)
+        .env("AWS_DEFAULT_REGION", "auto")
+        .env("AWS_ENDPOINT_URL_S3", server.s3_url())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_CONFIG_FILE", "/nonexistent")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+        .env("AWS_PAGER", "")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(mut command: Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("run {command:?}"))?;
+    if !output.status.success() {
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        bail!("{:?} ended with {}:\n{said}", command.get_args(), output.status);
+    }
+    Ok(text(&output.stdout))
+}
+
+/// Runs `aws ARGUMENTS` as root against the server; answers its stdout.
+pub fn aws(server: &Server, arguments: &[&str]) -> Result<String> {
+    let mut command = with_account(Command::new(program("aws")?), server);
+    command.args(arguments);
+    run(command)
+}
+
+/// Runs a script of `tests/clients` as root against the server; answers its stdout.
+pub fn script(server: &Server, name: &str, arguments: &[&str]) -> Result<String> {
+    let mut command = with_account(Command::new(program("python")?), server);
+    command.arg(crate::workspace_root().join("tests/clients").join(name)).args(arguments);
+    run(command)
+}
+
+/// Reads all Parquet objects below `prefix` with `engine` (`duckdb`, `pyarrow`, `polars`) over S3 and sums them up.
+pub fn parquet_sums(server: &Server, engine: &str, bucket: &str, prefix: &str) -> Result<crate::flights::Sums> {
+    let answer = script(server, "read_parquet.py", &[engine, bucket, prefix])?;
+    serde_json::from_str(&answer).with_context(|| format!("answer of read_parquet.py: {answer}"))
+}

@@ -1,0 +1,101 @@
+//! Which steps `ci`, `test`, `soak` and `bench` are made of.
+//!
+//! The server under test is always built alone (`cargo build -p cistern`): a build of the whole workspace would switch the
+//! `testing` features of its crates on as well. That is also why the end-to-end tests run in a step of their own.
+
+use crate::steps::{Steps, cargo};
+use crate::{run, setup, tidy};
+use anyhow::Result;
+use std::process::{Command, Stdio};
+
+/// Rounds of kill -9 in a normal test run; `soak` asks for more.
+const CRASH_ROUNDS_ENV: &str = "CISTERN_CRASH_ROUNDS";
+
+/// The rails: everything that needs no running server.
+pub(crate) fn ci() -> Result<()> {
+    rails(Steps::default()).run()
+}
+
+/// Set-up, the rails, the binary, the end-to-end tests.
+pub(crate) fn test() -> Result<()> {
+    let steps = Steps::default().then("set up", setup::run);
+    rails(steps)
+        .cargo("build the server", &["build", "-p", "cistern"])
+        .then("end-to-end tests", || run(&mut end_to_end()))
+        .run()
+}
+
+/// The kill -9 test alone, on the release binary, for many rounds.
+pub(crate) fn soak(rounds: u32) -> Result<()> {
+    let target = target_folder()?;
+    Steps::default()
+        .then("set up", setup::run)
+        .cargo("build the server", &["build", "--release", "-p", "cistern"])
+        .then("kill -9 under load", || {
+            let mut test = cargo(&["test", "-p", "cistern-tests", "--test", "it", "--", "--nocapture", "crash::"]);
+            run(test.env(CRASH_ROUNDS_ENV, rounds.to_string()).env("CISTERN_BIN", target.join("release/cistern")))
+        })
+        .run()
+}
+
+/// The bench program on the release binary.
+pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
+    run(&mut cargo(&["build", "--release", "-p", "cistern"]))?;
+    run(&mut cargo(&["build", "--release", "-p", "cistern-bench"]))?;
+    let target = target_folder()?;
+    run(Command::new(target.join("release/cistern-bench"))
+        .args(arguments)
+        .arg("--json")
+        .arg(target.join("bench.json"))
+        .current_dir(cistern_tests::workspace_root()))
+}
+
+/// The folder cargo builds into.
+pub(crate) fn target_folder() -> Result<std::path::PathBuf> {
+    let output = cargo(&["metadata", "--format-version", "1", "--no-deps"]).stderr(Stdio::inherit()).output()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let folder = metadata["target_directory"].as_str();
+    Ok(folder.ok_or_else(|| anyhow::anyhow!("cargo metadata names no target directory"))?.into())
+}
+
+fn rails(steps: Steps<'_>) -> Steps<'_> {
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
+    doc.env("RUSTDOCFLAGS", "-Dwarnings");
+    let unit_tests: &[&str] = if has_nextest() {
+        &["nextest", "run", "--workspace", "--exclude", "cistern-tests"]
+    } else {
+        &["test", "--workspace", "--exclude", "cistern-tests", "--lib", "--bins", "--tests"]
+    };
+    steps
+        .cargo("format", &["fmt", "--all", "--check"])
+        .then("house rules", tidy::run)
+        .cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        .then("documentation", move || run(&mut doc))
+        .cargo("unit tests", unit_tests)
+        .cargo("harness tests", &["test", "-p", "cistern-tests", "--lib"])
+        .cargo("examples in documentation", &["test", "--doc", "--workspace"])
+}
+
+/// With nextest, tests that measure time run alone (`tests/nextest.toml`); without it all run one after another.
+fn end_to_end() -> Command {
+    if has_nextest() {
+        cargo(&[
+            "nextest",
+            "run",
+            "-p",
+            "cistern-tests",
+            "--test",
+            "it",
+            "--no-fail-fast",
+            "--config-file",
+            "tests/nextest.toml",
+        ])
+    } else {
+        cargo(&["test", "-p", "cistern-tests", "--test", "it", "--no-fail-fast", "--", "--test-threads=1"])
+    }
+}
+
+fn has_nextest() -> bool {
+    let version = cargo(&["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
+}

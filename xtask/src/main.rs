@@ -1,0 +1,94 @@
+//! The workspace's own commands: `cargo xtask tidy | ci | setup | test | demo | bench | soak`.
+//!
+//! ```text
+//! tidy.rs    the house rules as checks: layers, headers, names, manifests, links
+//! steps.rs   running commands one after another, with a summary and an exit code
+//! checks.rs  which steps `ci`, `test` and `soak` are made of
+//! setup.rs   what a clean machine lacks: the Python environment of the end-to-end tests
+//! demo.rs    the 120,000 flights from HTTP to Parquet over S3
+//! ```
+//!
+//! It builds and runs the server as a user would and never links its code.
+
+mod checks;
+mod demo;
+mod setup;
+mod steps;
+mod tidy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Cistern's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the house rules: layers, file headers and names, manifests, links
+    Tidy,
+    /// Check everything that needs no running server: fmt, tidy, clippy, doc, unit tests, doc tests
+    Ci,
+    /// Make .venv, the Python environment of the end-to-end tests and the demo
+    Setup,
+    /// Set up what is missing, run `ci`, then the end-to-end tests against the real binary
+    Test,
+    /// Stream 120,000 real events in over HTTP and count them in Parquet over S3
+    Demo {
+        /// Stop the server at the end instead of leaving it running; exit 1 if a count is wrong
+        #[arg(long)]
+        once: bool,
+    },
+    /// Measure the release binary: server CPU, syncs and device bytes per operation, beside the goals
+    Bench {
+        /// A tenth of the operations
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Kill the server under load 500 times and look for what was lost, torn or doubled
+    Soak {
+        /// How many times
+        #[arg(long, default_value_t = 500)]
+        rounds: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Tidy => tidy::run(),
+        Command::Ci => checks::ci(),
+        Command::Setup => setup::run(),
+        Command::Test => checks::test(),
+        Command::Demo { once } => demo::run(if once { demo::AtTheEnd::Stop } else { demo::AtTheEnd::KeepRunning }),
+        Command::Bench { quick } => checks::bench(if quick { &["--quick"] } else { &[] }),
+        Command::Soak { rounds } => checks::soak(rounds),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line. Output that nobody reads any more is no reason to stop.
+fn say(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    drop(writeln!(stdout, "{line}"));
+}
+
+/// Runs a command, shown as it runs, that must succeed.
+fn run(command: &mut std::process::Command) -> Result<()> {
+    let shown = steps::shown(command);
+    say(&format!("$ {shown}"));
+    let status = command.status().map_err(|error| anyhow::anyhow!("cannot run `{shown}`: {error}"))?;
+    anyhow::ensure!(status.success(), "`{shown}` ended with {status}");
+    Ok(())
+}
