@@ -1,13 +1,15 @@
-//! `/r2/buckets`: list, make, show, delete. The token sees the buckets of all owners; those it makes are the root owner's.
+//! `/r2/buckets`: list, make, show, change, delete. The token sees the buckets of all owners; those it makes are the root owner's.
 
 use crate::envelope::Success;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::object::CLASS_HEADER;
 use crate::request::{UrlPath, UrlQuery, read_json};
 use crate::state::Admin;
 use axum::body::Body;
 use axum::extract::State;
 use cistern_objects::{BucketRecord, BucketSpec, ListBuckets};
 use cistern_types::{BucketName, StorageClass};
+use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -88,6 +90,18 @@ pub(crate) async fn create(State(admin): State<Admin>, request: Body) -> Result<
 
 pub(crate) async fn show(State(admin): State<Admin>, UrlPath(path): UrlPath<BucketPath>) -> Result<Success> {
     Ok(Success::new(body(&admin.objects.bucket(&path.name()?).await?)))
+}
+
+/// Changes the class, which stands in a header; that is how Cloudflare's clients send it.
+pub(crate) async fn update(
+    State(admin): State<Admin>,
+    UrlPath(path): UrlPath<BucketPath>,
+    headers: HeaderMap,
+) -> Result<Success> {
+    let class = headers.get(CLASS_HEADER).and_then(|class| class.to_str().ok());
+    let class =
+        class.ok_or_else(|| Error::Malformed { reason: format!("name the class in the header {CLASS_HEADER}") })?;
+    Ok(Success::new(body(&admin.objects.set_bucket_class(&path.name()?, class.parse()?).await?)))
 }
 
 pub(crate) async fn delete(State(admin): State<Admin>, UrlPath(path): UrlPath<BucketPath>) -> Result<Success> {

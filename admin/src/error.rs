@@ -104,10 +104,12 @@ impl Error {
     }
 
     /// What the client reads. Faults of ours are logged, not told.
-    fn message(&self, coded: Coded) -> String {
+    pub(crate) fn message(&self, coded: Coded) -> String {
         match coded {
             INTERNAL => "an internal error; the server's log says more".into(),
             UNAVAILABLE => "the storage does not take this now, try again; /readyz says more".into(),
+            // Texts of that crate continue "failed to".
+            _ if matches!(self, Self::Access(_)) => format!("failed to {self}"),
             _ => self.to_string(),
         }
     }
@@ -175,7 +177,9 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
     use cistern_pipelines::Error as Below;
     match error {
         Below::NoSuchPipeline { .. } => (StatusCode::NOT_FOUND, 1000),
-        Below::PipelineExists { .. } | Below::Draining { .. } | Below::Superseded { .. } => (StatusCode::CONFLICT, 1002),
+        Below::PipelineExists { .. } | Below::Draining { .. } | Below::Superseded { .. } => {
+            (StatusCode::CONFLICT, 1002)
+        }
         Below::NoSuchBucket { .. } => NO_SUCH_BUCKET,
         Below::InvalidSetting { .. } | Below::InvalidPath { .. } => INVALID_PIPELINE,
         Below::TooMuchBuffered { .. } | Below::TooMuchContention { .. } => BUSY,
@@ -226,9 +230,9 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let coded @ (status, code) = self.coded();
         if status.is_server_error() {
-            let sources = std::iter::successors(std::error::Error::source(&self), |error| error.source());
-            let chain: String = sources.map(|source| format!(": {source}")).collect();
-            tracing::error!(code, error = format!("{self}{chain}"), "a management request failed");
+            let chain = std::iter::successors(Some(&self as &dyn std::error::Error), |error| error.source());
+            let texts: Vec<String> = chain.map(ToString::to_string).collect();
+            tracing::error!(code, error = texts.join(": "), "a management request failed");
         }
         let mut response = failure(status, code, &self.message(coded));
         if coded == BUSY || coded == UNAVAILABLE {

@@ -51,7 +51,9 @@ pub(crate) fn health(admin: &Admin, storage: &LogStatus) -> Health {
     });
     let pipelines = admin.pipelines.health().into_iter().filter_map(|pipeline| match pipeline.state {
         PipelineState::Ready | PipelineState::Draining { waiting: None } => None,
-        PipelineState::Waiting { reason } | PipelineState::Draining { waiting: Some(reason) } => Some(format!("pipeline {} waits: {reason}", pipeline.name)),
+        PipelineState::Waiting { reason } | PipelineState::Draining { waiting: Some(reason) } => {
+            Some(format!("pipeline {} waits: {reason}", pipeline.name))
+        }
     });
     Health { ready: reasons.is_empty(), reasons, notes: drives.chain(pipelines).collect() }
 }

@@ -70,7 +70,7 @@ fn resident_bytes(status: &str) -> Option<i64> {
 
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, after_name) = stat.rsplit_once(") ")?;
-    let mut times = after_name.split(' ').skip(11).map(|ticks| ticks.parse::<u32>());
+    let mut times = after_name.split(' ').skip(11).map(str::parse::<u32>);
     let (user, system) = (times.next()?.ok()?, times.next()?.ok()?);
     Some((f64::from(user) + f64::from(system)) / TICKS_PER_SECOND)
 }
@@ -152,7 +152,12 @@ impl Collector for WorkerCollector {
         }
         let failures: u64 = workers.iter().map(|worker| worker.failures).sum();
         let help = "Pieces of background work that failed, of the workers that run";
-        write(&mut encoder, "cistern_runtime_worker_failures", help, &ConstGauge::new(i64::try_from(failures).unwrap_or(i64::MAX)))
+        write(
+            &mut encoder,
+            "cistern_runtime_worker_failures",
+            help,
+            &ConstGauge::new(i64::try_from(failures).unwrap_or(i64::MAX)),
+        )
     }
 }
 

@@ -12,8 +12,8 @@ use cistern_objects::{BodyChecks, BodyError, ListRequest, ListedObject, ObjectHe
 use cistern_types::{BucketName, ObjectKey, Timestamp};
 use futures::TryStreamExt as _;
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPIRES,
-    LAST_MODIFIED,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    EXPIRES, LAST_MODIFIED,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -24,7 +24,7 @@ use time::macros::format_description;
 /// Keys of a page at most, and when the client does not say.
 const PAGE_KEYS: usize = 1000;
 /// The class of an object in a request or an answer.
-const CLASS_HEADER: HeaderName = HeaderName::from_static("cf-r2-storage-class");
+pub(crate) const CLASS_HEADER: HeaderName = HeaderName::from_static("cf-r2-storage-class");
 /// `Last-Modified`, as HTTP writes dates.
 const HTTP_DATE: &[FormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
@@ -132,7 +132,8 @@ pub(crate) async fn delete(State(admin): State<Admin>, UrlPath(path): UrlPath<Ob
 /// The text of a header; one that is no text is an error.
 fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>> {
     let Some(value) = headers.get(name) else { return Ok(None) };
-    let value = value.to_str().map_err(|_| Error::Malformed { reason: format!("header {name} is not printable text") })?;
+    let value =
+        value.to_str().map_err(|_| Error::Malformed { reason: format!("header {name} is not printable text") })?;
     Ok(Some(value.into()))
 }
 

@@ -27,9 +27,10 @@ pub(crate) async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T> {
         Err(error) if is_length_limit(&error) => return Err(Error::BodyTooLarge { limit_bytes: JSON_BYTES_MAX }),
         Err(error) => return Err(Error::Malformed { reason: format!("the body could not be read: {error}") }),
     };
-    serde_json::from_slice(&bytes).map_err(|error| Error::Malformed { reason: format!("the body is not as expected: {error}") })
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::Malformed { reason: format!("the body is not as expected: {error}") })
 }
 
 fn is_length_limit(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
 }

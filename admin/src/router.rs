@@ -13,7 +13,7 @@ pub fn router(admin: Admin) -> Router {
     let of_account = Router::new()
         .route("/", get(account::account))
         .route("/r2/buckets", get(bucket::list).post(bucket::create))
-        .route("/r2/buckets/{bucket}", get(bucket::show).delete(bucket::delete))
+        .route("/r2/buckets/{bucket}", get(bucket::show).patch(bucket::update).delete(bucket::delete))
         .route("/r2/buckets/{bucket}/objects", get(object::list))
         .route(
             "/r2/buckets/{bucket}/objects/{*key}",

@@ -129,6 +129,7 @@ impl PipelineWorker {
         }
         if !at_head {
             if let Some(events) = run.reader.next_run(&self.parts.objects).await? {
+                self.live.set_waiting(None);
                 run.gather(events, spec).await;
             }
             self.run = Some(run);
@@ -174,7 +175,6 @@ impl PipelineWorker {
                 Ok(Work::Idle)
             }
             Err(error) => {
-                self.live.set_waiting(Some(format!("objects cannot be written: {error}")));
                 self.run = Some(run);
                 Err(error)
             }
@@ -252,7 +252,7 @@ impl Worker for PipelineWorker {
     }
 
     async fn work(&mut self) -> Result<Work, WorkerError> {
-        Ok(self.step().await?)
+        Ok(self.step().await.inspect_err(|error| self.live.set_waiting(Some(with_causes(error))))?)
     }
 
     async fn wait_for_work(&mut self) {
@@ -287,6 +287,12 @@ impl Run {
         }
         (self.batcher, self.done) = (batcher, done);
     }
+}
+
+/// An error with what lies beneath it, for people.
+fn with_causes(error: &crate::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn split(batcher: &mut Batcher, done: &DoneKeys, watermark: u64, events: &LoggedEvents, spec: &PipelineSpec) {

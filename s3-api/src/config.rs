@@ -17,7 +17,12 @@ pub struct S3Config {
 
 impl Default for S3Config {
     fn default() -> Self {
-        Self { domain: None, clock_skew_max: Duration::from_mins(15), body_idle_max: Duration::from_mins(1), xml_bytes_max: 8 << 20 }
+        Self {
+            domain: None,
+            clock_skew_max: Duration::from_mins(15),
+            body_idle_max: Duration::from_mins(1),
+            xml_bytes_max: 8 << 20,
+        }
     }
 }
 

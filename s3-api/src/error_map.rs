@@ -18,6 +18,8 @@ type Code = (&'static str, u16);
 
 const INTERNAL: Code = ("InternalError", 500);
 const INTERNAL_TEXT: &str = "We encountered an internal error. Please try again.";
+const MALFORMED_XML_TEXT: &str =
+    "The XML you provided was not well-formed or did not validate against our published schema.";
 const NO_SUCH_UPLOAD_TEXT: &str = "The specified upload does not exist. The upload ID may be invalid, or the upload may \
                                    have been aborted or completed.";
 const SLOW_DOWN: Code = ("SlowDown", 503);
@@ -46,8 +48,7 @@ impl Refusal {
 
     /// `MalformedXML`
     pub(crate) fn malformed_xml() -> Self {
-        let text = "The XML you provided was not well-formed or did not validate against our published schema.";
-        Self::new(("MalformedXML", 400), text)
+        Self::new(("MalformedXML", 400), MALFORMED_XML_TEXT)
     }
 
     /// `NotImplemented`, as S3 words it.
@@ -185,6 +186,26 @@ fn message_of(error: &ObjectsError, code: Code) -> Cow<'static, str> {
             "You did not provide the number of bytes specified by the Content-Length HTTP header.".into()
         }
         _ => sentence(error).into(),
+    }
+}
+
+/// Words for the refusals that `s3s` gives without any.
+pub(crate) fn words_of(code: &str) -> &'static str {
+    match code {
+        "InvalidBucketName" => "The specified bucket is not valid.",
+        "InvalidURI" => "Couldn't parse the specified URI.",
+        "KeyTooLongError" => "Your key is too long",
+        "MalformedXML" => MALFORMED_XML_TEXT,
+        "MaxMessageLengthExceeded" => "Your request was too big.",
+        "MethodNotAllowed" => "The specified method is not allowed against this resource.",
+        "MissingContentLength" => "You must provide the Content-Length HTTP header.",
+        "MissingRequestBodyError" => "Request body is empty.",
+        "IncompleteBody" => "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+        "SignatureDoesNotMatch" => {
+            "The request signature we calculated does not match the signature you provided. Check your key and signing \
+             method."
+        }
+        _ => "The request is not valid.",
     }
 }
 

@@ -8,9 +8,9 @@ use crate::auth::KeyAuth;
 use crate::body_idle::limit_idle;
 use crate::body_watch::watch;
 use crate::checksum::ClaimedDigests;
-use crate::error_map::{Refusal, refusal};
+use crate::error_map::{Refusal, refusal, words_of};
 use crate::host::BucketHost;
-use crate::notes::{BodyEnd, Notes};
+use crate::notes::{BodySeen, Notes};
 use crate::ops::Operations;
 use crate::query::Query;
 use crate::rechunk::{ChunkKind, rechunk};
@@ -97,7 +97,7 @@ impl S3Door {
             None if may_be_xml(&parts) => {
                 let deletes = parts.uri.query().is_some_and(|query| Query::parse(query).has("delete"));
                 let digests = ClaimedDigests::new(&parts.headers, deletes).map_err(Refusal::into_s3)?;
-                watch(body, Arc::clone(notes), digests)
+                watch(body, Arc::clone(notes), digests, self.config.xml_bytes_max)
             }
             None => body,
         };
@@ -168,26 +168,31 @@ fn body_fault(answer: &Response<Body>, notes: &Notes) -> Option<S3Error> {
     if answer.status() != StatusCode::INTERNAL_SERVER_ERROR || notes.reached() {
         return None;
     }
-    Some(match notes.body_end()? {
-        BodyEnd::BadDigest => {
+    Some(match notes.body_seen() {
+        BodySeen::Unread => return None,
+        BodySeen::BadDigest => {
             refusal(("BadDigest", 400), "The Content-MD5 or checksum you specified did not match what we received.")
         }
-        BodyEnd::Broken => refusal(("IncompleteBody", 400), "The request body terminated unexpectedly."),
-        BodyEnd::Whole => refusal(
+        BodySeen::TooLarge => refusal(("MaxMessageLengthExceeded", 400), "Your request was too big."),
+        BodySeen::Broken => refusal(("IncompleteBody", 400), "The request body terminated unexpectedly."),
+        BodySeen::Sound => refusal(
             ("XAmzContentSHA256Mismatch", 400),
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
         ),
     })
 }
 
-/// Adds the ids to an error's XML.
+/// Adds the ids to an error's XML, and words when it has none.
 fn with_ids(answer: &mut Response<Body>, notes: &Notes) {
     const END: &str = "</Error>";
     let Some(xml) = answer.body().bytes() else { return };
     let Ok(text) = std::str::from_utf8(&xml) else { return };
     let Some(before) = text.trim_end().strip_suffix(END) else { return };
     let Notes { request_id, extended_id, .. } = notes;
-    let whole = format!("{before}<RequestId>{request_id}</RequestId><HostId>{extended_id}</HostId>{END}");
+    let code = before.split("<Code>").nth(1).and_then(|rest| rest.split("</Code>").next()).unwrap_or_default();
+    let words = if before.contains("<Message>") { "" } else { words_of(code) };
+    let message = if words.is_empty() { String::new() } else { format!("<Message>{words}</Message>") };
+    let whole = format!("{before}{message}<RequestId>{request_id}</RequestId><HostId>{extended_id}</HostId>{END}");
     answer.headers_mut().remove(CONTENT_LENGTH);
     *answer.body_mut() = Body::from(Bytes::from(whole));
 }

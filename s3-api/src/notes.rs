@@ -7,14 +7,19 @@ use cistern_types::Timestamp;
 use http::Extensions;
 use s3s::{S3Error, S3ErrorCode};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// How an XML body ended, as the watcher in front of the parser saw it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyEnd {
-    /// To its clean end.
-    Whole,
-    /// Not to its end.
+/// What the watcher in front of the parser has seen of an XML body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum BodySeen {
+    /// Nobody has read it.
+    #[default]
+    Unread,
+    /// Sound as far as it was read.
+    Sound,
+    /// It is longer than an XML body may be.
+    TooLarge,
+    /// It did not come to its end.
     Broken,
     /// Its MD5 or checksum is not the one the request promised.
     BadDigest,
@@ -31,7 +36,7 @@ pub(crate) struct Notes {
     pub(crate) received: Timestamp,
     operation: OnceLock<&'static str>,
     identity: OnceLock<Arc<Identity>>,
-    body_end: OnceLock<BodyEnd>,
+    body_seen: Mutex<BodySeen>,
     reached: AtomicBool,
 }
 
@@ -43,7 +48,7 @@ impl Notes {
             received,
             operation: OnceLock::new(),
             identity: OnceLock::new(),
-            body_end: OnceLock::new(),
+            body_seen: Mutex::default(),
             reached: AtomicBool::new(false),
         })
     }
@@ -72,13 +77,13 @@ impl Notes {
         self.identity.get_or_init(|| identity);
     }
 
-    /// How the XML body ended; `None` when nobody read it.
-    pub(crate) fn body_end(&self) -> Option<BodyEnd> {
-        self.body_end.get().copied()
+    /// What was seen of the XML body.
+    pub(crate) fn body_seen(&self) -> BodySeen {
+        *self.body_seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set_body_end(&self, end: BodyEnd) {
-        self.body_end.get_or_init(|| end);
+    pub(crate) fn set_body_seen(&self, seen: BodySeen) {
+        *self.body_seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
     /// Whether the request got as far as its operation.

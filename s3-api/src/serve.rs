@@ -134,3 +134,18 @@ async fn serve_connection(
         tracing::debug!(%error, "a connection ended with an error");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_send_small_answers_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let room = Arc::new(Semaphore::new(1));
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _permit) = accept(&listener, &room).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(room.available_permits(), 0, "a connection takes room until it ends");
+    }
+}

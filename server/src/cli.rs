@@ -40,6 +40,7 @@ pub(crate) struct Cli {
 
 /// What every command takes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 struct GlobalArgs {
     /// Configuration file [default: ./cistern.toml, else /etc/cistern/cistern.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -156,20 +157,30 @@ impl Cli {
             }
             Command::Config(command) => command.run(&|flags| global.layers(surroundings, flags), format),
             Command::Completions(arguments) => arguments.run(),
-            Command::Bucket(command) => global.with_client(surroundings, async |client| command.run(&client, format).await),
-            Command::Object(command) => global.with_client(surroundings, async |client| command.run(&client, format).await),
+            Command::Bucket(command) => {
+                global.with_client(surroundings, async |client| command.run(&client, format).await)
+            }
+            Command::Object(command) => {
+                global.with_client(surroundings, async |client| command.run(&client, format).await)
+            }
             Command::Pipelines(command) => {
                 global.with_client(surroundings, async |client| command.run(&client, format).await)
             }
-            Command::Keys(command) => global.with_client(surroundings, async |client| command.run(&client, format).await),
-            Command::Drives(command) => global.with_client(surroundings, async |client| command.run(&client, format).await),
+            Command::Keys(command) => {
+                global.with_client(surroundings, async |client| command.run(&client, format).await)
+            }
+            Command::Drives(command) => {
+                global.with_client(surroundings, async |client| command.run(&client, format).await)
+            }
         }
     }
 }
 
 impl GlobalArgs {
     fn layers(&self, surroundings: &Surroundings, mut flags: RawConfig) -> config::Result<RawConfig> {
-        for (key, flag, value) in [("api_url", "--api-url", &self.api_url), ("api_token", "--api-token", &self.api_token)] {
+        for (key, flag, value) in
+            [("api_url", "--api-url", &self.api_url), ("api_token", "--api-token", &self.api_token)]
+        {
             if let Some(value) = value {
                 flags.set(key, Value::Text(value.clone()), Origin::Flag(flag));
             }
@@ -183,7 +194,8 @@ impl GlobalArgs {
         command: impl FnOnce(Client) -> F,
     ) -> anyhow::Result<()> {
         let config = ClientConfig::new(&self.layers(surroundings, RawConfig::default())?);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
         runtime.block_on(async { command(Client::new(&config)?).await })
     }
 }

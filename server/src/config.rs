@@ -229,24 +229,15 @@ fn storage(raw: &RawConfig, data_dir: &std::path::Path) -> Result<StorageConfig>
             drive_range::expand_all(&written.value.to_list()).map_err(refuse)?
         }
     };
-    let parity = match raw.get("storage.parity") {
-        None => default_parity(drives.len()),
-        Some(written) => raw.parse_with("storage.parity", |text| {
-            let parity: usize = text.parse().map_err(|_| "use a number of drives, 0 to 4".to_owned())?;
-            if parity > PARITY_MAX || parity >= drives.len() {
-                return Err(format!(
-                    "{parity} of {} drives cannot be parity; use at most {}",
-                    drives.len(),
-                    PARITY_MAX.min(drives.len() - 1)
-                ));
-            }
-            Ok(parity)
-        })
-        .map_err(|error| match error {
-            Error::Value { key, reason, .. } => Error::Value { key, origin: written.origin.clone(), reason },
-            other => other,
-        })?,
-    };
+    let parity = raw.parse_optional("storage.parity", |text| {
+        let parity: usize = text.parse().map_err(|_| "use a number of drives, 0 to 4".to_owned())?;
+        let parity_max = PARITY_MAX.min(drives.len() - 1);
+        if parity > parity_max {
+            return Err(format!("{parity} of {} drives cannot be parity; use at most {parity_max}", drives.len()));
+        }
+        Ok(parity)
+    })?;
+    let parity = parity.unwrap_or_else(|| default_parity(drives.len()));
     let view = raw.parse_with("storage.view", |text| match text {
         "fjall" => Ok(ViewKind::Fjall),
         "sled" => Ok(ViewKind::Sled),
@@ -280,7 +271,8 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
-    text.parse().map_err(|_| format!("{text:?} is not an address; use HOST:PORT with an IP address, such as 0.0.0.0:9000"))
+    text.parse()
+        .map_err(|_| format!("{text:?} is not an address; use HOST:PORT with an IP address, such as 0.0.0.0:9000"))
 }
 
 fn domain(text: &str) -> Result<String, String> {

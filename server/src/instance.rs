@@ -216,8 +216,7 @@ fn parse(folder: &Path, path: &Path, text: &str) -> Result<InstanceFile> {
     struct Version {
         format_version: u32,
     }
-    let damaged =
-        |error: toml::de::Error| Error::Damaged { path: path.into(), reason: error.message().to_owned() };
+    let damaged = |error: toml::de::Error| Error::Damaged { path: path.into(), reason: error.message().to_owned() };
     let version: Version = toml::from_str(text).map_err(damaged)?;
     if version.format_version > FORMAT_VERSION {
         return Err(Error::NewerFormat { path: folder.into(), found: version.format_version });
@@ -234,8 +233,7 @@ fn save(path: &Path, file: &InstanceFile) -> Result<()> {
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let unfinished = path.with_extension("unfinished");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&unfinished, path)?;

@@ -39,7 +39,9 @@ pub(crate) async fn bind(wanted: Listen) -> Result<Sockets, Error> {
 async fn bind_one(key: &'static str, address: SocketAddr, carries: &str) -> Result<(TcpListener, SocketAddr), Error> {
     let refuse = |error: std::io::Error| {
         let reason = match error.kind() {
-            ErrorKind::AddrInUse => "the port is in use; stop what uses it, or set another port (0 takes a free one)".into(),
+            ErrorKind::AddrInUse => {
+                "the port is in use; stop what uses it, or set another port (0 takes a free one)".into()
+            }
             ErrorKind::AddrNotAvailable => "this machine has no such address; set one it has, or 0.0.0.0".into(),
             ErrorKind::PermissionDenied => "not permitted; set a port from 1024 up".into(),
             _ => error.to_string(),
@@ -49,7 +51,9 @@ async fn bind_one(key: &'static str, address: SocketAddr, carries: &str) -> Resu
     let listener = TcpListener::bind(address).await.map_err(refuse)?;
     let bound = listener.local_addr().map_err(refuse)?;
     if !bound.ip().is_loopback() {
-        tracing::warn!("{key}: {bound} can be reached from elsewhere, and {carries} travel in clear: there is no TLS on it");
+        tracing::warn!(
+            "{key}: {bound} can be reached from elsewhere, and {carries} travel in clear: there is no TLS on it"
+        );
     }
     Ok((listener, bound))
 }

@@ -94,8 +94,9 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     let access = Access::new(store, Arc::clone(&clock), credentials(config, instance)?);
     let supervisor = Supervisor::new(Shutdown::new());
     supervisor.start(objects.sweeper(SweepSchedule::default()));
-    let pipelines =
-        Pipelines::open(objects.clone(), clock, supervisor.clone(), PipelinesConfig::default()).await.context("open the pipelines")?;
+    let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), PipelinesConfig::default())
+        .await
+        .context("open the pipelines")?;
     let mut registry = Registry::default();
     let s3_config = S3Config { domain: config.s3_domain.clone(), ..S3Config::default() };
     let s3 = S3Door::new(objects.clone(), access.clone(), s3_config, S3Metrics::new(&mut registry))
@@ -208,16 +209,21 @@ async fn finish(house: &House) -> anyhow::Result<()> {
     for worker in house.supervisor.stopped(WORKERS_STOP_LIMIT).await {
         tracing::warn!(worker, "a worker did not end in time; it goes on at the next start");
     }
-    match timeout(LOG_STOP_LIMIT, house.log.close()).await {
-        Ok(closed) => closed.context("close the drive log")?,
-        Err(_) => tracing::warn!("the drive log did not close in time; the next start replays what is left"),
+    if let Ok(closed) = timeout(LOG_STOP_LIMIT, house.log.close()).await {
+        closed.context("close the drive log")?;
+    } else {
+        tracing::warn!("the drive log did not close in time; the next start replays what is left");
     }
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Serves a router with `TCP_NODELAY`: without it a small answer waits some 40 ms for the client's delayed ACK.
-fn serve_http(listener: TcpListener, router: axum::Router, shutdown: Shutdown) -> impl Future<Output = std::io::Result<()>> {
+fn serve_http(
+    listener: TcpListener,
+    router: axum::Router,
+    shutdown: Shutdown,
+) -> impl Future<Output = std::io::Result<()>> {
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");

@@ -166,6 +166,22 @@ fn vary(value: &Value, salt: u64) -> Value {
     }
 }
 
+/// Fields by their names: one of which only null was seen in the first half has no place there.
+fn sorted(fields: Vec<SchemaField>) -> Vec<SchemaField> {
+    let mut fields: Vec<SchemaField> =
+        fields.into_iter().map(|field| SchemaField { kind: sorted_kind(field.kind), ..field }).collect();
+    fields.sort_by(|a, b| a.name.cmp(&b.name));
+    fields
+}
+
+fn sorted_kind(kind: Kind) -> Kind {
+    match kind {
+        Kind::Struct(fields) => Kind::Struct(sorted(fields)),
+        Kind::List(item) => Kind::List(Box::new(sorted_kind(*item))),
+        other => other,
+    }
+}
+
 fn same_as_reference(events: &[String]) -> Result<(), TestCaseError> {
     let (finished, refused) = decode(&EventSchema::default(), events);
     let is_refused = |number: &usize| refused.iter().any(|(refused, _)| refused == number);
@@ -184,7 +200,7 @@ fn same_as_reference(events: &[String]) -> Result<(), TestCaseError> {
     let (second, refused) = decode(&first.schema, second);
     prop_assert_eq!(refused, vec![]);
     if !accepted.is_empty() {
-        prop_assert_eq!(second.schema, finished.schema);
+        prop_assert_eq!(sorted(second.schema.fields), sorted(finished.schema.fields));
     }
     Ok(())
 }

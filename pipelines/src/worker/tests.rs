@@ -1,1 +1,467 @@
-//! Tests.
+//! From the answer to the object: what is delivered when, what happens when it cannot be, and that a crash at any moment
+//! neither loses nor doubles an event.
+
+use super::*;
+use crate::event_log::Flusher;
+use crate::fixture::{House, Running};
+use crate::rows::{DONE, GRAVES, HEADS, PIPELINES, RUNS, SHARED};
+use crate::validate::{BodyShape, validate};
+use crate::{DeleteMode, OutputFormat, PipelineState};
+use cistern_metadata::{KeyRange, Scan};
+use cistern_runtime::{Shutdown, Supervisor};
+use cistern_types::ByteSize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+async fn send(running: &Running, name: &str, body: &str) {
+    use tower::ServiceExt as _;
+    let request = http::Request::post(format!("/{name}")).body(axum::body::Body::from(body.to_owned())).unwrap();
+    let response = running.pipelines.ingest_router().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200, "{body}");
+}
+
+/// What stands before the time in an object's key, and how many rows it has.
+async fn summary(house: &House) -> Vec<(String, usize)> {
+    let mut summary = Vec::new();
+    for key in house.keys().await {
+        let group = key.split("/event_date=").next().unwrap().to_owned();
+        summary.push((group, house.rows(&key).await.len()));
+    }
+    summary
+}
+
+async fn count<K: cistern_metadata::RowKey, V: cistern_metadata::RowValue>(
+    house: &House,
+    table: cistern_metadata::Table<K, V>,
+) -> usize {
+    let txn = house.objects.store().read().await.unwrap();
+    let range: KeyRange = table.range();
+    table.scan_unchecked(&txn, &Scan::first(range, 100_000)).await.unwrap().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_become_one_parquet_object_a_key_when_the_timeout_has_passed() {
+    let house = House::new().await;
+    let running = house.open().await;
+    let mut spec = house.spec("clicks");
+    spec.batch.json_key = Some(".merchantId".parse().unwrap());
+    spec.prefix = "raw".into();
+    running.create(spec).await;
+    let body = r#"[{"merchantId":"m_1","n":1},{"merchantId":"m/2","n":2,"tags":["x"]},{"merchantId":"m_1","n":3},{"n":4}]"#;
+    send(&running, "clicks", body).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(house.keys().await, Vec::<String>::new(), "not before the timeout");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let expected = [
+        ("raw/clicks/merchantId=__HIVE_DEFAULT_PARTITION__".to_owned(), 1),
+        ("raw/clicks/merchantId=m%2F2".to_owned(), 1),
+        ("raw/clicks/merchantId=m_1".to_owned(), 2),
+    ];
+    assert_eq!(summary(&house).await, expected);
+    let key = &house.keys().await[2];
+    assert!(key.ends_with("/clicks-00000000000000000000-00000000000000000002.parquet"), "{key}");
+    assert_eq!(house.rows(key).await, [json!({"merchantId":"m_1","n":1}), json!({"merchantId":"m_1","n":3})]);
+    let health = running.pipelines.health_of(&"clicks".parse().unwrap()).unwrap();
+    assert_eq!((health.events_delivered, health.lag_events, health.lag_bytes, health.objects_written), (4, 0, 0, 3));
+    assert_eq!(health.state, PipelineState::Ready);
+    assert_eq!((count(&house, RUNS).await, count(&house, DONE).await), (0, 0), "what is delivered is trimmed");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_does_not_wait_for_its_timeout() {
+    let house = House::new().await;
+    let running = house.open().await;
+    let mut spec = house.spec("clicks");
+    spec.batch.timeout = Duration::from_hours(1);
+    spec.batch.rows = 3;
+    running.create(spec).await;
+    let mut spec = house.spec("large");
+    spec.batch.timeout = Duration::from_hours(1);
+    spec.batch.size = ByteSize::bytes(1_000);
+    running.create(spec).await;
+    send(&running, "clicks", r#"[{"a":1},{"a":2},{"a":3},{"a":4}]"#).await;
+    send(&running, "large", &format!("[{{\"a\":\"{}\"}},{{\"a\":1}}]", "x".repeat(1_000))).await;
+    running.until("one batch each", |pipelines| pipelines.health().iter().all(|health| health.objects_written > 0)).await;
+    assert_eq!(summary(&house).await, [("clicks".to_owned(), 3), ("large".to_owned(), 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_wait_while_the_bucket_is_gone_and_go_on_when_it_is_back() {
+    let house = House::new().await;
+    let running = house.open().await;
+    running.create(house.spec("clicks")).await;
+    house.objects.delete_bucket(&house.bucket).await.unwrap();
+    send(&running, "clicks", r#"{"a":1}"#).await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    send(&running, "clicks", r#"{"a":2}"#).await;
+    let health = &running.pipelines.health()[0];
+    let reason = "destination bucket events does not exist: create it again".to_owned();
+    assert_eq!((health.lag_events, &health.state), (2, &PipelineState::Waiting { reason }));
+    house.make_bucket().await;
+    running.settle().await;
+    assert_eq!(house.all_rows().await, [json!({"a":1}), json!({"a":2})]);
+    assert_eq!(running.pipelines.health()[0].state, PipelineState::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_needs_a_bucket_and_a_name_of_its_own() {
+    let house = House::new().await;
+    let running = house.open().await;
+    let mut spec = house.spec("clicks");
+    spec.bucket = "missing".parse().unwrap();
+    let error = running.pipelines.create(spec).await.unwrap_err();
+    assert_eq!(error.to_string(), "destination bucket missing does not exist: create it first");
+    running.create(house.spec("clicks")).await;
+    let error = running.pipelines.create(house.spec("clicks")).await.unwrap_err();
+    assert!(matches!(error, crate::Error::PipelineExists { .. }), "{error}");
+    assert_eq!(running.pipelines.list().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_batches_survive_a_restart() {
+    let house = House::new().await;
+    let running = house.open().await;
+    let mut spec = house.spec("clicks");
+    spec.batch.json_key = Some(".k".parse().unwrap());
+    spec.batch.rows = 2;
+    running.create(spec).await;
+    // The batch of key b closes, the one of key a keeps the watermark at zero.
+    send(&running, "clicks", r#"[{"k":"a","n":0},{"k":"b","n":1},{"k":"b","n":2}]"#).await;
+    running.until("the full batch", |pipelines| pipelines.health()[0].events_delivered == 2).await;
+    assert_eq!((count(&house, RUNS).await, count(&house, DONE).await), (1, 1));
+    running.stop().await;
+    let running = house.open().await;
+    assert_eq!(running.pipelines.health()[0].lag_events, 1);
+    running.settle().await;
+    assert_eq!(summary(&house).await, [("clicks/k=a".to_owned(), 1), ("clicks/k=b".to_owned(), 2)]);
+    running.until("trimmed", |_| true).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((count(&house, RUNS).await, count(&house, DONE).await), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_delivers_everything_first_and_discarding_nothing() {
+    let house = House::new().await;
+    let running = house.open().await;
+    for name in ["drained", "discarded"] {
+        running.create(house.spec(name)).await;
+        send(&running, name, r#"[{"a":1},{"a":2}]"#).await;
+    }
+    let name = |text: &str| text.parse().unwrap();
+    running.pipelines.delete(&name("discarded"), DeleteMode::Discard).await.unwrap();
+    running.pipelines.delete(&name("drained"), DeleteMode::Drain).await.unwrap();
+    running.until("gone", |pipelines| pipelines.list().is_empty()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(summary(&house).await, [("drained".to_owned(), 2)]);
+    let left = [
+        count(&house, PIPELINES).await,
+        count(&house, HEADS).await,
+        count(&house, RUNS).await,
+        count(&house, SHARED).await,
+        count(&house, PROGRESS).await,
+        count(&house, DONE).await,
+        count(&house, SCHEMAS).await,
+        count(&house, GRAVES).await,
+    ];
+    assert_eq!(left, [0; 8]);
+    let error = running.pipelines.delete(&name("drained"), DeleteMode::Drain).await.unwrap_err();
+    assert!(matches!(error, crate::Error::NoSuchPipeline { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_was_used_before_begins_anew() {
+    let house = House::new().await;
+    let running = house.open().await;
+    running.create(house.spec("clicks")).await;
+    send(&running, "clicks", r#"{"a":"text"}"#).await;
+    running.pipelines.delete(&"clicks".parse().unwrap(), DeleteMode::Discard).await.unwrap();
+    running.create(house.spec("clicks")).await;
+    send(&running, "clicks", r#"{"a":1}"#).await;
+    running.settle().await;
+    assert_eq!(house.all_rows().await, [json!({"a":1})]);
+    assert_eq!(running.pipelines.health()[0].dead_letters, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_pipeline_without_a_bucket_waits_and_can_be_discarded() {
+    let house = House::new().await;
+    let running = house.open().await;
+    running.create(house.spec("clicks")).await;
+    send(&running, "clicks", r#"{"a":1}"#).await;
+    house.objects.delete_bucket(&house.bucket).await.unwrap();
+    running.pipelines.delete(&"clicks".parse().unwrap(), DeleteMode::Drain).await.unwrap();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(matches!(running.pipelines.health()[0].state, PipelineState::Draining { waiting: Some(_) }));
+    // A restart goes on draining.
+    running.stop().await;
+    let running = house.open().await;
+    assert!(running.pipelines.list()[0].draining);
+    running.pipelines.delete(&"clicks".parse().unwrap(), DeleteMode::Discard).await.unwrap();
+    assert!(running.pipelines.list().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_do_not_fit_are_dead_letters_and_counted() {
+    let house = House::new().await;
+    let running = house.open().await;
+    running.create(house.spec("clicks")).await;
+    send(&running, "clicks", r#"[{"id":1,"a":1},{"id":2,"a":"x"},{"id":3,"a":2}]"#).await;
+    running.settle().await;
+    assert_eq!(summary(&house).await, [("clicks/dead-letters".to_owned(), 1), ("clicks".to_owned(), 2)]);
+    let dead = house.rows(&house.keys().await[0]).await;
+    let reason = "field a: a string, but the column holds integers";
+    assert_eq!(dead, [json!({"offset": 1, "reason": reason, "event": {"id": 2, "a": "x"}})]);
+    let health = &running.pipelines.health()[0];
+    assert_eq!((health.events_delivered, health.dead_letters, health.objects_written), (3, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_lines_keep_the_events_as_they_came() {
+    let house = House::new().await;
+    let running = house.open().await;
+    for (name, compression) in [("packed", "gzip"), ("plain", "none")] {
+        let mut spec = house.spec(name);
+        spec.format = OutputFormat::from_names("json", Some(compression)).unwrap();
+        running.create(spec).await;
+        send(&running, name, "[{\"a\": 1.0, \"a\":\"x\"},{}]").await;
+    }
+    running.settle().await;
+    let keys = house.keys().await;
+    assert!(keys[0].ends_with(".json.gz") && keys[1].ends_with(".json"), "{keys:?}");
+    let mut unpacked = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&house.body(&keys[0]).await[..]), &mut unpacked).unwrap();
+    assert_eq!(unpacked, "{\"a\": 1.0, \"a\":\"x\"}\n{}\n");
+    assert_eq!(house.body(&keys[1]).await, unpacked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_memory_closes_batches_early_and_loses_nothing() {
+    let house = House::new().await;
+    let running = house.open_with(PipelinesConfig { batch_memory_bytes_max: 0, ..PipelinesConfig::default() }).await;
+    let mut spec = house.spec("clicks");
+    spec.batch.timeout = Duration::from_hours(1);
+    spec.batch.json_key = Some(".k".parse().unwrap());
+    running.create(spec).await;
+    let text = "x".repeat(1_000);
+    for body in 0..12 {
+        let events: Vec<String> =
+            (0..1_000).map(|n| format!("{{\"k\":{},\"id\":{},\"t\":\"{text}\"}}", n % 3, body * 1_000 + n)).collect();
+        send(&running, "clicks", &events.join("\n")).await;
+    }
+    running.until("relief", |pipelines| pipelines.health()[0].objects_written > 0).await;
+    assert!(running.pipelines.health()[0].lag_events > 0, "the small batches stay open");
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    running.settle().await;
+    let mut ids: Vec<i64> = house.all_rows().await.iter().map(|row| row["id"].as_i64().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..12_000).collect::<Vec<i64>>());
+}
+
+/// A process whose workers the test moves itself, so that it can stop them anywhere.
+struct Process {
+    parts: Arc<Parts>,
+    flusher: Flusher,
+    live: Arc<Live>,
+    worker: PipelineWorker,
+}
+
+impl Process {
+    async fn start(house: &House) -> Self {
+        let supervisor = Supervisor::new(Shutdown::new());
+        let config = PipelinesConfig::default();
+        let stored = registry::load(&house.objects).await.unwrap();
+        let (parts, flusher) = Parts::new(house.objects.clone(), Arc::clone(&house.clock), supervisor, config);
+        let parts = Arc::new(parts);
+        let (record, head, progress) = stored.pipelines[0].clone();
+        let live = Arc::new(Live::new(record, head, progress));
+        parts.directory.insert(&live);
+        let worker = PipelineWorker::new(Arc::clone(&parts), Arc::clone(&live));
+        Self { parts, flusher, live, worker }
+    }
+
+    /// Appends a body; whether it was acknowledged.
+    async fn append(&mut self, body: &str) -> bool {
+        let events = validate(body.as_bytes(), BodyShape::Any, 1_000_000).unwrap();
+        let room = self.parts.log.room(events.lines.len()).await.unwrap();
+        let append = self.parts.log.append(Arc::clone(&self.live), events, room);
+        let flush = async {
+            self.flusher.wait_for_work().await;
+            self.flusher.work().await.unwrap();
+        };
+        tokio::join!(append, flush).0.is_ok()
+    }
+
+    /// Lets the worker work until it is idle.
+    async fn work(&mut self) {
+        loop {
+            match self.worker.work().await {
+                Ok(Work::Idle | Work::Finished) => return,
+                Ok(Work::More) | Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Runs a future until it has been polled `polls` times, then drops it, as a crash does.
+async fn crash_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut left = polls;
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Random numbers from a seed, which a failure prints.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+fn event(dice: &mut Dice, id: u64) -> String {
+    let key = ["\"a\"", "\"b/=\"", "\"\\u0061\"", "1", "null", "\"\""][usize::try_from(dice.below(6)).unwrap()];
+    let value = ["1", "2.5", "\"text\"", "{\"x\":[1]}", "null"][usize::try_from(dice.below(5)).unwrap()];
+    format!("{{\"id\":{id},\"k\":{key},\"v\":{value}}}")
+}
+
+/// Appends, works, crashes and starts again at random; at the end every acknowledged event is there once, and no other
+/// twice.
+async fn exactly_once(seed: u64, lost_answers: u32) {
+    let house = House::new().await;
+    let mut dice = Dice(seed);
+    let mut spec = house.spec("clicks");
+    spec.batch.json_key = Some(".k".parse().unwrap());
+    spec.batch.rows = 1 + dice.below(6);
+    registry::create(&house.objects, spec).await.unwrap();
+    let mut process = Process::start(&house).await;
+    let mut acknowledged: BTreeMap<u64, bool> = BTreeMap::new();
+    let mut next = 0;
+    house.engine.lost_answers.store(lost_answers, Ordering::SeqCst);
+    for _ in 0..60 {
+        match dice.below(4) {
+            0 | 1 => {
+                let ids: Vec<u64> = (next..next + 1 + dice.below(8)).collect();
+                next += ids.len() as u64;
+                let events: Vec<String> = ids.iter().map(|id| event(&mut dice, *id)).collect();
+                let polls = usize::try_from(dice.below(20)).unwrap() * 3;
+                let answer = crash_after(polls, process.append(&events.join("\n"))).await;
+                acknowledged.extend(ids.into_iter().map(|id| (id, answer == Some(true))));
+                if answer.is_none() {
+                    process = restart(&house, lost_answers).await;
+                }
+            }
+            2 => {
+                let polls = usize::try_from(1 + dice.below(120)).unwrap();
+                if crash_after(polls, process.work()).await.is_none() {
+                    process = restart(&house, lost_answers).await;
+                }
+            }
+            _ => tokio::time::advance(Duration::from_secs(dice.below(12))).await,
+        }
+    }
+    let mut process = restart(&house, 0).await;
+    while process.live.health().lag_events > 0 {
+        process.work().await;
+        tokio::time::advance(Duration::from_secs(11)).await;
+    }
+    process.work().await;
+    let mut found: BTreeMap<u64, u32> = BTreeMap::new();
+    for row in house.all_rows().await {
+        *found.entry(row["id"].as_u64().unwrap()).or_default() += 1;
+    }
+    for (id, was_acknowledged) in &acknowledged {
+        let times = found.remove(id).unwrap_or(0);
+        let fine = times == 1 || (times == 0 && !was_acknowledged);
+        assert!(fine, "seed {seed}: event {id}, acknowledged {was_acknowledged}, is there {times} times");
+    }
+    assert_eq!(found, BTreeMap::new(), "seed {seed}: events nobody sent");
+    let health = process.live.health();
+    assert_eq!(health.events_accepted, health.events_delivered, "seed {seed}");
+    assert_eq!((count(&house, RUNS).await, count(&house, DONE).await), (0, 0), "seed {seed}: trimmed");
+    check_claims(&house).await;
+}
+
+/// A new process on the same rows and bytes; it reads them undisturbed.
+async fn restart(house: &House, lost_answers: u32) -> Process {
+    house.engine.lost_answers.store(0, Ordering::SeqCst);
+    let process = Process::start(house).await;
+    house.engine.lost_answers.store(lost_answers, Ordering::SeqCst);
+    process
+}
+
+/// Once everything is trimmed and swept, every blob left belongs to an object.
+async fn check_claims(house: &House) {
+    let schedule = cistern_objects::SweepSchedule::default();
+    tokio::time::advance(Duration::from_hours(50)).await;
+    let mut sweeper = house.objects.sweeper(schedule);
+    tokio::time::advance(Duration::from_hours(50)).await;
+    for _ in 0..200 {
+        sweeper.work().await.unwrap();
+    }
+    let blobs = house.objects.blobs().list(None, 100_000).await.unwrap().len();
+    assert_eq!(blobs, house.keys().await.len(), "one blob an object and no other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_moment_neither_loses_nor_doubles_an_event() {
+    for seed in 0..150 {
+        exactly_once(seed, 0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_is_lost_neither_loses_nor_doubles_an_event() {
+    for seed in 1000..1100 {
+        exactly_once(seed, 3).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_workers_the_later_one_delivers() {
+    let house = House::new().await;
+    registry::create(&house.objects, house.spec("clicks")).await.unwrap();
+    let mut first = Process::start(&house).await;
+    assert!(first.append(r#"{"id":1,"k":"a"}"#).await);
+    first.work().await;
+    let mut second = Process::start(&house).await;
+    second.work().await;
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert!(matches!(first.worker.work().await, Ok(Work::More)), "it encodes");
+    assert!(matches!(first.worker.work().await, Ok(Work::Finished)), "it loses");
+    assert!(matches!(first.live.health().state, PipelineState::Waiting { .. }));
+    assert_eq!(house.keys().await, Vec::<String>::new());
+    second.work().await;
+    assert_eq!(house.all_rows().await, [json!({"id":1,"k":"a"})]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_log_is_an_error_and_not_a_gap() {
+    let house = House::new().await;
+    registry::create(&house.objects, house.spec("clicks")).await.unwrap();
+    let mut process = Process::start(&house).await;
+    for id in 0..3 {
+        assert!(process.append(&format!("{{\"id\":{id}}}")).await);
+    }
+    let mut txn = house.objects.store().begin().await.unwrap();
+    RUNS.delete(&mut txn, &(process.live.id(), 1));
+    txn.commit().await.unwrap();
+    let mut errors = Vec::new();
+    for _ in 0..5 {
+        errors.extend(process.worker.work().await.err().map(|error| error.to_string()));
+    }
+    assert!(errors[0].contains("log of pipeline clicks is damaged at offset 1"), "{errors:?}");
+    let values: Vec<Value> = house.all_rows().await;
+    assert_eq!(values, Vec::<Value>::new());
+}

@@ -57,7 +57,7 @@ fn variant(error: &ObjectsError) -> String {
     let nested = text.starts_with("Body(") || text.starts_with("Metadata(");
     let end = text.find([' ', '{']).unwrap_or(text.len());
     let end = if nested { end } else { text.find([' ', '(']).unwrap_or(end) };
-    text[..end].trim_end_matches(')').to_owned()
+    text[..end].trim_end_matches(')').trim_end_matches("(Custom").replace('(', "::")
 }
 
 #[test]

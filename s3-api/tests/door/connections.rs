@@ -177,9 +177,9 @@ async fn a_body_that_stops_coming_is_given_up() {
     let house = house_with_bucket().await;
     let before = house.state().await;
     let served = serving(&house, ServeLimits::default()).await;
-    for payload in [None, Some(UNSIGNED)] {
+    let call = Call::put("/photos/k").body("12345");
+    for call in [call.clone(), call.payload(UNSIGNED)] {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
-        let call = Call { payload: payload.map(Into::into), ..Call::put("/photos/k").body("12345") };
         let request = wire(&house, &call);
         stream.write_all(&request[..request.len() - 2]).await.unwrap();
         let (head, body) = read_answer(&mut stream).await;

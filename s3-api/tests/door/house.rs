@@ -310,7 +310,15 @@ impl House {
             let before = self.state().await;
             let answer = self.send(call).await;
             let found = (answer.element("Code"), answer.status.as_u16());
-            assert_eq!(found, (code.to_owned(), status), "called at {caller}: {call:?} {}", answer.text());
+            assert_eq!(
+                found,
+                (code.to_owned(), status),
+                "called at {caller}: {} {} {:?} {}",
+                call.method,
+                call.path,
+                call.headers,
+                answer.text()
+            );
             answer.expect_error(code, status);
             assert_eq!(self.state().await, before, "called at {caller}: a refused request changes nothing");
         }

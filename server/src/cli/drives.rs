@@ -50,7 +50,9 @@ impl DrivesCommand {
         match (storage.writable, storage.degraded) {
             (true, false) => say("all drives live; reads and writes are taken"),
             (true, true) => say("degraded: reads and writes are taken, with less protection"),
-            (false, _) => say(&format!("read-only: {}", storage.read_only_reason.as_deref().unwrap_or("no reason given"))),
+            (false, _) => {
+                say(&format!("read-only: {}", storage.read_only_reason.as_deref().unwrap_or("no reason given")))
+            }
         }
     }
 }

@@ -164,20 +164,17 @@ impl PutArgs {
     async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
         let headers = self.headers()?;
         let account = client.account().await?;
-        let (body, progress) = match &self.file {
-            Some(file) => {
-                let opened = tokio::fs::File::open(file).await.with_context(|| format!("open {}", file.display()))?;
-                let about = opened.metadata().await.with_context(|| format!("read {}", file.display()))?;
-                anyhow::ensure!(about.is_file(), "{} is not a file", file.display());
-                let progress = Progress::new("stored", Some(about.len()));
-                let bytes = progress.count(ReaderStream::with_capacity(opened, READ_BYTES));
-                (UploadBody { length: Some(about.len()), bytes: bytes.boxed() }, progress)
-            }
-            None => {
-                let progress = Progress::new("stored", None);
-                let bytes = progress.count(ReaderStream::with_capacity(tokio::io::stdin(), READ_BYTES));
-                (UploadBody { length: None, bytes: bytes.boxed() }, progress)
-            }
+        let (body, progress) = if let Some(file) = &self.file {
+            let opened = tokio::fs::File::open(file).await.with_context(|| format!("open {}", file.display()))?;
+            let about = opened.metadata().await.with_context(|| format!("read {}", file.display()))?;
+            anyhow::ensure!(about.is_file(), "{} is not a file", file.display());
+            let progress = Progress::new("stored", Some(about.len()));
+            let bytes = progress.count(ReaderStream::with_capacity(opened, READ_BYTES));
+            (UploadBody { length: Some(about.len()), bytes: bytes.boxed() }, progress)
+        } else {
+            let progress = Progress::new("stored", None);
+            let bytes = progress.count(ReaderStream::with_capacity(tokio::io::stdin(), READ_BYTES));
+            (UploadBody { length: None, bytes: bytes.boxed() }, progress)
         };
         let stored = account.put(&self.path.url(), headers, body).await?.result;
         progress.finish();
@@ -242,7 +239,8 @@ async fn list(
     let (mut objects, mut prefixes): (Vec<Value>, Vec<String>) = (Vec::new(), Vec::new());
     let mut cursor: Option<String> = None;
     loop {
-        let wanted = limit.map_or(PAGE_KEYS, |limit| limit.saturating_sub(objects.len() + prefixes.len()).min(PAGE_KEYS));
+        let wanted =
+            limit.map_or(PAGE_KEYS, |limit| limit.saturating_sub(objects.len() + prefixes.len()).min(PAGE_KEYS));
         if wanted == 0 {
             break;
         }

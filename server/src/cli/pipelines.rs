@@ -194,7 +194,8 @@ fn created(made: &Created) -> String {
     if let Some(address) = made.endpoints.first().map(|endpoint| &endpoint.address) {
         let token = made.send_token.as_ref().map(|token| format!("-H 'Authorization: Bearer {token}' "));
         let token = token.unwrap_or_default();
-        write!(text, "\nSend an event:\ncurl {token}-d '[{{\"hello\":\"world\"}}]' {address}").expect("writing to a String");
+        write!(text, "\nSend an event:\ncurl {token}-d '[{{\"hello\":\"world\"}}]' {address}")
+            .expect("writing to a String");
     }
     text
 }
@@ -283,8 +284,16 @@ mod tests {
     #[test]
     fn every_other_flag_has_its_place() {
         let arguments = [
-            "p", "--destination-bucket=bbb", "--auth=none", "--batch-rows=7", "--format=json", "--compression=none",
-            "--prefix=a/b", "--cors-origin=https://a.example", "--cors-origin=*", "--storage-class=InfrequentAccess",
+            "p",
+            "--destination-bucket=bbb",
+            "--auth=none",
+            "--batch-rows=7",
+            "--format=json",
+            "--compression=none",
+            "--prefix=a/b",
+            "--cors-origin=https://a.example",
+            "--cors-origin=*",
+            "--storage-class=InfrequentAccess",
         ];
         let expected = json!({
             "name": "p",

@@ -1,6 +1,7 @@
 //! The command line as people meet it: the announcement word for word, help texts, and one-line errors.
 
 use super::*;
+use std::fmt::Write as _;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(line.split_whitespace())
@@ -43,10 +44,7 @@ fn misuse_is_one_line_that_says_what_would_be_right() {
         "error: invalid value 'Logs' for '<NAME>': invalid bucket name \"Logs\": use 3 to 63 lower-case letters, digits, \
          hyphens and dots, beginning and ending with a letter or digit",
     );
-    misuse(
-        "cistern object put logs",
-        "error: invalid value 'logs' for '<PATH>': use BUCKET/KEY",
-    );
+    misuse("cistern object put logs", "error: invalid value 'logs' for '<PATH>': use BUCKET/KEY");
     misuse(
         "cistern pipelines create p --destination-buckt=b",
         "error: unexpected argument '--destination-buckt' found; tip: a similar argument exists: '--destination-bucket'; \
@@ -66,7 +64,8 @@ fn misuse_is_one_line_that_says_what_would_be_right() {
 
 #[test]
 fn flags_of_serve_become_the_top_layer() {
-    let cli = parse("cistern serve --data-dir /d --drives /a --drives /b{1...2} --parity 1 --s3-listen 127.0.0.1:0").unwrap();
+    let cli =
+        parse("cistern serve --data-dir /d --drives /a --drives /b{1...2} --parity 1 --s3-listen 127.0.0.1:0").unwrap();
     let Command::Serve(arguments) = cli.command else { panic!("serve is serve") };
     let config = config::Config::new(&RawConfig::defaults().under(arguments.to_raw())).unwrap();
     assert_eq!(config.storage.drives.len(), 3);
@@ -86,12 +85,14 @@ fn a_wrong_flag_is_named_as_the_origin() {
 #[test]
 fn help_texts_are_reviewed() {
     let mut text = String::new();
-    gather_help(&mut Cli::command().term_width(120), "cistern", &mut text);
+    let mut command = Cli::command().term_width(120);
+    command.build();
+    gather_help(&mut command, "cistern", &mut text);
     insta::assert_snapshot!(text);
 }
 
 fn gather_help(command: &mut clap::Command, path: &str, text: &mut String) {
-    text.push_str(&format!("==== {path}\n{}\n", command.render_help().to_string().trim_end()));
+    writeln!(text, "==== {path}\n{}", command.render_help().to_string().trim_end()).unwrap();
     for name in command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect::<Vec<_>>() {
         if name == "help" {
             continue;

@@ -7,6 +7,9 @@ const DRIVES_MAX: usize = 20;
 
 /// All folders that `patterns` stand for, in order, none twice.
 pub(super) fn expand_all(patterns: &[String]) -> Result<Vec<PathBuf>, String> {
+    if patterns.is_empty() {
+        return Err("the list is empty; name at least one folder".into());
+    }
     let mut drives: Vec<PathBuf> = Vec::new();
     for pattern in patterns {
         for drive in expand(pattern)? {
@@ -24,7 +27,8 @@ pub(super) fn expand_all(patterns: &[String]) -> Result<Vec<PathBuf>, String> {
 }
 
 fn expand(pattern: &str) -> Result<Vec<String>, String> {
-    let refuse = || format!("{pattern:?} is not a drive; use a folder such as /mnt/d1, or a range such as /mnt/d{{1...6}}");
+    let refuse =
+        || format!("{pattern:?} is not a drive; use a folder such as /mnt/d1, or a range such as /mnt/d{{1...6}}");
     let Some((before, rest)) = pattern.split_once('{') else {
         return if pattern.is_empty() || pattern.contains('}') { Err(refuse()) } else { Ok(vec![pattern.into()]) };
     };
@@ -87,5 +91,6 @@ mod tests {
         check(&["/d{1...21}"], Err("at most 20 drives"));
         check(&["/a{1...10}", "/b{1...11}"], Err("more than 20 drives"));
         check(&["/a", "/a"], Err("/a is named twice"));
+        check(&[], Err("name at least one folder"));
     }
 }

@@ -20,7 +20,8 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// Those of this process. Variables that are not UTF-8 are passed over: no setting is.
     pub(crate) fn of_process() -> Self {
-        let texts = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let texts =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self { environment: texts.collect(), file_places: FILE_PLACES.map(PathBuf::from).to_vec() }
     }
 

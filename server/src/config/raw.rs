@@ -119,9 +119,8 @@ impl RawConfig {
                 return Err(Error::UnknownKey { given: key, place: path.into(), nearest });
             };
             let origin = Origin::File(path.into());
-            let refuse = |reason: &str| {
-                Err(Error::Value { key: setting.key, origin: origin.clone(), reason: reason.into() })
-            };
+            let refuse =
+                |reason: &str| Err(Error::Value { key: setting.key, origin: origin.clone(), reason: reason.into() });
             let value = match (value, setting.kind) {
                 (toml::Value::Array(items), Kind::List) => {
                     let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(Into::into)).collect();

@@ -46,7 +46,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("secret_access_key", None, Kind::Secret, "root secret access key; made on first start"),
     setting("api_token", None, Kind::Secret, "token of the management API; made on first start"),
     setting("api_url", None, Kind::Plain, "where the commands find the server"),
-    setting("log", Some("info"), Kind::Plain, "which log lines appear: error, warn, info, debug, or per crate"),
+    setting(
+        "log",
+        Some("info,fjall=warn,lsm_tree=warn"),
+        Kind::Plain,
+        "which log lines appear: error, warn, info, debug, or per crate",
+    ),
     setting("log_format", Some("human"), Kind::Plain, "how log lines look: human or json"),
     setting("storage.drives", None, Kind::List, "one folder a drive; default d1 to d6 in DATA_DIR/drives"),
     setting("storage.parity", None, Kind::Plain, "how many drives may be lost; default 2 of 6"),

@@ -66,15 +66,24 @@ fn a_named_file_must_exist_and_the_first_place_wins_otherwise() {
 fn an_unknown_key_is_named_with_the_nearest_known_one() {
     refused("[s3]\nlisen = \"x\"", &[], "unknown setting s3.lisen in cistern.toml; did you mean s3.listen?");
     refused("data-dir = \"x\"", &[], "unknown setting data-dir in cistern.toml; did you mean data_dir?");
-    refused("[storage.drive]\nx = 1", &[], "unknown setting storage.drive in cistern.toml; did you mean storage.drives?");
+    refused(
+        "[storage.drive]\nx = 1",
+        &[],
+        "unknown setting storage.drive in cistern.toml; did you mean storage.drives?",
+    );
     refused("zzz = 1", &[], "unknown setting zzz in cistern.toml; see `cistern config show`");
     let typo = [("CISTERN_STORAGE__PARTY", "2")];
-    refused("", &typo, "unknown setting CISTERN_STORAGE__PARTY in the environment; did you mean CISTERN_STORAGE__PARITY?");
+    refused(
+        "",
+        &typo,
+        "unknown setting CISTERN_STORAGE__PARTY in the environment; did you mean CISTERN_STORAGE__PARITY?",
+    );
 }
 
 #[test]
 fn the_environment_of_others_is_left_alone() {
-    let others = [("HOME", "/"), ("CISTERN_SERVICE_HOST", "10.0.0.1"), ("CISTERN_PORT_9000_TCP", "tcp://10.0.0.1:9000")];
+    let others =
+        [("HOME", "/"), ("CISTERN_SERVICE_HOST", "10.0.0.1"), ("CISTERN_PORT_9000_TCP", "tcp://10.0.0.1:9000")];
     assert_eq!(environment(&others).unwrap(), RawConfig::default());
 }
 
@@ -87,16 +96,16 @@ fn a_value_that_does_not_fit_names_its_place_and_what_would_fit() {
     );
     refused("[storage]\nview = \"rocks\"", &[], "storage.view (cistern.toml): use fjall or sled");
     refused("[storage]\nview_cache = \"1KB\"", &[], "storage.view_cache (cistern.toml): use 1MiB to 64GiB");
-    refused("[storage]\nparity = 6", &[], "storage.parity (cistern.toml): 6 of 6 drives cannot be parity; use at most 4");
+    refused(
+        "[storage]\nparity = 6",
+        &[],
+        "storage.parity (cistern.toml): 6 of 6 drives cannot be parity; use at most 4",
+    );
     refused("[storage]\nparity = -1", &[], "storage.parity (cistern.toml): use a number of drives, 0 to 4");
     refused("log = true", &[], "log (cistern.toml): use a text or a number");
     refused("[storage]\ndrives = [1]", &[], "storage.drives (cistern.toml): use a list of texts");
     refused("log_format = \"xml\"", &[], "log_format (cistern.toml): use human or json");
-    refused(
-        "account_id = \"x\"",
-        &[],
-        "account_id (cistern.toml): invalid account id \"x\": use 32 hex digits",
-    );
+    refused("account_id = \"x\"", &[], "account_id (cistern.toml): invalid account id \"x\": use 32 hex digits");
     refused(
         "[s3]\ndomain = \"a:9000\"",
         &[],

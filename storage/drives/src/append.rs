@@ -29,12 +29,19 @@ pub struct NewPiece {
 
 /// The metadata rows of one commit, encoded as they will lie in the log.
 ///
-/// Limits: keys [`KEY_BYTES_MAX`] (a stamped key counts its 8 bytes), values [`VALUE_BYTES_MAX`], all together
+/// Limits: keys 1 to [`KEY_BYTES_MAX`] bytes (a stamped key counts its 8 bytes), values [`VALUE_BYTES_MAX`], all together
 /// [`ROWS_BYTES_MAX`]. A row over a limit is remembered and refused by `submit`. Later rows win over earlier ones.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
     pub(crate) encoded: Vec<u8>,
-    too_large: Option<(&'static str, usize, usize)>,
+    refused: Option<Refused>,
+}
+
+/// The first row over a limit; it and those after it are not kept.
+#[derive(Debug, Clone, Copy)]
+enum Refused {
+    TooLarge { what: &'static str, given: usize, max: usize },
+    EmptyKey,
 }
 
 pub(crate) const ROW_PUT: u8 = 1;
@@ -77,30 +84,34 @@ impl Rows {
     }
 
     fn check(&mut self, key_bytes: usize, value_bytes: usize) {
-        for (what, given, max) in [("key", key_bytes, KEY_BYTES_MAX), ("value", value_bytes, VALUE_BYTES_MAX)] {
-            if given > max && self.too_large.is_none() {
-                self.too_large = Some((what, given, max));
-            }
-        }
+        let too_large = |what, given, max| (given > max).then_some(Refused::TooLarge { what, given, max });
+        let refused = too_large("key", key_bytes, KEY_BYTES_MAX)
+            .or_else(|| too_large("value", value_bytes, VALUE_BYTES_MAX))
+            .or_else(|| (key_bytes == 0).then_some(Refused::EmptyKey));
+        self.refused = self.refused.or(refused);
     }
 
     fn push(&mut self, op: u8, key: &[u8], value: Option<&[u8]>) {
-        // lengths over their fields' range are already refused by `check`, the bytes are not worth keeping then
-        if self.too_large.is_some() {
+        if self.refused.is_some() {
             return;
         }
         self.encoded.push(op);
-        self.encoded.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
+        self.encoded.extend_from_slice(&u16::try_from(key.len()).expect("checked against its limit").to_le_bytes());
         if let Some(value) = value {
-            self.encoded.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
+            let length = u32::try_from(value.len()).expect("checked against its limit");
+            self.encoded.extend_from_slice(&length.to_le_bytes());
         }
         self.encoded.extend_from_slice(key);
         self.encoded.extend_from_slice(value.unwrap_or_default());
     }
 
     fn validate(&self) -> Result<()> {
-        if let Some((what, given, max)) = self.too_large {
-            return Err(Error::TooLarge { what, given, max });
+        match self.refused {
+            Some(Refused::TooLarge { what, given, max }) => return Err(Error::TooLarge { what, given, max }),
+            Some(Refused::EmptyKey) => {
+                return Err(Error::InvalidAppend { rule: "the key of a row has at least one byte" });
+            }
+            None => {}
         }
         if self.encoded.len() > ROWS_BYTES_MAX {
             return Err(Error::TooLarge { what: "rows of a commit", given: self.encoded.len(), max: ROWS_BYTES_MAX });
@@ -139,8 +150,18 @@ impl Append {
                 return Err(Error::InvalidAppend { rule: "every chunk of a blob but the last is exactly 1 MiB" });
             }
         }
+        // a stripe with the same chunk twice under one stamp could not be replayed
+        let mut chunks: Vec<_> = self.pieces.iter().map(|piece| (piece.blob, piece.chunk)).collect();
+        chunks.sort_unstable();
+        if chunks.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(Error::InvalidAppend { rule: "a chunk of a blob is in an append once" });
+        }
         if self.forget.len() > FORGET_IDS_MAX {
-            return Err(Error::TooLarge { what: "forget list", given: self.forget.len() * 16, max: FORGET_IDS_MAX * 16 });
+            return Err(Error::TooLarge {
+                what: "forget list",
+                given: self.forget.len() * 16,
+                max: FORGET_IDS_MAX * 16,
+            });
         }
         self.rows.as_ref().map_or(Ok(()), Rows::validate)
     }

@@ -63,6 +63,9 @@ pub(crate) struct LaneRecords<'a> {
     pub(crate) heads: Vec<Head>,
 }
 
+/// The last value of every key the stripe changes; `None` deletes.
+type Changes<'a> = BTreeMap<(Space, Cow<'a, [u8]>), Option<Cow<'a, [u8]>>>;
+
 /// What the stripe changes, in key order, the last change of a key only. `now` is the view before the stripe.
 pub(crate) fn changes<'a>(
     stripe: &StripeHeader,
@@ -76,8 +79,10 @@ pub(crate) fn changes<'a>(
     };
     let mut records: Vec<(&Head, &LaneRecords<'a>)> =
         lanes.iter().flat_map(|lane| lane.heads.iter().map(move |head| (head, lane))).collect();
-    records.sort_by_key(|(head, _)| (head.stamp, head.kind, head.piece.map(|piece| (piece.blob, piece.chunk, piece.index))));
-    let mut changes: BTreeMap<(Space, Cow<'a, [u8]>), Option<Cow<'a, [u8]>>> = BTreeMap::new();
+    records.sort_by_key(|(head, _)| {
+        (head.stamp, head.kind, head.piece.map(|piece| (piece.blob, piece.chunk, piece.index)))
+    });
+    let mut changes = Changes::new();
     let mut at = 0;
     while let Some(&(head, lane)) = records.get(at) {
         at += 1;
@@ -132,7 +137,7 @@ fn chunk_row(stripe: &StripeHeader, pieces: &[(&Head, &LaneRecords<'_>)]) -> Opt
             crc: head.body_crc,
         });
     }
-    (chunk_offset == first.chunk_bytes).then(|| ChunkRow {
+    (chunk_offset == first.chunk_bytes).then_some(ChunkRow {
         bytes: first.chunk_bytes,
         last: first.last,
         segment: stripe.segment,
@@ -145,11 +150,7 @@ fn chunk_row(stripe: &StripeHeader, pieces: &[(&Head, &LaneRecords<'_>)]) -> Opt
 /// Chunks read from the view at once while a blob is forgotten.
 const FORGET_PAGE_ROWS: usize = 1024;
 
-fn forget<'a>(
-    blob: BlobId,
-    changes: &mut BTreeMap<(Space, Cow<'a, [u8]>), Option<Cow<'a, [u8]>>>,
-    now: &dyn ViewSnapshot,
-) -> Result<()> {
+fn forget(blob: BlobId, changes: &mut Changes<'_>, now: &dyn ViewSnapshot) -> Result<()> {
     let (first, last) = (chunk_key(blob, 0), chunk_key(blob, u32::MAX));
     let in_group = (Space::Pieces, Cow::Owned(first.to_vec()))..=(Space::Pieces, Cow::Owned(last.to_vec()));
     for (_, value) in changes.range_mut(in_group) {

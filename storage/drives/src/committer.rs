@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// The view is flushed when this much log was written since the last flush, so that a replay reads no more than this.
-const FLUSH_EVERY_BYTES: u64 = 64 << 20;
+/// The view is flushed when this much of a segment was written since the last flush, so that a replay reads no more than
+/// this of each drive.
+const FLUSH_EVERY_BYTES: u64 = 16 << 20;
 /// ... and when nothing was written for this long.
 const FLUSH_IDLE: Duration = Duration::from_millis(500);
 /// Appends in one group at most.
@@ -81,6 +82,21 @@ impl InlinePump {
     }
 }
 
+/// When the committer thread ends, by close or by a panic, nobody may wait for it any more.
+struct LastWord(Arc<Core>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        let abandoned = {
+            let mut queue = self.0.queue.lock();
+            queue.closed = true;
+            std::mem::take(&mut queue.entries)
+        };
+        self.0.room.close();
+        drop(abandoned);
+    }
+}
+
 impl Core {
     /// The entries of the next group: as many as fit, at least one when any waits.
     fn take_group(&self, queue: &mut Queue) -> Vec<Entry> {
@@ -105,6 +121,7 @@ impl Committer {
     /// The committer thread: until the log is closed and the queue is empty.
     pub(crate) fn run(mut self) {
         let core = Arc::clone(&self.core);
+        let _end = LastWord(Arc::clone(&core));
         while let Some(group) = self.wait_for_group(&core) {
             self.commit(group);
             if self.unflushed_bytes >= FLUSH_EVERY_BYTES {
@@ -194,30 +211,33 @@ impl Committer {
                 reason: format!("{synced} of the {needed} lanes that a write needs at least were synced"),
             });
         }
+        if synced < (0..stripe.lanes()).filter(|&lane| stripe.used(lane) > 0).count() {
+            active.lacking.get_or_insert((stripe.offset, stripe.sequence));
+        }
+        let (heal_offset, heal_sequence) = active.lacking.unwrap_or((active.head + stripe_bytes, stripe.sequence + 1));
         active.head += stripe_bytes;
         self.tail.end_offset = active.head;
         self.tail.next_sequence += 1;
         self.tail.last_stamp = stripe.last_stamp;
-        self.tail.predecessor = Predecessor {
-            segment: active.id,
-            end_offset: active.head,
-            next_sequence: self.tail.next_sequence,
-        };
+        self.tail.predecessor =
+            Predecessor { segment: active.id, end_offset: active.head, next_sequence: self.tail.next_sequence };
         self.unflushed_bytes += stripe_bytes;
         count(&core.counters.groups, 1);
-        self.apply(&stripe)
+        self.apply(&stripe, heal_offset, heal_sequence)
     }
 
-    fn apply(&self, stripe: &StripeHeader) -> Result<()> {
-        let payload = |lane: usize| &self.lanes.buffers[lane][FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + stripe.used(lane)];
+    fn apply(&self, stripe: &StripeHeader, heal_offset: u64, heal_sequence: u64) -> Result<()> {
+        let payload =
+            |lane: usize| &self.lanes.buffers[lane][FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + stripe.used(lane)];
         let mut lanes = Vec::with_capacity(stripe.data);
         for lane in (0..stripe.data).filter(|&lane| stripe.used(lane) > 0) {
             let scan = payload(lane);
-            let heads = decode_heads(scan, self.lanes.record_count(lane)).expect("the lane was filled with these records");
+            let heads =
+                decode_heads(scan, self.lanes.record_count(lane)).expect("the lane was filled with these records");
             lanes.push(LaneRecords { lane, scan, heads });
         }
         let core = &self.core;
-        let now = core.published.read().view.clone();
+        let now = Arc::clone(&core.published.read().view);
         let applied = changes(stripe, &lanes, now.as_ref()).and_then(|changes| {
             let watermark = Watermark {
                 set: core.drives.set.to_bytes(),
@@ -227,6 +247,8 @@ impl Committer {
                 offset: self.tail.end_offset,
                 next_sequence: self.tail.next_sequence,
                 last_stamp: stripe.last_stamp,
+                heal_offset,
+                heal_sequence,
             };
             core.view.apply(&Batch { changes, watermark })
         });
@@ -310,7 +332,7 @@ fn write_lanes(
     lanes: &mut Lanes,
     stripe: &StripeHeader,
 ) -> usize {
-    let mut writes = Vec::with_capacity(stripe.lanes());
+    let mut todo = Vec::with_capacity(stripe.lanes());
     for lane in (0..stripe.lanes()).filter(|&lane| stripe.used(lane) > 0) {
         let drive = stripe.drive(lane);
         let Some(file) = active.files[drive].clone().filter(|_| core.drives.is_live(drive)) else { continue };
@@ -320,10 +342,10 @@ fn write_lanes(
         let zero_bytes = zeros.as_ref().map_or(0, |zeros| zeros.end - zeros.start);
         count(&core.counters.device_bytes, frame_bytes + zero_bytes);
         count(&core.counters.syncs, 1);
-        writes.push(LaneWrite { drive, lane, file, offset: stripe.offset, frame, zeros });
+        todo.push(LaneWrite { drive, lane, file, offset: stripe.offset, frame, zeros });
     }
     let mut synced = 0;
-    for done in writers.write(writes) {
+    for done in writers.write(todo) {
         lanes.buffers[done.lane] = done.frame;
         match done.outcome {
             Ok(()) => synced += 1,

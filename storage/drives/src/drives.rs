@@ -78,7 +78,12 @@ impl Drives {
         (live < self.writers_min()).then(|| {
             let out: Vec<&str> =
                 (0..self.places.len()).filter(|&drive| !self.is_live(drive)).map(|drive| self.label(drive)).collect();
-            format!("{live} of {} drives are live, {} are needed; out: {}", self.places.len(), self.writers_min(), out.join(", "))
+            format!(
+                "{live} of {} drives are live, {} are needed; out: {}",
+                self.places.len(),
+                self.writers_min(),
+                out.join(", ")
+            )
         })
     }
 

@@ -93,7 +93,9 @@ pub enum Error {
         rule: String,
     },
     /// A part of the log cannot be read from any combination of lanes. Nothing was changed.
-    #[error("segment {segment} is corrupt at byte {offset}: {detail}; bring back the missing drives or restore from a copy")]
+    #[error(
+        "segment {segment} is corrupt at byte {offset}: {detail}; bring back the missing drives or restore from a copy"
+    )]
     Corrupt {
         /// The segment's number.
         segment: u64,

@@ -77,16 +77,18 @@ impl DriveFile {
         if found != format!("{:016x}", crc64(&text.as_bytes()[..at])) {
             return Err(DecodeError::Damaged);
         }
-        #[derive(Deserialize)]
-        struct Version {
-            format_version: u32,
-        }
         let version: Version = serde_json::from_str(text).map_err(|_| DecodeError::Damaged)?;
         if version.format_version > DRIVE_FORMAT_VERSION {
             return Err(DecodeError::Newer(version.format_version));
         }
         serde_json::from_str(text).map_err(|_| DecodeError::Damaged)
     }
+}
+
+/// The one field that every version has.
+#[derive(Deserialize)]
+struct Version {
+    format_version: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -119,6 +121,13 @@ enum Found {
     Empty,
     /// Not there, or not readable: why.
     Absent(String),
+}
+
+/// The set that the first formatted drive among these says it belongs to; `None` when none of them is formatted.
+/// Changes nothing and claims nothing, so that a caller can refuse drives before it opens them.
+pub fn set_of(drives: &[Arc<dyn Disk>]) -> Option<String> {
+    let file = |disk: &Arc<dyn Disk>| DriveFile::decode(&disk.read_file(DRIVE_FILE).ok()?).ok();
+    drives.iter().find_map(file).map(|file| file.set_id)
 }
 
 /// Claims the drives and makes out who is who; formats them when all are empty.
@@ -283,7 +292,12 @@ fn join(
         match found {
             Found::Formatted(file) => {
                 if file.index != position {
-                    tracing::warn!(drive = label, position, index = file.index, "drive given in another place than it has");
+                    tracing::warn!(
+                        drive = label,
+                        position,
+                        index = file.index,
+                        "drive given in another place than it has"
+                    );
                 }
                 let id = u128::from_str_radix(&file.set_id, 16).map_err(|_| Error::OtherSet {
                     drive: label.clone(),

@@ -81,17 +81,23 @@ impl LaneWriters {
             // all writes before all syncs, as close as one thread comes to what the threads do
             Self::Inline => {
                 let written: Vec<_> = writes.into_iter().map(|write| (write.write(), write)).collect();
-                written.into_iter().map(|(outcome, write)| {
-                    let outcome = outcome.and_then(|()| write.file.sync());
-                    write.done(outcome)
-                }).collect()
+                written
+                    .into_iter()
+                    .map(|(outcome, write)| {
+                        let outcome = outcome.and_then(|()| write.file.sync());
+                        write.done(outcome)
+                    })
+                    .collect()
             }
             Self::Threads(threads) => {
-                let sent: Vec<_> = writes.into_iter().map(|write| {
-                    let (drive, lane) = (write.drive, write.lane);
-                    threads[drive].send(write);
-                    (drive, lane)
-                }).collect();
+                let sent: Vec<_> = writes
+                    .into_iter()
+                    .map(|write| {
+                        let (drive, lane) = (write.drive, write.lane);
+                        threads[drive].send(write);
+                        (drive, lane)
+                    })
+                    .collect();
                 sent.into_iter().map(|(drive, lane)| threads[drive].receive(drive, lane)).collect()
             }
         }

@@ -49,6 +49,7 @@ pub use disk::local::LocalDisk;
 pub use disk::sim::{SimDisk, SimPower};
 pub use disk::{Claim, Disk, DiskFile};
 pub use error::{Error, ErrorKind, Result};
+pub use identity::set_of;
 pub use log::DriveLog;
 pub use read::Chunk;
 pub use status::{DriveState, DriveStatus, LogStatus, Stats};

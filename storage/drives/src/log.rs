@@ -53,7 +53,7 @@ pub(crate) struct Core {
     pub(crate) segments: RwLock<BTreeMap<u64, u64>>,
     pub(crate) published: RwLock<Snapshot>,
     pub(crate) applied: watch::Sender<u64>,
-    room: Arc<Semaphore>,
+    pub(crate) room: Arc<Semaphore>,
 }
 
 impl Core {
@@ -204,7 +204,11 @@ impl DriveLog {
         }
         let encoded = encoded_bytes(&append, core.config.data);
         if encoded > core.config.group_bytes_max {
-            return Err(Error::TooLarge { what: "append with its heads", given: encoded, max: core.config.group_bytes_max });
+            return Err(Error::TooLarge {
+                what: "append with its heads",
+                given: encoded,
+                max: core.config.group_bytes_max,
+            });
         }
         let (reply, answer) = oneshot::channel();
         let mut queue = core.queue.lock();
@@ -215,7 +219,9 @@ impl DriveLog {
             return Err(Error::ReadOnly { reason: reason.clone() });
         }
         let current = queue.era;
-        if let Some(required) = append.requires.iter().filter_map(|receipt| receipt.as_era()).find(|era| *era != current) {
+        if let Some(required) =
+            append.requires.iter().filter_map(|receipt| receipt.as_era()).find(|era| *era != current)
+        {
             return Err(Error::LostPrerequisite { required, current });
         }
         let stamp = queue.next_stamp;

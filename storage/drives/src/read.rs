@@ -3,6 +3,7 @@
 //! Every piece is checked against the checksum in its record, wherever it came from. The first try does not wait for the
 //! device; only when it would, or when a piece must be rebuilt, the work moves off the runtime.
 
+use crate::CHUNK_BYTES;
 use crate::apply::{ChunkRow, PieceRow, chunk_key, decode_chunk_row, split_chunk_key};
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, StripeHeader, crc64};
@@ -11,7 +12,6 @@ use crate::recovery::{StripeId, read_lanes, read_stripe_header};
 use crate::segment::segment_name;
 use crate::status::count;
 use crate::view::{Direction, Space, ViewSnapshot};
-use crate::CHUNK_BYTES;
 use bytes::Bytes;
 use cistern_runtime::offload;
 use cistern_types::BlobId;
@@ -108,7 +108,8 @@ enum Patience {
 /// The pieces of `row` that `range` touches.
 fn touched<'a>(row: &'a ChunkRow, range: &Range<u32>) -> Vec<&'a PieceRow> {
     let range = range.clone();
-    let touches = move |piece: &&PieceRow| piece.chunk_offset < range.end && piece.chunk_offset + piece.bytes > range.start;
+    let touches =
+        move |piece: &&PieceRow| piece.chunk_offset < range.end && piece.chunk_offset + piece.bytes > range.start;
     row.pieces.iter().filter(touches).collect()
 }
 

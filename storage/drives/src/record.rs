@@ -155,7 +155,8 @@ pub(crate) fn decode_rows(mut body: &[u8], stamp: u64) -> Option<Vec<Row<'_>>> {
             _ => return None,
         };
         let (key, rest) = rest.split_at_checked(key_bytes)?;
-        let key = if *op == ROW_PUT_STAMPED { Cow::Owned([key, &stamp.to_be_bytes()].concat()) } else { Cow::Borrowed(key) };
+        let key =
+            if *op == ROW_PUT_STAMPED { Cow::Owned([key, &stamp.to_be_bytes()].concat()) } else { Cow::Borrowed(key) };
         let (value, rest) = rest.split_at_checked(value_bytes.unwrap_or(0))?;
         rows.push((key, value_bytes.map(|_| value)));
         body = rest;
@@ -187,7 +188,7 @@ mod tests {
     }
 
     fn an_op() -> impl Strategy<Value = Op> {
-        let bytes = || prop::collection::vec(any::<u8>(), 0..40);
+        let bytes = || prop::collection::vec(any::<u8>(), 1..40);
         prop_oneof![
             (bytes(), bytes()).prop_map(|(key, value)| Op::Put(key, value)),
             bytes().prop_map(Op::Delete),

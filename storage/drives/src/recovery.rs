@@ -1,8 +1,9 @@
 //! From whatever the drives hold after a stop or a crash to an open log: follow the chain of segments, replay what the view
 //! lacks, find the end, heal what is bad in the last segment.
 //!
-//! Two passes over the last segment: the first only reads and decides where the log ends, so that a corrupt log is refused
-//! with nothing changed; the second replays and heals. `chain.rs` makes out which segments belong to the log, `lanes.rs`
+//! The survey reads the last segment and decides where the log ends, so that a corrupt log is refused with nothing changed.
+//! Then bad lanes are healed and synced, and only then is the log replayed into the view: what the view has seen is never
+//! less protected than an acknowledged write. `chain.rs` makes out which segments belong to the log, `lanes.rs`
 //! reads and rebuilds the lanes of a stripe.
 
 mod chain;
@@ -17,12 +18,13 @@ use crate::drives::Drives;
 use crate::erasure::Erasure;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, StripeHeader, stripe_bytes};
-use crate::record::decode_heads;
+use crate::identity::SetId;
+use crate::record::{decode_heads, measure};
 use crate::segment::Tail;
 use crate::status::{Counters, count};
 use crate::view::{self, Batch, View, Watermark};
 use chain::{Chain, Link};
-use lanes::{LaneSet, frame_header_at, heal, read_scans};
+use lanes::{LaneScan, LaneSet, frame_header_at, heal, read_scans};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -56,6 +58,14 @@ struct Recovery<'a> {
     counters: &'a Counters,
 }
 
+/// What the first pass over the last segment found.
+#[derive(Debug)]
+struct Survey {
+    end: Position,
+    /// Stripes with bad lanes, all of which can be rebuilt.
+    damaged: Vec<StripeHeader>,
+}
+
 /// Brings the log and its view together; what it may change on the drives is the last segment's bad lanes and files that no
 /// segment's header leads to.
 pub(crate) fn recover(
@@ -71,9 +81,11 @@ pub(crate) fn recover(
         Some(watermark) => recovery.locate(&chain, watermark)?,
         None => 0,
     };
-    let end = recovery.survey(&chain, mark)?;
-    chain.check_unreached(drives, end.next_sequence)?;
-    let replayed = match recovery.replay(&chain, start, mark, end, view.as_ref()) {
+    let survey = recovery.survey(&chain, mark)?;
+    chain.check_unreached(drives, survey.end.next_sequence)?;
+    // before the view takes anything in: what it has seen counts as acknowledged
+    let lacking = recovery.heal(&chain, &survey)?;
+    let replayed = match recovery.replay(&chain, start, mark, survey.end, lacking, view.as_ref()) {
         // the engine, not the log, failed: once more with an empty one
         Err(Error::View { action, detail }) if mark.is_some() => {
             tracing::warn!(action, detail, "the view failed while it was replayed, it will be rebuilt from the log");
@@ -81,7 +93,7 @@ pub(crate) fn recover(
             view::destroy(config)?;
             view = view::open(config)?;
             mark = None;
-            recovery.replay(&chain, 0, mark, end, view.as_ref())
+            recovery.replay(&chain, 0, mark, survey.end, lacking, view.as_ref())
         }
         replayed => replayed,
     }?;
@@ -91,7 +103,7 @@ pub(crate) fn recover(
         tracing::info!(stripes = replayed.stripes, from_scratch = mark.is_none(), "the log was replayed into the view");
         view.flush()?;
     }
-    Ok(Recovered { view, tail: tail(&chain, end, replayed.last_stamp), segments: chain.segments() })
+    Ok(Recovered { view, tail: tail(&chain, survey.end, replayed.last_stamp), segments: chain.segments() })
 }
 
 /// How the log goes on after `end`, the end of the last link.
@@ -173,39 +185,76 @@ impl Recovery<'_> {
     fn begin(link: &Link, mark: Option<Watermark>) -> Position {
         match mark.filter(|mark| mark.segment == link.header.segment) {
             Some(mark) => Position { offset: mark.offset, next_sequence: mark.next_sequence },
-            None => Position {
-                offset: SEGMENT_HEADER_BYTES,
-                next_sequence: link.header.predecessor.next_sequence,
-            },
+            None => Position { offset: SEGMENT_HEADER_BYTES, next_sequence: link.header.predecessor.next_sequence },
         }
     }
 
-    /// Finds the end of the last segment without changing anything: the first stripe that cannot be rebuilt is a torn tail, unless something whole lies
-    /// behind it.
-    fn survey(&self, chain: &Chain, mark: Option<Watermark>) -> Result<Position> {
+    /// Finds the end of the last segment without changing anything: the first stripe that cannot be rebuilt is a torn tail,
+    /// unless something whole lies behind it or the view has taken it in.
+    fn survey(&self, chain: &Chain, mark: Option<Watermark>) -> Result<Survey> {
         let Some(link) = chain.links.last() else {
-            return Ok(Position { offset: 0, next_sequence: 1 });
+            let nowhere = Position { offset: 0, next_sequence: 1 };
+            return Ok(Survey { end: nowhere, damaged: Vec::new() });
         };
-        let mut end = Self::begin(link, mark);
-        let mut torn = None;
-        while let Some(stripe) =
-            read_stripe_header(self.drives, self.stripe_id(link, end.offset, end.next_sequence))
-        {
+        let mark = mark.filter(|mark| mark.segment == link.header.segment);
+        let begin = mark.map_or(Self::begin(link, None), |mark| Position {
+            offset: mark.heal_offset,
+            next_sequence: mark.heal_sequence,
+        });
+        let (mut end, mut damaged, mut torn) = (begin, Vec::new(), None);
+        while let Some(stripe) = read_stripe_header(self.drives, self.stripe_id(link, end.offset, end.next_sequence)) {
             let lanes = read_lanes(self.drives, &stripe);
             if lanes.present() < stripe.data {
                 torn = Some(lanes.describe(self.drives, &stripe));
                 break;
             }
             end = Position { offset: stripe.end(), next_sequence: stripe.sequence + 1 };
+            if !lanes.bad.is_empty() {
+                damaged.push(stripe);
+            }
         }
-        if let Some(offset) = self.whole_frame_behind(link, end) {
+        let goes_on = mark.map(|mark| mark.offset).filter(|&offset| offset > end.offset);
+        if let Some(offset) = goes_on.or_else(|| self.whole_frame_behind(link, end)) {
             return Err(Error::Corrupt {
                 segment: link.header.segment,
                 offset: end.offset,
-                detail: torn.unwrap_or_else(|| format!("no drive has a frame of it, but the log goes on at byte {offset}")),
+                detail: torn
+                    .unwrap_or_else(|| format!("no drive has a frame of it, but the log goes on at byte {offset}")),
             });
         }
-        Ok(end)
+        Ok(Survey { end, damaged })
+    }
+
+    /// Rebuilds the bad lanes that the survey found on live drives, writes them back and syncs. A drive that refuses goes out.
+    /// Answers the first stripe that still lacks a lane, because its drive is out or missing.
+    fn heal(&self, chain: &Chain, survey: &Survey) -> Result<Option<Position>> {
+        let Some(link) = chain.links.last() else { return Ok(None) };
+        let mut bad_drives: Vec<Vec<usize>> = Vec::with_capacity(survey.damaged.len());
+        let mut touched: BTreeMap<usize, Arc<dyn DiskFile>> = BTreeMap::new();
+        for stripe in &survey.damaged {
+            let lanes = self.read_rebuilt(stripe)?;
+            bad_drives.push(lanes.bad.iter().map(|&lane| stripe.drive(lane)).collect());
+            for &lane in lanes.bad.iter().filter(|&&lane| self.drives.is_live(stripe.drive(lane))) {
+                let drive = stripe.drive(lane);
+                let payload = lanes.payloads[lane].as_deref().expect("every lane was rebuilt");
+                match heal(self.drives, self.config.segment_bytes, &link.header, stripe, lane, payload) {
+                    Ok(file) => {
+                        count(&self.counters.lanes_healed, 1);
+                        touched.entry(drive).or_insert(file);
+                    }
+                    Err(error) => self.drives.take_out(drive, "heal a lane", &error),
+                }
+            }
+        }
+        for (drive, file) in touched {
+            count(&self.counters.syncs, 1);
+            if let Err(error) = file.sync() {
+                self.drives.take_out(drive, "sync healed lanes", &error);
+            }
+        }
+        let lacks = |(_, drives): &(&StripeHeader, Vec<usize>)| drives.iter().any(|&drive| !self.drives.is_live(drive));
+        let first = survey.damaged.iter().zip(bad_drives).find(lacks);
+        Ok(first.map(|(stripe, _)| Position { offset: stripe.offset, next_sequence: stripe.sequence }))
     }
 
     /// Looks for a frame of a later stripe within the longest stripe behind `end`. Groups are written one at a time, so the stripe before
@@ -231,20 +280,21 @@ impl Recovery<'_> {
         None
     }
 
-    /// Brings every stripe behind the watermark into the view. In the last segment also heals.
+    /// Brings every stripe behind the watermark into the view.
     fn replay(
         &self,
         chain: &Chain,
         start: usize,
         mark: Option<Watermark>,
-        end: Position,
+        last_end: Position,
+        lacking: Option<Position>,
         view: &dyn View,
     ) -> Result<Replayed> {
         let mut replayed = Replayed { stripes: 0, last_stamp: mark.map_or(0, |mark| mark.last_stamp) };
-        let mut healed: Vec<(usize, Arc<dyn DiskFile>)> = Vec::new();
         for link in chain.links.iter().skip(start) {
             let mut at = Self::begin(link, mark);
-            let end = link.end.map_or(end, |end| Position { offset: end.end_offset, next_sequence: end.next_sequence });
+            let end =
+                link.end.map_or(last_end, |end| Position { offset: end.end_offset, next_sequence: end.next_sequence });
             while at.offset < end.offset {
                 let id = self.stripe_id(link, at.offset, at.next_sequence);
                 let stripe = read_stripe_header(self.drives, id).ok_or_else(|| Error::Corrupt {
@@ -252,13 +302,11 @@ impl Recovery<'_> {
                     offset: id.offset,
                     detail: "no drive has a header of the stripe".into(),
                 })?;
-                match link.end {
-                    Some(_) => self.replay_ended(link, &stripe, view)?,
-                    None => self.replay_last(link, &stripe, view, &mut healed)?,
-                }
+                at = Position { offset: stripe.end(), next_sequence: stripe.sequence + 1 };
+                let heal_from = lacking.filter(|lacking| link.end.is_none() && lacking.offset < at.offset);
+                self.replay_stripe(&stripe, heal_from.unwrap_or(at), view)?;
                 replayed.stripes += 1;
                 replayed.last_stamp = stripe.last_stamp;
-                at = Position { offset: stripe.end(), next_sequence: stripe.sequence + 1 };
             }
             if at != end {
                 return Err(Error::Corrupt {
@@ -271,54 +319,29 @@ impl Recovery<'_> {
                 });
             }
         }
-        self.sync_healed(healed);
         Ok(replayed)
     }
 
-    /// A stripe of an ended segment was whole once: only its scan regions are read, unless one is bad.
-    fn replay_ended(&self, link: &Link, stripe: &StripeHeader, view: &dyn View) -> Result<()> {
+    /// Only the scan regions are read, unless one is bad: payloads were checked when the stripe was the last, and are when they are read.
+    fn replay_stripe(&self, stripe: &StripeHeader, heal_from: Position, view: &dyn View) -> Result<()> {
         if let Some(scans) = read_scans(self.drives, stripe) {
-            let lanes: Vec<LaneRecords<'_>> = scans
-                .iter()
-                .map(|(lane, scan, heads)| LaneRecords { lane: *lane, scan, heads: heads.clone() })
-                .collect();
-            return self.apply(link, stripe, &lanes, view);
+            let lanes: Vec<LaneRecords<'_>> = scans.iter().map(LaneScan::records).collect();
+            return Self::apply(self.drives.set, stripe, &lanes, heal_from, view);
         }
         let lanes = self.read_rebuilt(stripe)?;
-        self.apply_lanes(link, stripe, &lanes, view)
-    }
-
-    fn replay_last(
-        &self,
-        link: &Link,
-        stripe: &StripeHeader,
-        view: &dyn View,
-        healed: &mut Vec<(usize, Arc<dyn DiskFile>)>,
-    ) -> Result<()> {
-        let lanes = self.read_rebuilt(stripe)?;
-        for &lane in lanes.bad.iter().filter(|&&lane| self.drives.is_live(stripe.drive(lane))) {
-            let drive = stripe.drive(lane);
-            let payload = lanes.payloads[lane].as_deref().expect("every lane was rebuilt");
-            match heal(self.drives, self.config.segment_bytes, &link.header, stripe, lane, payload) {
-                Ok(file) => {
-                    count(&self.counters.lanes_healed, 1);
-                    if !healed.iter().any(|(other, _)| *other == drive) {
-                        healed.push((drive, file));
-                    }
-                }
-                Err(error) => self.drives.take_out(drive, "heal a lane", &error),
-            }
+        let mut records = Vec::with_capacity(stripe.data);
+        for lane in (0..stripe.data).filter(|&lane| stripe.used(lane) > 0) {
+            let payload = lanes.payloads[lane].as_deref().expect("every lane was read or rebuilt");
+            let scan = &payload[..stripe.used(lane)];
+            let heads = measure(scan).and_then(|(count, _)| decode_heads(scan, count));
+            let heads = heads.ok_or_else(|| Error::Corrupt {
+                segment: stripe.segment,
+                offset: stripe.offset,
+                detail: format!("the record table of lane {lane} does not hold together"),
+            })?;
+            records.push(LaneRecords { lane, scan, heads });
         }
-        self.apply_lanes(link, stripe, &lanes, view)
-    }
-
-    fn sync_healed(&self, healed: Vec<(usize, Arc<dyn DiskFile>)>) {
-        for (drive, file) in healed {
-            count(&self.counters.syncs, 1);
-            if let Err(error) = file.sync() {
-                self.drives.take_out(drive, "sync healed lanes", &error);
-            }
-        }
+        Self::apply(self.drives.set, stripe, &records, heal_from, view)
     }
 
     /// All lanes of a stripe, the bad ones rebuilt (and still listed as bad).
@@ -340,32 +363,24 @@ impl Recovery<'_> {
         Ok(lanes)
     }
 
-    fn apply_lanes(&self, link: &Link, stripe: &StripeHeader, lanes: &LaneSet, view: &dyn View) -> Result<()> {
-        let mut records = Vec::with_capacity(stripe.data);
-        for lane in (0..stripe.data).filter(|&lane| stripe.used(lane) > 0) {
-            let payload = lanes.payloads[lane].as_deref().expect("every lane was read or rebuilt");
-            let scan = &payload[..stripe.used(lane)];
-            let heads = crate::record::measure(scan).and_then(|(count, _)| decode_heads(scan, count));
-            let heads = heads.ok_or_else(|| Error::Corrupt {
-                segment: stripe.segment,
-                offset: stripe.offset,
-                detail: format!("the record table of lane {lane} does not hold together"),
-            })?;
-            records.push(LaneRecords { lane, scan, heads });
-        }
-        self.apply(link, stripe, &records, view)
-    }
-
-    fn apply(&self, link: &Link, stripe: &StripeHeader, lanes: &[LaneRecords<'_>], view: &dyn View) -> Result<()> {
+    fn apply(
+        set: SetId,
+        stripe: &StripeHeader,
+        lanes: &[LaneRecords<'_>],
+        heal_from: Position,
+        view: &dyn View,
+    ) -> Result<()> {
         let changes = changes(stripe, lanes, view.snapshot().as_ref())?;
         let watermark = Watermark {
-            set: self.drives.set.to_bytes(),
+            set: set.to_bytes(),
             segment: stripe.segment,
-            generation: link.header.generation,
+            generation: stripe.generation,
             last_offset: stripe.offset,
             offset: stripe.end(),
             next_sequence: stripe.sequence + 1,
             last_stamp: stripe.last_stamp,
+            heal_offset: heal_from.offset,
+            heal_sequence: heal_from.next_sequence,
         };
         view.apply(&Batch { changes, watermark })
     }

@@ -54,6 +54,8 @@ pub(crate) struct ActiveSegment {
     pub(crate) files: Vec<Option<Arc<dyn DiskFile>>>,
     /// Where the next stripe begins.
     pub(crate) head: u64,
+    /// Offset and sequence of the first stripe that lacks a lane.
+    pub(crate) lacking: Option<(u64, u64)>,
     bytes: u64,
     zeroed_to: Vec<u64>,
 }
@@ -64,7 +66,12 @@ impl ActiveSegment {
     }
 
     /// The range to write zeros to behind a frame that ends at `frame_end` on `drive`.
-    pub(crate) fn zero_ahead(&mut self, drive: usize, frame_bytes: u64, frame_end: u64) -> Option<std::ops::Range<u64>> {
+    pub(crate) fn zero_ahead(
+        &mut self,
+        drive: usize,
+        frame_bytes: u64,
+        frame_end: u64,
+    ) -> Option<std::ops::Range<u64>> {
         let zeroed_to = &mut self.zeroed_to[drive];
         if frame_end <= *zeroed_to {
             return None;
@@ -110,23 +117,19 @@ pub(crate) fn begin(drives: &Drives, new: NewSegment, counters: &Counters) -> Re
     let mut block = vec![0; usize::try_from(SEGMENT_HEADER_BYTES).expect("4096")];
     let header = new.header.encode();
     block[..header.len()].copy_from_slice(&header);
-    for drive in 0..lanes {
-        if let Some(file) = &files[drive]
-            && let Err(error) = file.write_at(&block, 0)
-        {
+    for (drive, place) in files.iter_mut().enumerate() {
+        if let Some(Err(error)) = place.as_ref().map(|file| file.write_at(&block, 0)) {
             drives.take_out(drive, "write a segment header", &error);
-            files[drive] = None;
+            *place = None;
         }
     }
-    for drive in 0..lanes {
-        if let Some(file) = &files[drive] {
-            count(&counters.syncs, 1);
-            if let Err(error) = file.sync() {
-                drives.take_out(drive, "sync a segment header", &error);
-                files[drive] = None;
-            }
+    for (drive, place) in files.iter_mut().enumerate() {
+        if let Some(Err(error)) = place.as_ref().map(|file| file.sync()) {
+            drives.take_out(drive, "sync a segment header", &error);
+            *place = None;
         }
     }
+    count(&counters.syncs, files.iter().flatten().count() as u64);
     count(&counters.segments_begun, 1);
     count(&counters.device_bytes, SEGMENT_HEADER_BYTES * files.iter().flatten().count() as u64);
     if let Some(reason) = drives.read_only_reason() {
@@ -137,6 +140,7 @@ pub(crate) fn begin(drives: &Drives, new: NewSegment, counters: &Counters) -> Re
         generation: new.header.generation,
         files,
         head: SEGMENT_HEADER_BYTES,
+        lacking: None,
         bytes: new.bytes,
         zeroed_to,
     })
@@ -157,11 +161,7 @@ pub(crate) fn check_room(drives: &Drives, new: NewSegment) -> Result<()> {
 
 fn full(drives: &Drives, drive: usize, new: NewSegment) -> Error {
     let free_bytes = drives.disk(drive).and_then(|disk| disk.free_bytes().ok()).unwrap_or(0);
-    Error::Full {
-        drive: drives.label(drive).to_owned(),
-        free_bytes,
-        needed_bytes: new.bytes + new.free_bytes_reserve,
-    }
+    Error::Full { drive: drives.label(drive).to_owned(), free_bytes, needed_bytes: new.bytes + new.free_bytes_reserve }
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -79,13 +79,15 @@ fn pack(records: &[Record], data_lanes: usize) -> Vec<Vec<usize>> {
     let total: usize = order.iter().map(size).sum();
     let largest = order.first().map_or(0, size);
     // the stripe is at least this long whatever we do: filling lanes up to it costs nothing
-    let floor = usize::try_from(stripe_bytes(largest.max(total.div_ceil(data_lanes)))).expect("below 4 GiB") - FRAME_HEADER_BYTES;
+    let floor = usize::try_from(stripe_bytes(largest.max(total.div_ceil(data_lanes)))).expect("below 4 GiB")
+        - FRAME_HEADER_BYTES;
     let mut lanes = vec![Vec::new(); data_lanes];
     let mut used = vec![0; data_lanes];
     for index in order {
         let size = size(&index);
         let roomy = (0..data_lanes).find(|&lane| used[lane] + size <= floor);
-        let lane = roomy.unwrap_or_else(|| (0..data_lanes).min_by_key(|&lane| used[lane]).expect("at least one data lane"));
+        let lane =
+            roomy.unwrap_or_else(|| (0..data_lanes).min_by_key(|&lane| used[lane]).expect("at least one data lane"));
         used[lane] += size;
         lanes[lane].push(index);
     }
@@ -207,7 +209,8 @@ impl Lanes {
         let mut used_bytes = [0; LANES_MAX];
         let mut filled = vec![false; self.data];
         for (lane, buffer) in self.buffers.iter_mut().enumerate() {
-            let used = if lane < self.data { buffer.len().saturating_sub(FRAME_HEADER_BYTES) } else { self.coded_bytes };
+            let used =
+                if lane < self.data { buffer.len().saturating_sub(FRAME_HEADER_BYTES) } else { self.coded_bytes };
             used_bytes[lane] = u32::try_from(used).expect("below 4 GiB");
             if lane < self.data {
                 filled[lane] = used > 0;
@@ -241,7 +244,13 @@ impl Lanes {
 }
 
 /// Completes a lane's buffer (header space + coded payload) to its frame: header in front, cut to the used bytes, padded.
-pub(crate) fn write_header(buffer: &mut Vec<u8>, stripe: &StripeHeader, lane: usize, record_count: usize, scan_bytes: usize) {
+pub(crate) fn write_header(
+    buffer: &mut Vec<u8>,
+    stripe: &StripeHeader,
+    lane: usize,
+    record_count: usize,
+    scan_bytes: usize,
+) {
     let payload = &buffer[FRAME_HEADER_BYTES..];
     assert_eq!(payload.len(), stripe.coded_bytes, "the payload crc covers all coded bytes");
     let header = FrameHeader {

@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Which way a range is read.
@@ -52,6 +52,10 @@ pub(crate) struct Watermark {
     pub(crate) offset: u64,
     pub(crate) next_sequence: u64,
     pub(crate) last_stamp: u64,
+    /// From here on stripes of the segment may lack lanes, because a drive was out when they were written or read again: the next
+    /// open writes them if the drive is back. The end when none does.
+    pub(crate) heal_offset: u64,
+    pub(crate) heal_sequence: u64,
 }
 
 impl Watermark {
@@ -126,7 +130,7 @@ pub(crate) fn open(config: &DriveLogConfig) -> Result<Arc<dyn View>> {
 
 /// Deletes the view's files. The view must have been dropped.
 pub(crate) fn destroy(config: &DriveLogConfig) -> Result<()> {
-    let Some(path) = folder(config) else { return Ok(()) };
+    let path = folder(config);
     match std::fs::remove_dir_all(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::View { action: "delete the folder", detail: format!("{}: {error}", path.display()) })
@@ -136,31 +140,28 @@ pub(crate) fn destroy(config: &DriveLogConfig) -> Result<()> {
 }
 
 /// Each engine has a folder of its own, so that a change of engine is a rebuild and not a confusion.
-fn folder(config: &DriveLogConfig) -> Option<std::path::PathBuf> {
-    match config.view {
-        ViewKind::Fjall => Some(config.view_path.join("fjall")),
-        ViewKind::Sled => Some(config.view_path.join("sled")),
+fn folder(config: &DriveLogConfig) -> PathBuf {
+    config.view_path.join(match config.view {
+        ViewKind::Fjall => "fjall",
+        ViewKind::Sled => "sled",
         #[cfg(any(test, feature = "testing"))]
-        ViewKind::Memory => None,
-    }
+        ViewKind::Memory => "memory",
+    })
 }
 
 fn open_once(config: &DriveLogConfig) -> Result<Arc<dyn View>> {
-    let Some(path) = folder(config) else { return open_engine(config, Path::new("")) };
+    let path = folder(config);
+    let engine: fn(&Path, u64) -> Result<Arc<dyn View>> = match config.view {
+        ViewKind::Fjall => |path, cache_bytes| Ok(Arc::new(fjall::FjallView::open(path, cache_bytes)?)),
+        ViewKind::Sled => |path, cache_bytes| Ok(Arc::new(sled::SledView::open(path, cache_bytes)?)),
+        #[cfg(any(test, feature = "testing"))]
+        ViewKind::Memory => return Ok(Arc::new(memory::MemoryView::empty())),
+    };
     std::fs::create_dir_all(&path)
         .map_err(|error| Error::View { action: "make the folder", detail: format!("{}: {error}", path.display()) })?;
-    // both engines have been seen to panic on damaged files
-    std::panic::catch_unwind(AssertUnwindSafe(|| open_engine(config, &path)))
+    // both engines panic on some damaged files
+    std::panic::catch_unwind(AssertUnwindSafe(|| engine(&path, config.view_cache_bytes)))
         .unwrap_or_else(|_| Err(Error::View { action: "open", detail: "the engine panicked".into() }))
-}
-
-fn open_engine(config: &DriveLogConfig, path: &Path) -> Result<Arc<dyn View>> {
-    Ok(match config.view {
-        ViewKind::Fjall => Arc::new(fjall::FjallView::open(path, config.view_cache_bytes)?),
-        ViewKind::Sled => Arc::new(sled::SledView::open(path, config.view_cache_bytes)?),
-        #[cfg(any(test, feature = "testing"))]
-        ViewKind::Memory => Arc::new(memory::MemoryView::empty()),
-    })
 }
 
 fn engine_error(action: &'static str) -> impl Fn(&dyn std::fmt::Display) -> Error {

@@ -141,6 +141,19 @@ impl Objects {
         Ok(BucketPage { buckets, next })
     }
 
+    /// Changes the class of objects that name none. Objects that are there keep theirs.
+    pub async fn set_bucket_class(&self, name: &BucketName, class: StorageClass) -> Result<BucketRecord> {
+        let mut tries = Tries::new();
+        loop {
+            let mut txn = self.store().begin().await?;
+            let record = BucketRecord { class, ..self.bucket_in(&mut txn, name).await? };
+            BUCKETS.put(&mut txn, name, &record)?;
+            if tries.commit(txn).await? {
+                return Ok(record);
+            }
+        }
+    }
+
     /// Deletes an empty bucket, or answers `BucketNotEmpty`. Uploads that are still open are aborted.
     pub async fn delete_bucket(&self, name: &BucketName) -> Result<()> {
         let mut tries = Tries::new();

@@ -39,6 +39,8 @@ mod objects;
 #[cfg(test)]
 mod on_drives;
 mod put;
+#[cfg(test)]
+mod races;
 mod record;
 mod retry;
 mod rows;

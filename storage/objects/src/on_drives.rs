@@ -2,7 +2,7 @@
 
 use crate::fixture::{House, body, bucket_spec, bytes, key};
 use crate::model::{self, Step};
-use crate::{BodyChecks, CompleteUpload, Limits, Objects, PutRequest, Result};
+use crate::{BodyChecks, CompleteUpload, Limits, Objects, PutRequest, Result, StageSpec};
 use cistern_blobs::EmbeddedBlobs;
 use cistern_drives::{Disk, DriveLog, DriveLogConfig, LocalDisk, SimDisk, SimPower, Threads, ViewKind};
 use cistern_metadata::{EmbeddedEngine, Store};
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 const DATA: usize = 2;
 const PARITY: usize = 1;
+const LANES: usize = DATA + PARITY;
 
 fn clock() -> Arc<TestClock> {
     Arc::new(TestClock::at(Timestamp::from_millis(1_700_000_000_000)))
@@ -50,7 +51,7 @@ struct Simulated {
 
 impl Simulated {
     fn new() -> Self {
-        let (power, disks) = SimDisk::set(DATA + PARITY);
+        let (power, disks) = SimDisk::set(LANES);
         Self { disks, power, clock: clock() }
     }
 
@@ -165,6 +166,23 @@ async fn a_small_put_is_one_group() {
 }
 
 #[tokio::test]
+async fn an_object_whose_bytes_were_lost_before_its_commit_is_refused() {
+    let drives = Simulated::new();
+    let objects = drives.open().1;
+    let staged = objects.stage_bytes(StageSpec::default(), bytes(4096, 1).into()).await.unwrap();
+    drives.disks[0].limit_bytes(Some(0));
+    let full = objects.create_bucket(bucket_spec("other")).await;
+    assert!(full.is_err(), "the first group finds no room, and with it fail the staged bytes in it");
+    drives.disks[0].limit_bytes(None);
+    let house = House::on(objects, Arc::clone(&drives.clock)).await;
+    let mut txn = house.objects.store().begin().await.unwrap();
+    house.objects.commit_staged(&mut txn, &house.bucket, &key("k"), &staged).await.unwrap();
+    let answer = txn.commit().await;
+    assert!(matches!(answer, Err(cistern_metadata::Error::LostPrerequisite)), "{answer:?}");
+    assert!(house.keys().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_refused_body_leaves_nothing_on_the_drives() {
     let drives = Simulated::new();
     let (_, objects) = drives.open();
@@ -204,7 +222,7 @@ fn check_model(view: ViewKind, steps: Vec<Step>) {
             Simulated { clock: Arc::clone(&clock), ..Simulated::new() }.open()
         } else {
             let disk = |number| Arc::new(LocalDisk::new(folder.path().join(format!("d{number}")))) as Arc<dyn Disk>;
-            let disks = (0..DATA + PARITY).map(disk).collect();
+            let disks = (0..LANES).map(disk).collect();
             open(disks, view, folder.path(), Threads::PerDrive, &clock)
         };
         model::check(House::on(objects, clock).await, steps).await;

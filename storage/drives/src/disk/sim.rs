@@ -247,6 +247,14 @@ impl SimDisk {
         state.short_writes.insert(number);
     }
 
+    /// Forgets the failures that were to come.
+    pub fn no_more_failures(&self) {
+        let mut state = self.state.lock();
+        state.fail_writes.clear();
+        state.fail_syncs.clear();
+        state.short_writes.clear();
+    }
+
     /// Lets all files together take `bytes`; `None` lifts the limit.
     pub fn limit_bytes(&self, bytes: Option<u64>) {
         self.state.lock().full_at_bytes = bytes;
@@ -383,7 +391,7 @@ impl Disk for SimDisk {
         let content = state.files.get(from).cloned().ok_or(io::ErrorKind::NotFound)?;
         if fate == Fate::Interrupted {
             // atomic: it has happened or not; which is decided here, for two names cannot be decided apart
-            if state.writes % 2 == 0 {
+            if state.writes.is_multiple_of(2) {
                 return Err(power_went());
             }
         }
@@ -418,7 +426,8 @@ impl SimDisk {
     fn free_of(&self, name: &str) -> io::Result<u64> {
         self.here()?;
         let state = self.state.lock();
-        let used = state.files.iter().filter(|(other, _)| *other != name).map(|(_, file)| file.lock().current.len() as u64);
+        let used =
+            state.files.iter().filter(|(other, _)| *other != name).map(|(_, file)| file.lock().current.len() as u64);
         let used: u64 = used.sum();
         Ok(state.full_at_bytes.map_or(u64::MAX / 2, |limit| limit.saturating_sub(used)))
     }

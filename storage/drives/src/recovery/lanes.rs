@@ -1,5 +1,6 @@
 //! The lanes of one stripe as the drives hold them: reading, checking, writing back.
 
+use crate::apply::LaneRecords;
 use crate::disk::DiskFile;
 use crate::drives::Drives;
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, SegmentHeader, StripeHeader, crc64};
@@ -43,7 +44,8 @@ fn read_frame_header(file: &dyn DiskFile, offset: u64) -> Option<FrameHeader> {
 pub(crate) fn read_stripe_header(drives: &Drives, id: StripeId) -> Option<StripeHeader> {
     drives.present().into_iter().find_map(|drive| {
         let header = frame_header_at(drives, drive, id.segment, id.offset)?;
-        (id.is_of(&header.stripe) && header.stripe.drive(header.lane) == drive).then_some(header.stripe)
+        let fits = header.stripe.lanes() == drives.count() && header.stripe.drive(header.lane) == drive;
+        (fits && id.is_of(&header.stripe)).then_some(header.stripe)
     })
 }
 
@@ -96,12 +98,26 @@ fn read_lane(drives: &Drives, stripe: &StripeHeader, lane: usize) -> Option<Vec<
 }
 
 /// The scan regions of all filled data lanes with their record heads; `None` when one is not to be had whole.
-pub(super) fn read_scans(drives: &Drives, stripe: &StripeHeader) -> Option<Vec<(usize, Vec<u8>, Vec<Head>)>> {
+pub(super) fn read_scans(drives: &Drives, stripe: &StripeHeader) -> Option<Vec<LaneScan>> {
     let filled = (0..stripe.data).filter(|&lane| stripe.used(lane) > 0);
-    filled.map(|lane| read_scan(drives, stripe, lane).map(|(scan, heads)| (lane, scan, heads))).collect()
+    filled.map(|lane| read_scan(drives, stripe, lane)).collect()
 }
 
-fn read_scan(drives: &Drives, stripe: &StripeHeader, lane: usize) -> Option<(Vec<u8>, Vec<Head>)> {
+/// The scan region of a data lane.
+#[derive(Debug)]
+pub(super) struct LaneScan {
+    pub(super) lane: usize,
+    pub(super) bytes: Vec<u8>,
+    pub(super) heads: Vec<Head>,
+}
+
+impl LaneScan {
+    pub(super) fn records(&self) -> LaneRecords<'_> {
+        LaneRecords { lane: self.lane, scan: &self.bytes, heads: self.heads.clone() }
+    }
+}
+
+fn read_scan(drives: &Drives, stripe: &StripeHeader, lane: usize) -> Option<LaneScan> {
     let file = drives.disk(stripe.drive(lane))?.open(&segment_name(stripe.segment)).ok()?;
     let header = read_frame_header(file.as_ref(), stripe.offset)?;
     if header.stripe != *stripe || header.lane != lane {
@@ -113,7 +129,7 @@ fn read_scan(drives: &Drives, stripe: &StripeHeader, lane: usize) -> Option<(Vec
         return None;
     }
     let heads = decode_heads(&scan, header.record_count)?;
-    Some((scan, heads))
+    Some(LaneScan { lane, bytes: scan, heads })
 }
 
 /// Writes a lane back to its drive, with the segment's file and header where these are missing too. The caller syncs.

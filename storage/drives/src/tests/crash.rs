@@ -2,7 +2,7 @@
 //! whole or not at all; forgotten blobs stay forgotten; with any m drives gone, and with the view gone, it is the same.
 
 use super::world::{Model, Step, World, dump, expect_model, medium, small, submit};
-use crate::{Append, DriveLog, DriveLogConfig};
+use crate::{Append, DriveLog, DriveLogConfig, ViewKind};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -153,6 +153,24 @@ fn ten_thousand_power_cuts_lose_nothing_that_was_acknowledged() {
         runs.into_iter().map(|run| run.join().unwrap()).sum()
     });
     assert!(points >= 10_000, "only {points} crash points");
+}
+
+#[test]
+fn a_view_that_outlives_the_crash_is_continued_from_its_watermark() {
+    let memory = small(4, 2);
+    let mut random = SmallRng::seed_from_u64(77);
+    for seed in 1000..1060 {
+        let script = script(seed, 5, 6000);
+        let operation = random.random_range(0..operations(&memory, &script));
+        let view = tempfile::tempdir().unwrap();
+        let config = DriveLogConfig {
+            view: ViewKind::Fjall,
+            view_path: view.path().into(),
+            view_cache_bytes: 1 << 20,
+            ..memory.clone()
+        };
+        crash_at(&config, seed, &script, operation);
+    }
 }
 
 #[test]

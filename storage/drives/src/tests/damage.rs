@@ -37,7 +37,8 @@ fn every_byte_flipped_in_turn_is_made_up_for_at_open() {
             for offset in 0..bytes.len() {
                 let damaged = world.fork();
                 damaged.disks[drive].flip(name, offset, u8::try_from(offset % 8).unwrap());
-                let log = damaged.open().unwrap_or_else(|error| panic!("{name} of drive {drive}, byte {offset}: {error}"));
+                let log =
+                    damaged.open().unwrap_or_else(|error| panic!("{name} of drive {drive}, byte {offset}: {error}"));
                 expect_model(&log, &model, &format!("{name} of drive {drive}, byte {offset}"));
                 flips += 1;
             }
@@ -48,7 +49,9 @@ fn every_byte_flipped_in_turn_is_made_up_for_at_open() {
 
 #[test]
 fn every_byte_flipped_in_turn_is_made_up_for_by_reads() {
-    let (world, model, log) = a_store(compact(), 2, 4, 1000);
+    let (world, mut model, log) = a_store(compact(), 2, 3, 1000);
+    let step = Step::Put { blob: 99, bytes: 1000 };
+    step.apply(&mut model, commit(&log, step.append()).unwrap().stamp);
     for (drive, files) in world.contents().iter().enumerate() {
         for (name, bytes) in files.iter().filter(|(name, _)| name.starts_with("segment-")) {
             for offset in 0..bytes.len() {
@@ -78,14 +81,20 @@ fn any_two_of_six_drives_may_go_while_the_log_is_open_or_before() {
         let gone = combinations(6, 2);
         assert_eq!(gone.len(), 15);
         for gone in &gone {
-            gone.iter().for_each(|&drive| world.disks[drive].vanish());
+            for &drive in gone {
+                world.disks[drive].vanish();
+            }
             expect_model(&log, &model, &format!("open, without {gone:?}"));
-            gone.iter().for_each(|&drive| world.disks[drive].come_back());
+            for &drive in gone {
+                world.disks[drive].come_back();
+            }
         }
         drop(log);
         for gone in gone {
             let fewer = world.fork();
-            gone.iter().for_each(|&drive| fewer.disks[drive].vanish());
+            for &drive in &gone {
+                fewer.disks[drive].vanish();
+            }
             let log = fewer.open().unwrap();
             expect_model(&log, &model, &format!("opened without {gone:?}"));
             assert!(log.status().degraded && !log.status().writable);
@@ -101,7 +110,9 @@ fn three_of_six_drives_gone_are_named() {
     drop(log);
     for gone in combinations(6, 3) {
         let fewer = world.fork();
-        gone.iter().for_each(|&drive| fewer.disks[drive].vanish());
+        for &drive in &gone {
+            fewer.disks[drive].vanish();
+        }
         let names: Vec<String> = gone.iter().map(|drive| format!("sim{drive}")).collect();
         let words: Vec<&str> = names.iter().map(String::as_str).collect();
         expect_error(fewer.open(), |error| matches!(error, Error::DrivesMissing { parity: 2, .. }), &words);
@@ -132,7 +143,11 @@ fn a_stripe_beyond_repair_in_the_middle_is_refused_and_nothing_changed() {
     let damaged = world.fork();
     damaged.disks.iter().for_each(|disk| disk.flip(&segment_name(1), first_stripe + 20, 0));
     let before = damaged.contents();
-    expect_error(damaged.open(), |error| matches!(error, Error::Corrupt { segment: 1, offset: 4096, .. }), &["bring back"]);
+    expect_error(
+        damaged.open(),
+        |error| matches!(error, Error::Corrupt { segment: 1, offset: 4096, .. }),
+        &["bring back"],
+    );
     assert!(damaged.contents() == before, "a refused open changed the drives");
 }
 
@@ -176,7 +191,9 @@ fn bad_lanes_of_the_last_segment_are_healed_at_open() {
     assert!(bytes(&world.contents()) == bytes(&whole), "the healed segment has the bytes the lost one had");
     for gone in combinations(6, 2).into_iter().filter(|gone| !gone.contains(&2)) {
         let fewer = world.fork();
-        gone.iter().for_each(|&drive| fewer.disks[drive].vanish());
+        for &drive in &gone {
+            fewer.disks[drive].vanish();
+        }
         expect_model(&fewer.open().unwrap(), &model, &format!("healed, without {gone:?}"));
     }
 }

@@ -1,6 +1,7 @@
 //! The rules of opening: when drives are formatted, which drives make a set, and what is refused in which words.
 
 use super::world::{Model, Step, World, a_row, commit, expect_error, expect_model, open, small};
+use crate::segment::segment_name;
 use crate::{DriveLogConfig, DriveState, Error, SimDisk, SimPower};
 
 fn a_used_set(data: usize, parity: usize) -> (World, Model) {
@@ -54,7 +55,11 @@ fn drives_of_another_set_are_refused() {
     let (other, _) = a_used_set(2, 1);
     let mut disks = SimDisk::as_disks(&world.disks);
     disks[2] = SimDisk::as_disks(&other.disks).remove(2);
-    expect_error(open(&world.config, disks), |error| matches!(error, Error::OtherSet { .. }), &["sim2", "one set only"]);
+    expect_error(
+        open(&world.config, disks),
+        |error| matches!(error, Error::OtherSet { .. }),
+        &["sim2", "one set only"],
+    );
 }
 
 #[test]
@@ -150,6 +155,29 @@ fn one_drive_alone_works_unprotected() {
     let log = world.open().unwrap();
     expect_model(&log, &model, "one drive");
     assert!(!log.status().degraded && log.status().writable);
+}
+
+#[test]
+fn a_left_over_segment_becomes_a_spare_and_its_old_frames_are_not_taken_for_new_ones() {
+    let (world, mut model) = a_used_set(2, 1);
+    for disk in &world.disks {
+        // whole frames of this very set, at places where the next segment will have stripes
+        let old = disk.contents()[&segment_name(1)].clone();
+        disk.put(&segment_name(0x99), old);
+    }
+    let log = world.open().unwrap();
+    for disk in &world.disks {
+        let names: Vec<String> = disk.contents().into_keys().collect();
+        assert_eq!(names, ["drive.json", &segment_name(1), "spare-0000000000000099"]);
+    }
+    let step = Step::Put { blob: 9, bytes: 100 };
+    step.apply(&mut model, commit(&log, step.append()).unwrap().stamp);
+    drop(log);
+    for disk in &world.disks {
+        let names: Vec<String> = disk.contents().into_keys().collect();
+        assert_eq!(names, ["drive.json", &segment_name(1), &segment_name(0x9a)]);
+    }
+    expect_model(&world.open().unwrap(), &model, "written into a spare");
 }
 
 #[test]

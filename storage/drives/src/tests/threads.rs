@@ -225,7 +225,9 @@ fn check_parts(log: &DriveLog, whole: &Bytes, tail: &Bytes) {
     let chunk = wait(log.read_chunk(blob_id(7), 1)).unwrap().unwrap();
     assert!(chunk.bytes == tail && chunk.last);
     assert_eq!(wait(log.read_chunk(blob_id(7), 2)).unwrap(), None);
-    for (start, end) in [(0, 1), (262_143, 262_145), (100, 900_000), (1_048_575, 1_048_576), (5, 5), (2_000_000, 3_000_000)] {
+    for (start, end) in
+        [(0, 1), (262_143, 262_145), (100, 900_000), (1_048_575, 1_048_576), (5, 5), (2_000_000, 3_000_000)]
+    {
         let part = wait(log.read_chunk_range(blob_id(7), 0, start..end)).unwrap().unwrap();
         let expected = whole.slice((start as usize).min(CHUNK_BYTES)..(end as usize).min(CHUNK_BYTES));
         assert!(part == expected, "{start}..{end}");
@@ -247,7 +249,7 @@ fn the_queue_holds_writers_back_and_a_closed_log_refuses_them() {
             () = std::future::ready(()) => {}
         }
         drop(all);
-        waiting.await.unwrap();
+        drop(waiting.await.unwrap());
     });
     wait(log.close()).unwrap();
     let refused = wait(log.reserve(1)).unwrap_err();

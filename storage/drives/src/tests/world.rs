@@ -1,8 +1,8 @@
 //! The bench: simulated drives, a log over them without threads, and the model it is compared with.
 
 use crate::{
-    Append, CHUNK_BYTES, Committed, Direction, Disk, DriveLog, DriveLogConfig, Error, NewPiece, Pending, Result, Rows, SimDisk,
-    SimPower, Threads, ViewKind,
+    Append, CHUNK_BYTES, Committed, Direction, Disk, DriveLog, DriveLogConfig, Error, NewPiece, Pending, Result, Rows,
+    SimDisk, SimPower, Threads, ViewKind,
 };
 use bytes::Bytes;
 use cistern_runtime::TestClock;
@@ -27,7 +27,12 @@ pub(super) fn small(data: usize, parity: usize) -> DriveLogConfig {
 
 /// A shape in which large chunks are cut into pieces.
 pub(super) fn medium(data: usize, parity: usize) -> DriveLogConfig {
-    DriveLogConfig { segment_bytes: 2 << 20, group_bytes_max: 1200 << 10, queue_bytes_max: 4 << 20, ..small(data, parity) }
+    DriveLogConfig {
+        segment_bytes: 2 << 20,
+        group_bytes_max: 1200 << 10,
+        queue_bytes_max: 4 << 20,
+        ..small(data, parity)
+    }
 }
 
 /// Drives that outlive the log.
@@ -219,7 +224,7 @@ pub(super) fn expect_model(log: &DriveLog, model: &Model, context: &str) {
 
 #[track_caller]
 pub(super) fn expect_error(result: Result<DriveLog>, fits: impl Fn(&Error) -> bool, words: &[&str]) {
-    let error = result.err().expect("the open should be refused");
+    let error = result.expect_err("the open should be refused");
     assert!(fits(&error), "{error:?}");
     for word in words {
         assert!(error.to_string().contains(word), "{error} should say {word}");

@@ -51,18 +51,20 @@ impl FjallView {
             .max_journaling_size(JOURNAL_BYTES_MAX)
             .manual_journal_persist(true);
         let database = builder.open().map_err(error("open"))?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true);
+        let options =
+            || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true);
         let keyspace = |name| database.keyspace(name, options).map_err(error("open a keyspace"));
         let spaces = Spaces { rows: keyspace("rows")?, pieces: keyspace("pieces")? };
         let mark = keyspace("mark")?;
-        Ok(Self { spaces, mark, database })
+        Ok(Self { database, spaces, mark })
     }
 }
 
 impl View for FjallView {
     fn watermark(&self) -> Result<Option<Watermark>> {
         let bytes = self.mark.get(WATERMARK_KEY).map_err(error("read the watermark"))?;
-        let decode = |bytes: fjall::Slice| postcard::from_bytes(&bytes).map_err(|e| engine_error("decode the watermark")(&e));
+        let decode =
+            |bytes: fjall::Slice| postcard::from_bytes(&bytes).map_err(|e| engine_error("decode the watermark")(&e));
         bytes.map(decode).transpose()
     }
 

@@ -150,15 +150,16 @@ impl<N: Newest> ViewSnapshot for OverlaySnapshot<N> {
             Space::Rows => Bound::Excluded((Space::Pieces, Bytes::new())),
             Space::Pieces => Bound::Unbounded,
         };
-        let changed = state.undo.range((bound(range.0, Bound::Included((space, Bytes::new()))), bound(range.1, next_space)));
-        let changed: BTreeMap<&Bytes, &Option<Bytes>> = changed
-            .filter_map(|((_, key), entries)| former(entries, self.version).map(|value| (key, value)))
-            .collect();
+        let changed =
+            state.undo.range((bound(range.0, Bound::Included((space, Bytes::new()))), bound(range.1, next_space)));
+        let changed: BTreeMap<&Bytes, &Option<Bytes>> =
+            changed.filter_map(|((_, key), entries)| former(entries, self.version).map(|value| (key, value))).collect();
         // every changed key hides at most one row of the engine
         let newest = self.shared.newest.range(space, range, limit.saturating_add(changed.len()), direction)?;
         let exhausted = newest.len() < limit.saturating_add(changed.len());
         let last = newest.last().map(|(key, _)| key.clone());
-        let mut rows: BTreeMap<Bytes, Bytes> = newest.into_iter().filter(|(key, _)| !changed.contains_key(key)).collect();
+        let mut rows: BTreeMap<Bytes, Bytes> =
+            newest.into_iter().filter(|(key, _)| !changed.contains_key(key)).collect();
         let within = |key: &Bytes| {
             exhausted
                 || last.as_ref().is_some_and(|last| match direction {

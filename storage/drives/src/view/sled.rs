@@ -10,7 +10,11 @@ use crate::error::{Error, Result};
 use bytes::Bytes;
 use std::ops::Bound;
 use std::path::Path;
+use std::time::Duration;
 
+/// How often and at what distance a locked database is tried again: two seconds in all.
+const LOCK_TRIES: u32 = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 const WATERMARK_KEY: &[u8] = b"w";
 
 pub(super) type SledView = Overlay<Tree>;
@@ -19,8 +23,23 @@ impl SledView {
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self> {
         // no timer: the log flushes when it has written enough or is idle
         let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
-        let database = config.open().map_err(error("open"))?;
+        let database = open_unlocked(&config).map_err(error("open"))?;
         Ok(Self::new(Tree(database)))
+    }
+}
+
+/// sled's own threads let go of a dropped database's lock a little later, and it does not say when.
+#[expect(clippy::disallowed_methods, reason = "sled has no event to wait for, and this only runs at open")]
+fn open_unlocked(config: &sled::Config) -> sled::Result<sled::Db> {
+    let mut tries = 0;
+    loop {
+        match config.open() {
+            Err(error) if tries < LOCK_TRIES && error.to_string().contains("could not acquire lock") => {
+                tries += 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -48,7 +67,9 @@ fn tree_key(space: Space, key: &[u8]) -> Vec<u8> {
 impl Newest for Tree {
     fn watermark(&self) -> Result<Option<Watermark>> {
         let bytes = self.0.get(WATERMARK_KEY).map_err(error("read the watermark"))?;
-        bytes.map(|bytes| postcard::from_bytes(&bytes).map_err(|e| engine_error("decode the watermark")(&e))).transpose()
+        bytes
+            .map(|bytes| postcard::from_bytes(&bytes).map_err(|e| engine_error("decode the watermark")(&e)))
+            .transpose()
     }
 
     fn apply(&self, batch: &Batch<'_>) -> Result<()> {

@@ -18,11 +18,21 @@ fn config(kind: ViewKind, folder: &tempfile::TempDir) -> DriveLogConfig {
 
 fn watermark(stamp: u64) -> Watermark {
     let set = [7; 16];
-    Watermark { set, segment: 1, generation: 1, last_offset: 0, offset: 4096 * stamp, next_sequence: stamp, last_stamp: stamp }
+    Watermark {
+        set,
+        segment: 1,
+        generation: 1,
+        last_offset: 0,
+        offset: 4096 * stamp,
+        next_sequence: stamp,
+        last_stamp: stamp,
+        heal_offset: 4096 * stamp,
+        heal_sequence: stamp,
+    }
 }
 
 fn random_key(random: &mut SmallRng) -> Vec<u8> {
-    let length = random.random_range(0..4);
+    let length = random.random_range(1..4);
     (0..length).map(|_| random.random_range(0..4)).collect()
 }
 

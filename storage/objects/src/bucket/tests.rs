@@ -37,6 +37,17 @@ async fn buckets_are_listed_by_owner_prefix_and_page() {
 }
 
 #[tokio::test]
+async fn a_bucket_changes_its_class_and_nothing_else() {
+    let house = House::new().await;
+    let before = house.objects.bucket(&house.bucket).await.unwrap();
+    house.objects.set_bucket_class(&house.bucket, StorageClass::InfrequentAccess).await.unwrap();
+    let after = house.objects.bucket(&house.bucket).await.unwrap();
+    assert_eq!(after, BucketRecord { class: StorageClass::InfrequentAccess, ..before });
+    let gone = house.objects.set_bucket_class(&"nobody".parse().unwrap(), StorageClass::Standard).await;
+    assert!(matches!(gone, Err(Error::NoSuchBucket { .. })), "{gone:?}");
+}
+
+#[tokio::test]
 async fn only_an_empty_bucket_is_deleted_and_its_next_life_is_empty() {
     let house = House::new().await;
     house.put("k", b"1").await;

@@ -60,6 +60,8 @@ async fn an_orphan_pass_goes_through_many_pages() {
     txn.commit().await.unwrap();
     house.clock.advance(Duration::from_millis(1));
     house.objects.stage_bytes(StageSpec::default(), "orphan".into()).await.unwrap();
+    house.clock.advance(Duration::from_millis(1));
+    house.put("last", b"kept").await;
     house.clock.advance(DAY + DAY);
     house.sweep().await;
     assert_eq!(house.blobs().await.len(), house.keys().await.len());

@@ -1,0 +1,195 @@
+//! What the tests of this crate share: an object store in memory that can be made slow and unreliable, a clock that
+//! follows tokio's, and ways to read back what pipelines wrote.
+
+use crate::pipelines::{CreatedPipeline, Pipelines};
+use crate::{PipelineSpec, PipelinesConfig};
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use async_trait::async_trait;
+use bytes::Bytes;
+use cistern_blobs::MemoryBlobs;
+use cistern_metadata::{Commit, CommitRequest, Engine, EngineSnapshot, MemoryEngine, Store};
+use cistern_objects::{BucketSpec, Limits, ListRequest, Objects};
+use cistern_runtime::{Clock, Shutdown, Supervisor};
+use cistern_types::{BucketName, OwnerId, StorageClass, Timestamp};
+use futures::TryStreamExt as _;
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A wall clock that moves with tokio's paused time.
+#[derive(Debug)]
+pub(crate) struct TokioClock {
+    start: Instant,
+}
+
+impl TokioClock {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_790_000_000_000).plus(self.start.elapsed())
+    }
+}
+
+/// The memory engine, with a pause at every step where a test may stop its caller, and commits that happen but fail.
+#[derive(Debug)]
+pub(crate) struct ShakyEngine {
+    engine: MemoryEngine,
+    /// One commit in this many says that it failed; 0 for none.
+    pub(crate) lost_answers: AtomicU32,
+    commits: AtomicU32,
+}
+
+#[async_trait]
+impl Engine for ShakyEngine {
+    async fn snapshot(&self) -> cistern_metadata::Result<Box<dyn EngineSnapshot>> {
+        tokio::task::yield_now().await;
+        self.engine.snapshot().await
+    }
+
+    async fn commit(&self, request: CommitRequest) -> cistern_metadata::Result<Commit> {
+        tokio::task::yield_now().await;
+        let commit = self.engine.commit(request).await?;
+        tokio::task::yield_now().await;
+        let every = self.lost_answers.load(Ordering::SeqCst);
+        if every > 0 && self.commits.fetch_add(1, Ordering::SeqCst) % every == every - 1 {
+            return Err(cistern_metadata::Error::CorruptRow { table: "test", key: "the answer was lost".into() });
+        }
+        Ok(commit)
+    }
+}
+
+pub(crate) struct House {
+    pub(crate) objects: Objects,
+    pub(crate) engine: Arc<ShakyEngine>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) bucket: BucketName,
+}
+
+impl House {
+    /// An object store with the bucket `events`.
+    pub(crate) async fn new() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let engine =
+            Arc::new(ShakyEngine { engine: MemoryEngine::new(), lost_answers: AtomicU32::new(0), commits: AtomicU32::new(0) });
+        let blobs = Arc::new(MemoryBlobs::new(Arc::clone(&clock)));
+        let store = Store::new(Arc::clone(&engine) as Arc<dyn Engine>);
+        let objects = Objects::new(store, blobs, Arc::clone(&clock), Limits::default());
+        let house = Self { objects, engine, clock, bucket: "events".parse().unwrap() };
+        house.make_bucket().await;
+        house
+    }
+
+    pub(crate) async fn make_bucket(&self) {
+        let owner = OwnerId::from_bytes([1; 32]);
+        let spec = BucketSpec { name: self.bucket.clone(), owner, class: StorageClass::Standard, location: None };
+        self.objects.create_bucket(spec).await.unwrap();
+    }
+
+    /// A pipeline that everybody may send to, with a timeout of ten seconds.
+    pub(crate) fn spec(&self, name: &str) -> PipelineSpec {
+        let mut spec = PipelineSpec::new(name.parse().unwrap(), self.bucket.clone());
+        spec.auth = crate::IngestAuth::None;
+        spec.batch.timeout = Duration::from_secs(10);
+        spec
+    }
+
+    /// The pipelines as a process has them that starts now.
+    pub(crate) async fn open(&self) -> Running {
+        self.open_with(PipelinesConfig::default()).await
+    }
+
+    pub(crate) async fn open_with(&self, config: PipelinesConfig) -> Running {
+        let supervisor = Supervisor::new(Shutdown::new());
+        let pipelines =
+            Pipelines::open(self.objects.clone(), Arc::clone(&self.clock), supervisor.clone(), config).await.unwrap();
+        Running { pipelines, supervisor }
+    }
+
+    /// The keys of all objects in the bucket.
+    pub(crate) async fn keys(&self) -> Vec<String> {
+        let page = self.objects.list(ListRequest::all(self.bucket.clone())).await.unwrap();
+        assert!(!page.truncated(), "tests write fewer objects than a page has");
+        page.objects.iter().map(|object| object.key.to_string()).collect()
+    }
+
+    pub(crate) async fn body(&self, key: &str) -> Bytes {
+        let read = self.objects.get(&self.bucket, &key.parse().unwrap(), None).await.unwrap();
+        let pieces: Vec<Bytes> = read.body.try_collect().await.unwrap();
+        pieces.concat().into()
+    }
+
+    /// The rows of a Parquet object, or the lines of another, as JSON.
+    pub(crate) async fn rows(&self, key: &str) -> Vec<Value> {
+        let body = self.body(key).await;
+        let text = if key.ends_with(".parquet") { parquet_to_json(body) } else { body.to_vec() };
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    }
+
+    /// All rows of all objects; those of dead-letter objects are the events themselves.
+    pub(crate) async fn all_rows(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        for key in self.keys().await {
+            let rows = self.rows(&key).await;
+            let dead = key.contains("/dead-letters/");
+            all.extend(rows.into_iter().map(|row| if dead { row["event"].clone() } else { row }));
+        }
+        all
+    }
+}
+
+fn parquet_to_json(file: Bytes) -> Vec<u8> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
+    for batch in reader {
+        writer.write(&batch.unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+    writer.into_inner()
+}
+
+pub(crate) struct Running {
+    pub(crate) pipelines: Pipelines,
+    pub(crate) supervisor: Supervisor,
+}
+
+impl Running {
+    pub(crate) async fn create(&self, spec: PipelineSpec) -> CreatedPipeline {
+        self.pipelines.create(spec).await.unwrap()
+    }
+
+    /// Waits until all events are in objects. Time is paused, so that waiting takes none.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..1000 {
+            if self.pipelines.health().iter().all(|health| health.lag_events == 0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        panic!("not delivered: {:?}", self.pipelines.health());
+    }
+
+    /// Waits until something holds.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Pipelines) -> bool) {
+        for _ in 0..1000 {
+            if holds(&self.pipelines) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        panic!("never: {what}; {:?}", self.pipelines.health());
+    }
+
+    /// Stops as a server does.
+    pub(crate) async fn stop(self) {
+        self.pipelines.stop().await;
+        self.supervisor.shutdown().begin();
+        assert_eq!(self.supervisor.stopped(Duration::from_secs(60)).await, Vec::<String>::new());
+    }
+}
