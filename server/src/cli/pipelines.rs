@@ -142,7 +142,11 @@ impl PipelinesCommand {
                     DeleteMode::Discard => "discard",
                 };
                 let gone = account.delete(&format!("/pipelines/{name}"), &[("mode", mode_name.into())]).await?.result;
-                super::bucket::answer(format, &gone, &format!("Deleted pipeline \"{name}\""))
+                let sentence = match mode {
+                    DeleteMode::Drain => format!("Deleted pipeline \"{name}\"; what it has accepted is still written"),
+                    DeleteMode::Discard => format!("Deleted pipeline \"{name}\" and the events it had not written"),
+                };
+                super::bucket::answer(format, &gone, &sentence)
             }
         }
     }

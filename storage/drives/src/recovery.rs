@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, StripeHeader, stripe_bytes};
 use crate::identity::SetId;
 use crate::record::{decode_heads, measure};
-use crate::segment::Tail;
+use crate::segment::{Tail, segment_name};
 use crate::status::{Counters, count};
 use crate::view::{self, Batch, View, Watermark};
 use chain::{Chain, Link};
@@ -64,6 +64,9 @@ struct Survey {
     end: Position,
     /// Stripes with bad lanes, all of which can be rebuilt.
     damaged: Vec<StripeHeader>,
+    /// The last stripe, unless the view shows that it was synced: it may have been written and never synced, so what was
+    /// read of it may be nowhere but in the page cache. Groups are written one at a time, so it is the only one.
+    unsettled: Option<StripeHeader>,
 }
 
 /// Brings the log and its view together; what it may change on the drives is the last segment's bad lanes and files that no
@@ -194,7 +197,7 @@ impl Recovery<'_> {
     fn survey(&self, chain: &Chain, mark: Option<Watermark>) -> Result<Survey> {
         let Some(link) = chain.links.last() else {
             let nowhere = Position { offset: 0, next_sequence: 1 };
-            return Ok(Survey { end: nowhere, damaged: Vec::new() });
+            return Ok(Survey { end: nowhere, damaged: Vec::new(), unsettled: None });
         };
         let mark = mark.filter(|mark| mark.segment == link.header.segment);
         let begin = mark.map_or(Self::begin(link, None), |mark| Position {
@@ -202,6 +205,7 @@ impl Recovery<'_> {
             next_sequence: mark.heal_sequence,
         });
         let (mut end, mut damaged, mut torn) = (begin, Vec::new(), None);
+        let mut last = None;
         while let Some(stripe) = read_stripe_header(self.drives, self.stripe_id(link, end.offset, end.next_sequence)) {
             let lanes = read_lanes(self.drives, &stripe);
             if lanes.present() < stripe.data {
@@ -210,8 +214,9 @@ impl Recovery<'_> {
             }
             end = Position { offset: stripe.end(), next_sequence: stripe.sequence + 1 };
             if !lanes.bad.is_empty() {
-                damaged.push(stripe);
+                damaged.push(stripe.clone());
             }
+            last = Some(stripe);
         }
         let goes_on = mark.map(|mark| mark.offset).filter(|&offset| offset > end.offset);
         if let Some(offset) = goes_on.or_else(|| self.whole_frame_behind(link, end)) {
@@ -222,24 +227,34 @@ impl Recovery<'_> {
                     .unwrap_or_else(|| format!("no drive has a frame of it, but the log goes on at byte {offset}")),
             });
         }
-        Ok(Survey { end, damaged })
+        let synced = |stripe: &StripeHeader| mark.is_some_and(|mark| stripe.end() <= mark.offset);
+        Ok(Survey { end, damaged, unsettled: last.filter(|stripe| !synced(stripe)) })
     }
 
-    /// Rebuilds the bad lanes that the survey found on live drives, writes them back and syncs. A drive that refuses goes out.
+    /// Rebuilds the bad lanes that the survey found on live drives, writes them and all lanes of the unsettled stripe back and
+    /// syncs. Writing is needed even where every lane reads well: after a failed sync the kernel holds pages for clean that
+    /// never reached the drive. A drive that refuses goes out.
     /// Answers the first stripe that still lacks a lane, because its drive is out or missing.
     fn heal(&self, chain: &Chain, survey: &Survey) -> Result<Option<Position>> {
         let Some(link) = chain.links.last() else { return Ok(None) };
         let mut bad_drives: Vec<Vec<usize>> = Vec::with_capacity(survey.damaged.len());
         let mut touched: BTreeMap<usize, Arc<dyn DiskFile>> = BTreeMap::new();
-        for stripe in &survey.damaged {
+        let settled = |stripe: &&StripeHeader| survey.unsettled.as_ref() != Some(stripe);
+        let stripes: Vec<_> = survey.damaged.iter().filter(settled).chain(&survey.unsettled).collect();
+        for &stripe in &stripes {
             let lanes = self.read_rebuilt(stripe)?;
             bad_drives.push(lanes.bad.iter().map(|&lane| stripe.drive(lane)).collect());
-            for &lane in lanes.bad.iter().filter(|&&lane| self.drives.is_live(stripe.drive(lane))) {
+            let all = survey.unsettled.as_ref() == Some(stripe);
+            let rewritten = (0..stripe.lanes()).filter(|&lane| stripe.used(lane) > 0);
+            for lane in rewritten.filter(|lane| all || lanes.bad.contains(lane)) {
                 let drive = stripe.drive(lane);
-                let payload = lanes.payloads[lane].as_deref().expect("every lane was rebuilt");
+                if !self.drives.is_live(drive) {
+                    continue;
+                }
+                let payload = lanes.payloads[lane].as_deref().expect("every lane was read or rebuilt");
                 match heal(self.drives, self.config.segment_bytes, &link.header, stripe, lane, payload) {
                     Ok(file) => {
-                        count(&self.counters.lanes_healed, 1);
+                        count(&self.counters.lanes_healed, u64::from(lanes.bad.contains(&lane)));
                         touched.entry(drive).or_insert(file);
                     }
                     Err(error) => self.drives.take_out(drive, "heal a lane", &error),
@@ -253,7 +268,7 @@ impl Recovery<'_> {
             }
         }
         let lacks = |(_, drives): &(&StripeHeader, Vec<usize>)| drives.iter().any(|&drive| !self.drives.is_live(drive));
-        let first = survey.damaged.iter().zip(bad_drives).find(lacks);
+        let first = stripes.into_iter().zip(bad_drives).find(lacks);
         Ok(first.map(|(stripe, _)| Position { offset: stripe.offset, next_sequence: stripe.sequence }))
     }
 
@@ -261,8 +276,10 @@ impl Recovery<'_> {
     /// such a frame was acknowledged.
     fn whole_frame_behind(&self, link: &Link, end: Position) -> Option<u64> {
         let longest = stripe_bytes(self.config.group_bytes_max.max(GROUP_BYTES_USUAL));
-        let limit = (end.offset + longest).min(self.config.segment_bytes);
         for drive in self.drives.present() {
+            // its own length: an earlier run may have made segments of another size
+            let length = self.segment_length(drive, link.header.segment);
+            let limit = (end.offset + longest).min(length);
             let mut offset = end.offset + FRAME_ALIGN_BYTES;
             while offset <= limit {
                 let found = frame_header_at(self.drives, drive, link.header.segment, offset);
@@ -278,6 +295,11 @@ impl Recovery<'_> {
             }
         }
         None
+    }
+
+    fn segment_length(&self, drive: usize, segment: u64) -> u64 {
+        let file = self.drives.disk(drive).and_then(|disk| disk.open(&segment_name(segment)).ok());
+        file.and_then(|file| file.length().ok()).unwrap_or(0)
     }
 
     /// Brings every stripe behind the watermark into the view.

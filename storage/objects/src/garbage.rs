@@ -21,7 +21,11 @@ use std::time::Duration;
 const BLOBS_PER_ROW: usize = 4000;
 
 /// How many garbage rows one piece of work frees at most.
-const ROWS_PER_PIECE: usize = 16;
+const ROWS_PER_PIECE: usize = 256;
+
+/// How many blobs are deleted together at most, unless one row alone names more: each overwrite leaves a row with few
+/// blobs, and freeing them one by one could not keep up with the writers.
+const BLOBS_PER_DELETE: usize = 1000;
 
 /// How many parts of an ended upload one transaction removes.
 const PARTS_PER_TRANSACTION: usize = 1000;
@@ -31,6 +35,9 @@ const ORPHAN_PAGE_BLOBS: usize = 1000;
 
 /// How many change-log rows one transaction trims; each may have 100 KB.
 const CHANGES_PER_TRANSACTION: usize = 100;
+
+/// When a garbage row comes due, and bytes that tell it from others due then.
+type GarbageKey = (Timestamp, [u8; 16]);
 
 /// Names blobs that are garbage from `due` on.
 pub(crate) fn release(txn: &mut Transaction, due: Timestamp, blobs: &[BlobId]) -> Result<()> {
@@ -78,9 +85,9 @@ impl Objects {
         }
     }
 
-    async fn free(&self, key: (Timestamp, [u8; 16]), row: GarbageRow) -> Result<()> {
+    async fn free(&self, key: GarbageKey, row: GarbageRow) -> Result<()> {
         match &row {
-            GarbageRow::Blobs(blobs) => self.free_blobs(blobs, |_| ()).await?,
+            GarbageRow::Blobs(blobs) => return self.free_rows_of_blobs(blobs, &[key]).await,
             GarbageRow::Extents { version, rows } => {
                 for number in 0..*rows {
                     let extents = extents_row(&self.store().read().await?, *version, number).await?;
@@ -100,6 +107,11 @@ impl Objects {
         GARBAGE.delete(&mut txn, &key);
         txn.commit().await?;
         Ok(())
+    }
+
+    /// Deletes the blobs of some garbage rows, then their claims and the rows.
+    async fn free_rows_of_blobs(&self, blobs: &[BlobId], keys: &[GarbageKey]) -> Result<()> {
+        self.free_blobs(blobs, |txn| keys.iter().for_each(|key| GARBAGE.delete(txn, key))).await
     }
 
     /// Deletes blobs, then their claims and whatever rows `and` removes.
@@ -221,8 +233,18 @@ impl Sweeper {
         let rows = GARBAGE.scan_unchecked(&txn, &Scan::first(range, ROWS_PER_PIECE)).await?;
         drop(txn);
         let found = !rows.is_empty();
+        let (mut blobs, mut keys) = (Vec::new(), Vec::new());
         for (key, row) in rows {
-            self.objects.free(key, row).await?;
+            match row {
+                GarbageRow::Blobs(some) if blobs.len() + some.len() <= BLOBS_PER_DELETE => {
+                    blobs.extend(some);
+                    keys.push(key);
+                }
+                row => self.objects.free(key, row).await?,
+            }
+        }
+        if !keys.is_empty() {
+            self.objects.free_rows_of_blobs(&blobs, &keys).await?;
         }
         Ok(found)
     }

@@ -1,6 +1,7 @@
 //! Drives that fail while the log runs: failed and short writes, failed syncs, full drives, drives that were away.
 
 use super::world::{Model, Step, World, a_put, a_row, commit, dump, expect_model, small, submit, wait};
+use crate::segment::segment_name;
 use crate::{Append, DriveState, Error, ErrorKind};
 use cistern_types::Receipt;
 use rand::rngs::SmallRng;
@@ -97,6 +98,31 @@ fn more_failures_than_parity_refuse_the_write_and_all_behind_it() {
     assert_eq!(log.snapshot().get(b"after").unwrap().unwrap(), "y");
 }
 
+/// The process dies between write and sync, and the machine stays up: what the next run reads is in the page cache only.
+#[test]
+fn a_stripe_that_was_read_but_never_synced_is_made_durable_before_anything_is_built_on_it() {
+    for seed in 0..40 {
+        let world = World::new(small(2, 1));
+        let log = world.open().unwrap();
+        commit(&log, a_row("a", "1")).unwrap();
+        world.disks.iter().for_each(|disk| disk.fail_sync(0));
+        commit(&log, a_row("b", "1")).unwrap_err();
+        world.disks.iter().for_each(|disk| disk.no_more_failures());
+        drop(log);
+
+        let log = world.open().unwrap();
+        let seen = log.snapshot().get(b"b").unwrap();
+        commit(&log, a_row("c", "acknowledged")).unwrap();
+        drop(log);
+        world.power.cut();
+        world.restart(seed);
+
+        let log = world.open().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(log.snapshot().get(b"b").unwrap(), seen, "seed {seed}: what was shown stays");
+        assert_eq!(log.snapshot().get(b"c").unwrap().unwrap(), "acknowledged", "seed {seed}");
+    }
+}
+
 #[test]
 fn a_write_is_acknowledged_only_if_one_more_drive_may_go() {
     let mut refused = 0;
@@ -186,6 +212,36 @@ fn a_drive_that_was_away_comes_back_without_doing_harm() {
             expect_model(&log, &model, &format!("round {round}, drive {away} back"));
         }
     }
+}
+
+#[test]
+fn a_segment_begun_twice_is_told_apart_by_its_generation() {
+    let world = World::new(small(4, 2));
+    let log = world.open().unwrap();
+    let mut model = Model::default();
+    commit_all(&log, &steps(2), &mut model);
+    drop(log);
+    // a run whose stripe reached one drive only: the others lost all of it but the number of the run
+    let run = world.fork();
+    let log = run.open().unwrap();
+    commit_all(&log, &[Step::Put { blob: 66, bytes: 15_000 }], &mut Model::default());
+    drop(log);
+    for (disk, contents) in world.disks.iter().zip(run.contents()) {
+        disk.put("drive.json", contents["drive.json"].clone());
+    }
+    let kept = run.disks[0].contents()[&segment_name(2)].clone();
+    world.disks[0].vanish();
+    let log = world.open().unwrap();
+    commit_all(&log, &[Step::Put { blob: 77, bytes: 15_000 }, Step::Put { blob: 78, bytes: 15_000 }], &mut model);
+    drop(log);
+    world.disks[0].come_back();
+    world.disks[0].put(&segment_name(2), kept);
+    for gone in 0..6 {
+        let fewer = world.fork();
+        fewer.disks[gone].vanish();
+        expect_model(&fewer.open().unwrap(), &model, &format!("with a stale drive, without {gone}"));
+    }
+    expect_model(&world.open().unwrap(), &model, "with a stale drive");
 }
 
 #[test]
