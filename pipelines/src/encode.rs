@@ -7,7 +7,9 @@ use crate::parquet::FileFacts;
 use crate::partition::key_id;
 use crate::rows::KeyId;
 use crate::schema::EventSchema;
-use crate::{Error, OutputFormat, ParquetCompression, PipelineSpec, Result, json_lines, object_name, parquet};
+use crate::{
+    Error, JsonCompression, OutputFormat, ParquetCompression, PipelineSpec, Result, json_lines, object_name, parquet,
+};
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 use cistern_types::ObjectKey;
@@ -61,8 +63,11 @@ pub(crate) fn encode(batch: Batch, spec: &PipelineSpec, schema: &mut EventSchema
         }
         OutputFormat::JsonLines { compression } => {
             let body = json_lines::write(batch.into_chunks(), compression).map_err(Error::Compress)?;
-            let gzip = key.as_str().ends_with(".gz");
-            encoded.objects.push(object(key, if gzip { "application/gzip" } else { "application/x-ndjson" }, body));
+            let content_type = match compression {
+                JsonCompression::Gzip => "application/gzip",
+                JsonCompression::None => "application/x-ndjson",
+            };
+            encoded.objects.push(object(key, content_type, body));
         }
     }
     Ok(encoded)

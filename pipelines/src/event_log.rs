@@ -19,7 +19,7 @@ use cistern_blobs::Blob;
 use cistern_objects::Objects;
 use cistern_runtime::{Clock, Work, Worker, WorkerError};
 use cistern_types::StorageClass;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -176,16 +176,16 @@ impl Flusher {
     fn gather(&mut self) -> Vec<Entry> {
         let mut entries = Vec::new();
         let mut bytes = 0;
-        let mut pipelines = BTreeMap::new();
+        let mut pipelines = BTreeSet::new();
         while let Some(entry) = self.next.take().or_else(|| self.queue.try_recv().ok()) {
             let full = bytes + entry.events.lines.len() > self.flush_bytes_max
-                || (pipelines.len() == PIPELINES_PER_FLUSH && !pipelines.contains_key(&entry.id));
+                || (pipelines.len() == PIPELINES_PER_FLUSH && !pipelines.contains(&entry.id));
             if full && !entries.is_empty() {
                 self.next = Some(entry);
                 break;
             }
             bytes += entry.events.lines.len();
-            pipelines.insert(entry.id, ());
+            pipelines.insert(entry.id);
             entries.push(entry);
         }
         entries
@@ -309,7 +309,10 @@ fn lay_out(entries: &[Entry]) -> (Vec<Group>, Bytes) {
         let events = &only.events;
         let length = events.lines.len() as u64;
         let live = Arc::clone(&only.live);
-        return (vec![Group { live, entries: vec![0], position: 0, length, events: events.events }], events.lines.clone());
+        return (
+            vec![Group { live, entries: vec![0], position: 0, length, events: events.events }],
+            events.lines.clone(),
+        );
     }
     let mut body = BytesMut::with_capacity(entries.iter().map(|entry| entry.events.lines.len()).sum());
     let mut groups = Vec::with_capacity(by_pipeline.len());

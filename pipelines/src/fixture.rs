@@ -75,8 +75,11 @@ impl House {
     /// An object store with the bucket `events`.
     pub(crate) async fn new() -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
-        let engine =
-            Arc::new(ShakyEngine { engine: MemoryEngine::new(), lost_answers: AtomicU32::new(0), commits: AtomicU32::new(0) });
+        let engine = Arc::new(ShakyEngine {
+            engine: MemoryEngine::new(),
+            lost_answers: AtomicU32::new(0),
+            commits: AtomicU32::new(0),
+        });
         let blobs = Arc::new(MemoryBlobs::new(Arc::clone(&clock)));
         let store = Store::new(Arc::clone(&engine) as Arc<dyn Engine>);
         let objects = Objects::new(store, blobs, Arc::clone(&clock), Limits::default());
@@ -190,6 +193,6 @@ impl Running {
     pub(crate) async fn stop(self) {
         self.pipelines.stop().await;
         self.supervisor.shutdown().begin();
-        assert_eq!(self.supervisor.stopped(Duration::from_secs(60)).await, Vec::<String>::new());
+        assert_eq!(self.supervisor.stopped(Duration::from_mins(1)).await, Vec::<String>::new());
     }
 }

@@ -51,7 +51,9 @@ pub(crate) async fn bury_some(objects: &Objects, id: PipelineId) -> Result<bool,
         remove_runs(objects, &mut txn, &runs).await?;
         let done = Scan::first(DONE.prefix_range(&id), DONE_PER_TRANSACTION);
         let done = DONE.scan_unchecked(&txn, &done).await?;
-        done.iter().for_each(|(key, _)| DONE.delete(&mut txn, key));
+        for (key, _) in &done {
+            DONE.delete(&mut txn, key);
+        }
         let more = runs.len() == RUNS_PER_TRIM || done.len() == DONE_PER_TRANSACTION;
         if !more {
             SCHEMAS.delete(&mut txn, &id);

@@ -32,7 +32,7 @@ pub(crate) fn router(parts: Arc<Parts>) -> Router {
 }
 
 async fn unknown_path() -> Response {
-    Answer::refusal(StatusCode::NOT_FOUND, answer::NO_SUCH_PATH, "send events to POST /PIPELINE".into()).into_response()
+    Answer::refusal(StatusCode::NOT_FOUND, answer::NO_SUCH_PATH, "send events to POST /PIPELINE").into_response()
 }
 
 async fn handle(State(parts): State<Arc<Parts>>, Path(name): Path<String>, request: Request) -> Response {
@@ -48,7 +48,7 @@ async fn handle(State(parts): State<Arc<Parts>>, Path(name): Path<String>, reque
             Err(error) => Answer::from(error),
         },
         _ => {
-            let text = "send events with POST".into();
+            let text = "send events with POST";
             let answer = Answer::refusal(StatusCode::METHOD_NOT_ALLOWED, answer::METHOD_NOT_ALLOWED, text);
             answer.with(header::ALLOW, "POST, OPTIONS")
         }
@@ -86,7 +86,8 @@ fn authorize(live: &Live, request: &Request<Body>) -> Result<()> {
         return Ok(());
     }
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = bearer.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let bearer =
+        bearer.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let query = request.uri().query().unwrap_or("");
     let query = query.split('&').find_map(|pair| pair.strip_prefix("token="));
     match bearer.map(|(_, token)| token.trim()).or(query) {
@@ -107,7 +108,7 @@ fn allowed_origin(live: &Live, headers: &HeaderMap) -> Option<HeaderValue> {
 fn preflight(allowed: bool) -> Answer {
     if !allowed {
         let text = "this origin may not send to the pipeline: name it with --cors-origin when creating the pipeline";
-        return Answer::refusal(StatusCode::FORBIDDEN, answer::ORIGIN_NOT_ALLOWED, text.into());
+        return Answer::refusal(StatusCode::FORBIDDEN, answer::ORIGIN_NOT_ALLOWED, text);
     }
     Answer::empty(StatusCode::NO_CONTENT)
         .with(header::ACCESS_CONTROL_ALLOW_METHODS, "POST, OPTIONS")

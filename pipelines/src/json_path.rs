@@ -47,10 +47,14 @@ impl JsonPath {
 
     /// A name for what it points at: its steps joined by dots.
     pub(crate) fn name(&self) -> String {
-        let steps: Vec<String> = self.steps.iter().map(|step| match step {
-            Step::Field(name) => name.clone(),
-            Step::Index(index) => index.to_string(),
-        }).collect();
+        let steps: Vec<String> = self
+            .steps
+            .iter()
+            .map(|step| match step {
+                Step::Field(name) => name.clone(),
+                Step::Index(index) => index.to_string(),
+            })
+            .collect();
         steps.join(".")
     }
 }
@@ -126,7 +130,9 @@ impl<'a> Parser<'a> {
                 self.at += end;
                 Ok(Step::Field(name))
             }
-            _ if dot => Err(self.refuse("put a field name after the dot; write odd names in quotes, as in .\"odd key\"")),
+            _ if dot => {
+                Err(self.refuse("put a field name after the dot; write odd names in quotes, as in .\"odd key\""))
+            }
             _ => Err(self.refuse("go on with .name, [0] or [\"name\"], or end here")),
         }
     }
@@ -176,7 +182,8 @@ mod tests {
 
     #[track_caller]
     fn check(path: &str, event: &str, expected: Option<&str>) {
-        let found = path.parse::<JsonPath>().unwrap().find(event.as_bytes()).map(|raw| std::str::from_utf8(raw).unwrap());
+        let found =
+            path.parse::<JsonPath>().unwrap().find(event.as_bytes()).map(|raw| std::str::from_utf8(raw).unwrap());
         assert_eq!(found, expected, "{path} of {event}");
     }
 

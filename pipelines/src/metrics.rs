@@ -72,8 +72,14 @@ impl Metrics {
 
     /// Drops the lines of a pipeline that is gone.
     pub(crate) fn forget(&self, name: &PipelineName) {
-        let families =
-            [&self.accepted_events, &self.accepted_bytes, &self.delivered_events, &self.dead_letters, &self.objects, &self.object_bytes];
+        let families = [
+            &self.accepted_events,
+            &self.accepted_bytes,
+            &self.delivered_events,
+            &self.dead_letters,
+            &self.objects,
+            &self.object_bytes,
+        ];
         for family in families {
             family.remove(&of(name));
         }

@@ -57,7 +57,10 @@ fn safe(bytes: &[u8]) -> String {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => text.push(char::from(*byte)),
             b'.' if !only_dots => text.push('.'),
-            _ => text.push_str(&format!("%{byte:02X}")),
+            _ => {
+                text.push('%');
+                text.push_str(&hex::encode_upper([*byte]));
+            }
         }
         if text.len() > PART_BYTES_MAX {
             let digest = hex::encode(Sha256::digest(bytes));

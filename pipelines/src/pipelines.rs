@@ -5,9 +5,7 @@ use crate::live::{Directory, Live};
 use crate::metrics::Metrics;
 use crate::rows::{HeadRow, ProgressRow};
 use crate::worker::PipelineWorker;
-use crate::{
-    PipelineHealth, PipelineRecord, PipelineSpec, PipelinesConfig, Result, funeral, ingest, registry,
-};
+use crate::{PipelineHealth, PipelineRecord, PipelineSpec, PipelinesConfig, Result, funeral, ingest, registry};
 use cistern_objects::Objects;
 use cistern_runtime::{Clock, Supervisor};
 use cistern_types::PipelineName;
@@ -150,7 +148,9 @@ impl Pipelines {
         self.0.metrics.register(registry);
         let parts = Arc::downgrade(&self.0);
         crate::metrics::register_lag(registry, move || {
-            parts.upgrade().map_or_else(Vec::new, |parts| parts.directory.all().iter().map(|live| live.health()).collect())
+            parts
+                .upgrade()
+                .map_or_else(Vec::new, |parts| parts.directory.all().iter().map(|live| live.health()).collect())
         });
     }
 

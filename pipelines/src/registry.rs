@@ -1,8 +1,6 @@
 //! The rows of pipelines come and go here: create, list, close, remove. No memory of its own.
 
-use crate::rows::{
-    GRAVES, GraveRow, HEADS, HeadRow, PIPELINES, PROGRESS, PipelineId, PipelineRecord, ProgressRow,
-};
+use crate::rows::{GRAVES, GraveRow, HEADS, HeadRow, PIPELINES, PROGRESS, PipelineId, PipelineRecord, ProgressRow};
 use crate::{Error, IngestAuth, PipelineSpec, Result};
 use cistern_metadata::{Commit, Scan, Transaction};
 use cistern_objects::Objects;

@@ -26,8 +26,8 @@ const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 pub(crate) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (LOW_BITS * b'"' as u64);
-        let slash = word ^ (LOW_BITS * b'\\' as u64);
+        let quote = word ^ (LOW_BITS * u64::from(b'"'));
+        let slash = word ^ (LOW_BITS * u64::from(b'\\'));
         // A byte's high bit is set where the byte is zero (or, for the last term, below 0x20). A borrow can set it in
         // a byte above a true hit only, so the lowest set bit is always right.
         let hits = (quote.wrapping_sub(LOW_BITS) & !quote)

@@ -78,7 +78,8 @@ mod tests {
     #[tokio::test]
     async fn the_largest_schema_allowed_fits_its_row() {
         let name_bytes = NAME_BYTES_MAX / COLUMNS_MAX;
-        let field = |n: usize| SchemaField { name: format!("{n:0name_bytes$}"), kind: Kind::List(Box::new(Kind::Text)) };
+        let field =
+            |n: usize| SchemaField { name: format!("{n:0name_bytes$}"), kind: Kind::List(Box::new(Kind::Text)) };
         let schema = EventSchema { fields: (0..COLUMNS_MAX).map(field).collect() };
         let store = Store::new(Arc::new(MemoryEngine::new()));
         let id = crate::PipelineId::random();

@@ -145,7 +145,8 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Self> {
         let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let fits = |host: &str| {
-            let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
+            let good =
+                |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
             (1..=255).contains(&host.len()) && host.bytes().all(good)
         };
         if text == "*" || host.is_some_and(fits) {
@@ -317,7 +318,9 @@ mod tests {
         {
             check(|spec| spec.batch.timeout = Duration::from_millis(millis), refused);
         }
-        for (rows, refused) in [(0, Some("batch rows")), (1, None), (10_000_000, None), (10_000_001, Some("batch rows"))] {
+        for (rows, refused) in
+            [(0, Some("batch rows")), (1, None), (10_000_000, None), (10_000_001, Some("batch rows"))]
+        {
             check(|spec| spec.batch.rows = rows, refused);
         }
         check(|spec| spec.cors_origins = vec!["*".parse().unwrap(); 33], Some("cors origins"));
@@ -325,7 +328,9 @@ mod tests {
 
     #[test]
     fn prefixes_are_names_between_slashes() {
-        for (prefix, stored) in [("", ""), ("raw", "raw"), ("raw/", "raw"), ("raw/clicks", "raw/clicks"), ("ä b", "ä b")] {
+        for (prefix, stored) in
+            [("", ""), ("raw", "raw"), ("raw/", "raw"), ("raw/clicks", "raw/clicks"), ("ä b", "ä b")]
+        {
             assert_eq!(check_prefix(prefix).unwrap(), stored, "{prefix}");
         }
         for prefix in ["/", "/raw", "raw//", "a//b", "a/../b", ".", "a\nb", &"a".repeat(257)] {
@@ -338,7 +343,15 @@ mod tests {
         for good in ["*", "https://shop.example", "http://localhost:3000", "http://[::1]:80"] {
             assert!(good.parse::<Origin>().is_ok(), "{good}");
         }
-        for bad in ["", "shop.example", "https://", "https://shop.example/", "https://Shop.example", "ftp://a", "https://*.a/b"] {
+        for bad in [
+            "",
+            "shop.example",
+            "https://",
+            "https://shop.example/",
+            "https://Shop.example",
+            "ftp://a",
+            "https://*.a/b",
+        ] {
             assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
         let origin: Origin = "https://a.b".parse().unwrap();

@@ -49,7 +49,8 @@ pub(crate) fn validate(body: &[u8], shape: BodyShape, event_bytes_max: usize) ->
     match outcome {
         Ok(()) if gather.events == 0 => Err(Error::NoEvents),
         Ok(()) => {
-            let events = u32::try_from(gather.events).expect("an event has two bytes at least and a body a few million");
+            let events =
+                u32::try_from(gather.events).expect("an event has two bytes at least and a body a few million");
             Ok(ValidEvents { lines: gather.lines.into(), events })
         }
         Err(Stop::Fault(reason)) => Err(Error::Malformed { event: gather.events, byte: checker.at, reason }),

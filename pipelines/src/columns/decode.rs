@@ -40,6 +40,7 @@ impl From<Reason> for Box<DecodeFault> {
 
 impl DecodeFault {
     #[cold]
+    #[expect(clippy::unnecessary_box_returns, reason = "the box is handed on: results stay one word wide")]
     fn inside(mut self: Box<Self>, name: &str) -> Box<Self> {
         self.path.push(name.chars().take(128).collect());
         self

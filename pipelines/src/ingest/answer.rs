@@ -32,7 +32,7 @@ impl Answer {
         Self { status, headers: Vec::new(), body: None }
     }
 
-    pub(super) fn refusal(status: StatusCode, code: u32, message: String) -> Self {
+    pub(super) fn refusal(status: StatusCode, code: u32, message: &str) -> Self {
         let errors = serde_json::json!([{"code": code, "message": message}]);
         let body = serde_json::json!({"success": false, "errors": errors, "messages": [], "result": null});
         Self { status, headers: Vec::new(), body: Some(body) }
@@ -68,7 +68,7 @@ impl From<Error> for Answer {
             }
             _ => error.to_string(),
         };
-        let answer = Self::refusal(status, code, text);
+        let answer = Self::refusal(status, code, &text);
         match status {
             StatusCode::UNAUTHORIZED => answer.with(header::WWW_AUTHENTICATE, "Bearer"),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {

@@ -96,7 +96,13 @@ fn what_is_too_large_is_refused_before_and_after_unpacking() {
     assert_eq!(body.len(), 4999);
     check(&[], format!("{body} "), 200, 1666, "");
     check(&[], format!("{body}  "), 413, 1019, "must not exceed 5000 bytes");
-    check(&[("content-encoding", "gzip")], gzip(format!("{body}  ").as_bytes()), 413, 1019, "must not exceed 5000 bytes");
+    check(
+        &[("content-encoding", "gzip")],
+        gzip(format!("{body}  ").as_bytes()),
+        413,
+        1019,
+        "must not exceed 5000 bytes",
+    );
     check(&[("content-encoding", "gzip")], gzip(&vec![b' '; 2_000_000]), 413, 1019, "must not exceed");
 }
 
@@ -180,7 +186,10 @@ async fn browsers_of_the_named_origins_may_send() {
         send(&running, request.body(Body::empty()).unwrap()).await
     };
     let answer = preflight("/clicks", "https://shop.example").await;
-    assert_eq!((answer.status, answer.headers["access-control-allow-origin"].to_str().unwrap()), (204, "https://shop.example"));
+    assert_eq!(
+        (answer.status, answer.headers["access-control-allow-origin"].to_str().unwrap()),
+        (204, "https://shop.example")
+    );
     assert!(answer.headers["access-control-allow-headers"].to_str().unwrap().contains("content-type"));
     assert_eq!(answer.headers["vary"], "origin");
     for (path, origin) in [("/clicks", "https://evil.example"), ("/closed", "https://shop.example")] {
@@ -190,7 +199,10 @@ async fn browsers_of_the_named_origins_may_send() {
     let from_shop = [("origin", "https://shop.example")];
     for (body, status) in [("{}", 200), ("oops", 400)] {
         let answer = send(&running, post("/clicks", &from_shop, body)).await;
-        assert_eq!((answer.status, answer.headers["access-control-allow-origin"].to_str().unwrap()), (status, "https://shop.example"));
+        assert_eq!(
+            (answer.status, answer.headers["access-control-allow-origin"].to_str().unwrap()),
+            (status, "https://shop.example")
+        );
     }
 }
 

@@ -17,6 +17,7 @@ use crate::status::count;
 use crate::stripe::{Lanes, StripePlace, encoded_bytes, records};
 use crate::view::{Batch, Snapshot, Watermark};
 use parking_lot::Mutex;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -46,7 +47,6 @@ struct Waiting {
     permit: OwnedSemaphorePermit,
 }
 
-#[derive(Debug)]
 pub(crate) struct Committer {
     core: Arc<Core>,
     writers: LaneWriters,
@@ -60,8 +60,13 @@ pub(crate) struct Committer {
 }
 
 /// The committer of a log without threads: whoever waits, writes.
-#[derive(Debug)]
 pub(crate) struct InlinePump(Mutex<Committer>);
+
+impl fmt::Debug for InlinePump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InlinePump").finish_non_exhaustive()
+    }
+}
 
 impl InlinePump {
     pub(crate) fn new(committer: Committer) -> Self {

@@ -21,6 +21,7 @@ use crate::view::{Snapshot, View};
 use cistern_runtime::{Clock, offload};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -63,7 +64,6 @@ impl Core {
     }
 }
 
-#[derive(Debug)]
 struct Inner {
     core: Arc<Core>,
     pump: Option<Arc<InlinePump>>,
@@ -72,7 +72,7 @@ struct Inner {
 
 /// An open drive log. Cheap to clone; the clones share it. Without [`close`](Self::close), dropping the last clone finishes what is queued and
 /// stops the threads; the next open then replays a little more.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DriveLog {
     inner: Arc<Inner>,
 }
@@ -276,6 +276,16 @@ impl DriveLog {
     /// [`close`](Self::close) on the calling thread.
     pub fn close_blocking(&self) -> Result<()> {
         self.inner.stop()
+    }
+}
+
+/// Short: what the log holds does not belong into messages.
+impl fmt::Debug for DriveLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let core = self.core();
+        let mut shown = f.debug_struct("DriveLog");
+        shown.field("set", &core.drives.set).field("data", &core.config.data).field("parity", &core.config.parity);
+        shown.finish_non_exhaustive()
     }
 }
 

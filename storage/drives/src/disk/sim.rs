@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -87,13 +88,12 @@ fn power_went() -> io::Error {
 }
 
 /// A change of a file that is not durable yet.
-#[derive(Debug)]
 enum Unsynced {
     Write { offset: usize, bytes: Vec<u8>, doomed: bool },
     Length(usize),
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Content {
     /// What a reader sees.
     current: Vec<u8>,
@@ -152,7 +152,7 @@ impl Content {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     files: BTreeMap<String, Arc<Mutex<Content>>>,
     /// Names that may go or come back at a crash: the file before the change, `None` when there was none.
@@ -171,7 +171,6 @@ struct State {
 }
 
 /// A simulated drive. Clones of the `Arc` share it; it outlives the log, so that a test can open it again.
-#[derive(Debug)]
 pub struct SimDisk {
     label: String,
     power: Arc<SimPower>,
@@ -310,6 +309,12 @@ impl SimDisk {
     }
 }
 
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimDisk").field("label", &self.label).finish_non_exhaustive()
+    }
+}
+
 /// Changes the names of a drive; `None` in `after` removes. Durable, unless the power goes.
 fn change_name(state: &mut State, name: &str, after: Option<Arc<Mutex<Content>>>, settled: bool) {
     let before = match after {
@@ -433,10 +438,15 @@ impl SimDisk {
     }
 }
 
-#[derive(Debug)]
 struct SimClaim {
     number: u64,
     state: Arc<Mutex<State>>,
+}
+
+impl fmt::Debug for SimClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimClaim").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 impl Claim for SimClaim {}
@@ -451,11 +461,16 @@ impl Drop for SimClaim {
     }
 }
 
-#[derive(Debug)]
 struct SimFile {
     content: Arc<Mutex<Content>>,
     power: Arc<SimPower>,
     state: Arc<Mutex<State>>,
+}
+
+impl fmt::Debug for SimFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimFile").finish_non_exhaustive()
+    }
 }
 
 impl SimFile {
