@@ -156,7 +156,7 @@ proptest! {
     #[test]
     fn what_serde_writes_passes_unchanged(values in prop::collection::vec(json(), 1..4)) {
         let events: Vec<Value> = values.into_iter().map(|value| serde_json::json!({"v": value})).collect();
-        let lines = lines_of(&events, |event| event.to_string());
+        let lines = lines_of(&events, Value::to_string);
         for body in [Value::from(events.clone()).to_string(), lines.clone()] {
             let valid = run(&body).unwrap();
             prop_assert_eq!(std::str::from_utf8(&valid.lines).unwrap(), &lines);

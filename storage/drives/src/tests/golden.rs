@@ -52,9 +52,24 @@ fn read_golden() -> Vec<BTreeMap<String, Vec<u8>>> {
     (0..golden_config().lanes()).map(read).collect()
 }
 
+/// When the format gets a new version (into a folder of its own; the old one stays):
+/// `CISTERN_WRITE_GOLDEN=1 cargo test -p cistern-drives golden`.
+fn write_golden(world: &World) {
+    for (drive, files) in world.contents().into_iter().enumerate() {
+        let folder = folder().join(format!("drive{drive}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, bytes) in files {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+    }
+}
+
 #[test]
 fn this_version_writes_the_golden_bytes() {
     let (world, _) = golden_world();
+    if std::env::var_os("CISTERN_WRITE_GOLDEN").is_some() {
+        write_golden(&world);
+    }
     let golden = read_golden();
     for (drive, (written, golden)) in world.contents().into_iter().zip(golden).enumerate() {
         assert_eq!(written.keys().collect::<Vec<_>>(), golden.keys().collect::<Vec<_>>(), "files of drive {drive}");
@@ -79,20 +94,5 @@ fn the_golden_files_are_opened_from_all_and_from_fewer_drives() {
         }
         let log = world.open().unwrap();
         expect_model(&log, &model, &format!("golden files without {missing:?}"));
-    }
-}
-
-/// Run by hand when the format gets a new version (into a folder of its own; the old one stays):
-/// `cargo test -p cistern-drives write_the_golden_files -- --ignored`.
-#[test]
-#[ignore = "writes into the source tree"]
-fn write_the_golden_files() {
-    let (world, _) = golden_world();
-    for (drive, files) in world.contents().into_iter().enumerate() {
-        let folder = folder().join(format!("drive{drive}"));
-        std::fs::create_dir_all(&folder).unwrap();
-        for (name, bytes) in files {
-            std::fs::write(folder.join(name), bytes).unwrap();
-        }
     }
 }
