@@ -165,7 +165,9 @@ proptest! {
         let valid = run(&pretty).unwrap();
         let back: Vec<Value> =
             valid.lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
-        prop_assert_eq!(back, events);
+        // read back once more: serde_json does not read every double as it wrote it
+        let expected: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        prop_assert_eq!(back, expected);
     }
 
     #[test]
