@@ -86,6 +86,13 @@ impl Collector for DriveCollector {
         write(&mut encoder, "cistern_drives_degraded", "1 when a drive is out or missing", &flag(status.degraded))?;
         let segments = ConstGauge::new(i64::try_from(status.segments).unwrap_or(i64::MAX));
         write(&mut encoder, "cistern_drives_segments", "Segments in the log", &segments)?;
+        if let Some(space) = status.space {
+            let gauge = |bytes: u64| ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
+            let help = "Bytes of blobs that are needed, without parity";
+            write(&mut encoder, "cistern_drives_live_bytes", help, &gauge(space.live_bytes))?;
+            let help = "Bytes that the segments take on all live drives";
+            write(&mut encoder, "cistern_drives_allocated_bytes", help, &gauge(space.allocated_bytes))?;
+        }
         encode_drives(&mut encoder, &status)?;
         encode_counters(&mut encoder, &status)
     }
@@ -128,6 +135,11 @@ fn encode_counters(encoder: &mut DescriptorEncoder<'_>, status: &LogStatus) -> R
         ("cistern_drives_corrupt_frames", "Frames or pieces that did not match their checksum", c.corrupt_frames),
         ("cistern_drives_stripes_replayed", "Stripes replayed into the view at open", c.stripes_replayed),
         ("cistern_drives_lanes_healed", "Lanes rewritten at open", c.lanes_healed),
+        ("cistern_drives_checkpoints", "Checkpoints ended", c.checkpoints),
+        ("cistern_drives_state_bytes", "Bytes of rows and places that checkpoints have stated", c.state_bytes),
+        ("cistern_drives_moved_bytes", "Bytes of blobs that compaction has written once more", c.moved_bytes),
+        ("cistern_drives_punched_bytes", "Bytes given back inside segments that stay", c.punched_bytes),
+        ("cistern_drives_segments_retired", "Segments taken out of the log", c.segments_retired),
     ] {
         write(encoder, name, help, &ConstCounter::new(value))?;
     }

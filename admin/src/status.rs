@@ -29,6 +29,8 @@ fn storage_body(storage: &LogStatus) -> Value {
         "degraded": storage.degraded,
         "read_only_reason": storage.read_only_reason,
         "segments": storage.segments,
+        "live_bytes": storage.space.map(|space| space.live_bytes),
+        "allocated_bytes": storage.space.map(|space| space.allocated_bytes),
         "drives": storage.drives.iter().map(drive).collect::<Vec<_>>(),
     })
 }

@@ -199,15 +199,19 @@ fn has_sub_resource(query: Option<&str>, operation: &str) -> bool {
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
-    let encrypted = headers.keys().any(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
-    let locked = text("x-amz-bucket-object-lock-enabled").is_some_and(|value| !value.eq_ignore_ascii_case(b"false"));
-    let shared = text("x-amz-object-ownership").is_some_and(|value| value != b"BucketOwnerEnforced");
-    let public = text("x-amz-acl").is_some_and(|value| value != b"private");
-    if encrypted || locked || shared || public || FOREIGN_HEADERS.iter().any(|name| headers.contains_key(*name)) {
-        return Err(Refusal::not_implemented());
+    let foreign = headers.iter().any(|(name, value)| is_foreign(name.as_str(), value.as_bytes()));
+    if foreign { Err(Refusal::not_implemented()) } else { Ok(()) }
+}
+
+/// One pass over the few headers that came costs less than looking up the many that may not.
+fn is_foreign(name: &str, value: &[u8]) -> bool {
+    match name {
+        _ if !name.starts_with("x-amz-") => false,
+        "x-amz-bucket-object-lock-enabled" => !value.eq_ignore_ascii_case(b"false"),
+        "x-amz-object-ownership" => value != b"BucketOwnerEnforced",
+        "x-amz-acl" => value != b"private",
+        _ => name.starts_with("x-amz-server-side-encryption") || FOREIGN_HEADERS.contains(&name),
     }
-    Ok(())
 }
 
 #[cfg(test)]

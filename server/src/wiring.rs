@@ -94,6 +94,7 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     let access = Access::new(store, Arc::clone(&clock), credentials(config, instance)?);
     let supervisor = Supervisor::new(Shutdown::new());
     supervisor.start(objects.sweeper(SweepSchedule::default()));
+    supervisor.start(log.compactor(Arc::clone(&clock)));
     let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), PipelinesConfig::default())
         .await
         .context("open the pipelines")?;

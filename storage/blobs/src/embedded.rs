@@ -12,7 +12,7 @@
 use crate::{Blob, BlobReader, BlobStore, BlobWriter, Error, ListedBlob, Result};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use cistern_drives::{Append, CHUNK_BYTES, DriveLog, FORGET_IDS_MAX, NewPiece, Pending};
+use cistern_drives::{Append, CHUNK_BYTES, DriveLog, FORGET_IDS_MAX, FoundChunk, NewPiece, Pending, Reservation};
 use cistern_runtime::Clock;
 use cistern_types::{BlobId, StorageClass};
 use futures::{StreamExt, stream};
@@ -60,11 +60,25 @@ impl BlobStore for EmbeddedBlobs {
     }
 
     async fn read(&self, id: BlobId, range: Range<u64>) -> Result<BlobReader> {
-        let length = self.log.blob_length(id)?.ok_or(Error::NoSuchBlob { id })?;
+        // one look-up tells place and length when the range lies in the last chunk, as all of a small blob does
+        let first = u32::try_from(range.start / CHUNK_BYTES as u64).ok();
+        let last = first.map(|chunk| self.log.find_chunk(id, chunk)).transpose()?.flatten();
+        let last = last.filter(FoundChunk::is_last);
+        let length = match &last {
+            Some(last) => range.start / CHUNK_BYTES as u64 * CHUNK_BYTES as u64 + u64::from(last.bytes()),
+            None => self.log.blob_length(id)?.ok_or(Error::NoSuchBlob { id })?,
+        };
         if range.start > range.end || range.end > length {
             return Err(Error::OutsideBlob { id, start: range.start, end: range.end, length });
         }
         let log = self.log.clone();
+        if let (Some(last), Some(part)) = (last, parts(range.clone()).next()) {
+            let read = async move {
+                let bytes = log.read_found(last, part.from..part.to).await?;
+                bytes.ok_or(Error::NoSuchBlob { id })
+            };
+            return Ok(stream::once(read).boxed());
+        }
         let parts = stream::iter(parts(range)).map(move |part| read_part(log.clone(), id, part));
         Ok(parts.buffered(READ_CHUNKS_MAX).boxed())
     }
@@ -150,7 +164,7 @@ impl EmbeddedWriter {
         self.length += bytes.len() as u64;
         while !bytes.is_empty() {
             if let Some(full) = self.full.take() {
-                let pending = self.append(full, false).await?;
+                let pending = self.append(full).await?;
                 self.in_flight.push_back(pending);
             }
             if self.filling.is_empty() && bytes.len() >= CHUNK_BYTES {
@@ -176,7 +190,7 @@ impl EmbeddedWriter {
             None => self.append_last(rest).await,
             Some(full) if rest.is_empty() => self.append_last(full).await,
             Some(full) => {
-                let pending = self.append(full, false).await?;
+                let pending = self.append(full).await?;
                 self.in_flight.push_back(pending);
                 self.append_last(rest).await
             }
@@ -186,12 +200,25 @@ impl EmbeddedWriter {
     /// Ends the blob. Until the log has written this chunk the blob cannot be read; whether it has, the commit finds out
     /// that presents the receipt.
     async fn append_last(mut self, bytes: Bytes) -> Result<Blob> {
-        let pending = self.append(bytes, true).await?;
+        let (room, append) = self.next_append(bytes, true).await?;
+        let pending = self.log.submit_with_next(room, append).map_err(|error| self.lost(error))?;
         Ok(Blob { id: self.id, length: self.length, receipt: pending.receipt() })
     }
 
     /// Hands a chunk to the log. The log refuses it when one of those on their way before it was lost.
-    async fn append(&mut self, bytes: Bytes, last: bool) -> Result<Pending> {
+    async fn append(&mut self, bytes: Bytes) -> Result<Pending> {
+        let (room, append) = self.next_append(bytes, false).await?;
+        self.log.submit(room, append).map_err(|error| self.lost(error))
+    }
+
+    fn lost(&self, error: cistern_drives::Error) -> Error {
+        match error {
+            cistern_drives::Error::LostPrerequisite { .. } => Error::LostBytes { id: self.id },
+            error => error.into(),
+        }
+    }
+
+    async fn next_append(&mut self, bytes: Bytes, last: bool) -> Result<(Reservation, Append)> {
         if self.in_flight.len() >= IN_FLIGHT_CHUNKS_MAX
             && let Some(oldest) = self.in_flight.pop_front()
         {
@@ -202,10 +229,7 @@ impl EmbeddedWriter {
         let append = Append { pieces: vec![piece], requires, ..Append::default() };
         let room = self.log.reserve(append.bytes()).await?;
         self.chunk += 1;
-        self.log.submit(room, append).map_err(|error| match error {
-            cistern_drives::Error::LostPrerequisite { .. } => Error::LostBytes { id: self.id },
-            error => error.into(),
-        })
+        Ok((room, append))
     }
 }
 

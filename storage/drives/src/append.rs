@@ -3,13 +3,12 @@
 //! An append is atomic: all of it is in one stripe, and after a crash all of it is there or none. Nothing here touches a
 //! drive; `log.rs` queues appends, `committer.rs` writes them.
 
-use crate::committer::InlinePump;
 use crate::error::{Error, Result};
+use crate::log::{Urgency, Writer};
 use crate::{CHUNK_BYTES, FORGET_IDS_MAX, KEY_BYTES_MAX, ROWS_BYTES_MAX, VALUE_BYTES_MAX};
 use bytes::Bytes;
 use cistern_types::{BlobId, Receipt};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -198,7 +197,8 @@ pub struct Pending {
     pub(crate) stamp: u64,
     pub(crate) era: u64,
     pub(crate) reply: oneshot::Receiver<Result<()>>,
-    pub(crate) pump: Option<Arc<InlinePump>>,
+    pub(crate) urgency: Urgency,
+    pub(crate) writer: Writer,
 }
 
 impl Pending {
@@ -213,11 +213,17 @@ impl Pending {
     }
 
     /// Waits on a thread that may block.
-    pub fn wait(self) -> Result<Committed> {
-        if let Some(pump) = &self.pump {
-            pump.run();
-        }
+    pub fn wait(mut self) -> Result<Committed> {
+        self.hurry();
         finish(self.stamp, self.reply.blocking_recv())
+    }
+
+    /// Waiting makes it urgent; one that was from the beginning only needs whoever writes without a thread.
+    fn hurry(&mut self) {
+        if self.urgency == Urgency::WithNext || self.writer.is_inline() {
+            self.writer.hurry();
+            self.urgency = Urgency::Now;
+        }
     }
 }
 
@@ -225,9 +231,7 @@ impl Future for Pending {
     type Output = Result<Committed>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(pump) = &self.pump {
-            pump.run();
-        }
+        self.hurry();
         let stamp = self.stamp;
         Pin::new(&mut self.reply).poll(context).map(|reply| finish(stamp, reply))
     }

@@ -5,12 +5,14 @@
 
 use crate::error::{Error, Result};
 use crate::frame::StripeHeader;
-use crate::record::{Head, Kind, body, decode_forget, decode_rows};
+use crate::occupancy::{Occupancy, segment_key};
+use crate::record::{Head, Kind, body, decode_forget, decode_retire, decode_rows, decode_state};
 use crate::view::{Change, Direction, Space, ViewSnapshot};
 use cistern_types::BlobId;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 /// Where a chunk of a blob lies: the value of a row in the pieces space. All its pieces are in one stripe.
@@ -66,10 +68,20 @@ pub(crate) struct LaneRecords<'a> {
 /// The last value of every key the stripe changes; `None` deletes.
 type Changes<'a> = BTreeMap<(Space, Cow<'a, [u8]>), Option<Cow<'a, [u8]>>>;
 
+/// What to do with the parts of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum States {
+    /// The view holds what they say: it is where they come from.
+    Known,
+    /// The view is being made from them.
+    News,
+}
+
 /// What the stripe changes, in key order, the last change of a key only. `now` is the view before the stripe.
 pub(crate) fn changes<'a>(
     stripe: &StripeHeader,
     lanes: &'a [LaneRecords<'a>],
+    states: States,
     now: &dyn ViewSnapshot,
 ) -> Result<Vec<Change<'a>>> {
     let broken = || Error::Corrupt {
@@ -83,6 +95,8 @@ pub(crate) fn changes<'a>(
         (head.stamp, head.kind, head.piece.map(|piece| (piece.blob, piece.chunk, piece.index)))
     });
     let mut changes = Changes::new();
+    let mut occupancy = Occupancy::default();
+    let mut stated = Vec::new();
     let mut at = 0;
     while let Some(&(head, lane)) = records.get(at) {
         at += 1;
@@ -96,7 +110,19 @@ pub(crate) fn changes<'a>(
             Kind::Forget => {
                 let blobs = body(lane.scan, head).and_then(decode_forget).ok_or_else(broken)?;
                 for blob in blobs {
-                    forget(blob, &mut changes, now)?;
+                    forget(blob, &mut changes, &mut occupancy, now)?;
+                }
+            }
+            Kind::State => {
+                let entries = body(lane.scan, head).and_then(decode_state).ok_or_else(broken)?;
+                occupancy.add_state(head.body_bytes as usize);
+                if states == States::News {
+                    stated.extend(entries);
+                }
+            }
+            Kind::Retire => {
+                for segment in body(lane.scan, head).and_then(decode_retire).ok_or_else(broken)? {
+                    changes.insert((Space::Segments, Cow::Owned(segment_key(segment).to_vec())), None);
                 }
             }
             Kind::Piece => {
@@ -108,11 +134,34 @@ pub(crate) fn changes<'a>(
                 let value = postcard::to_stdvec(&row)
                     .map_err(|error| Error::View { action: "encode a chunk row", detail: error.to_string() })?;
                 let key = chunk_key(first.blob, first.chunk).to_vec();
+                if first.moved {
+                    let former = current(&changes, now, &key)?;
+                    if let Some(former) = former {
+                        occupancy.remove(former.segment, former.bytes);
+                    }
+                }
+                occupancy.add(row.segment, row.bytes, first.moved);
                 changes.insert((Space::Pieces, Cow::Owned(key)), Some(Cow::Owned(value)));
             }
         }
     }
+    for (segment, row) in occupancy.rows(stripe, now)? {
+        let key = (Space::Segments, Cow::Owned(segment_key(segment).to_vec()));
+        changes.entry(key).or_insert(Some(Cow::Owned(row)));
+    }
+    // a checkpoint's stripe holds nothing else, so what it states is the last word
+    for (space, key, value) in stated {
+        changes.insert((space, Cow::Borrowed(key)), Some(Cow::Borrowed(value)));
+    }
     Ok(changes.into_iter().map(|((space, key), value)| Change { space, key, value }).collect())
+}
+
+/// The chunk's row as it is in the middle of a stripe.
+fn current(changes: &Changes<'_>, now: &dyn ViewSnapshot, key: &[u8]) -> Result<Option<ChunkRow>> {
+    match changes.get(&(Space::Pieces, Cow::Borrowed(key))) {
+        Some(value) => value.as_ref().map(|value| decode_chunk_row(value)).transpose(),
+        None => now.get(Space::Pieces, key)?.map(|value| decode_chunk_row(&value)).transpose(),
+    }
 }
 
 /// The row of a chunk out of the heads of its pieces, or `None` when they are not the pieces of one chunk.
@@ -150,11 +199,19 @@ fn chunk_row(stripe: &StripeHeader, pieces: &[(&Head, &LaneRecords<'_>)]) -> Opt
 /// Chunks read from the view at once while a blob is forgotten.
 const FORGET_PAGE_ROWS: usize = 1024;
 
-fn forget(blob: BlobId, changes: &mut Changes<'_>, now: &dyn ViewSnapshot) -> Result<()> {
+fn forget(
+    blob: BlobId,
+    changes: &mut Changes<'_>,
+    occupancy: &mut Occupancy,
+    now: &dyn ViewSnapshot,
+) -> Result<()> {
     let (first, last) = (chunk_key(blob, 0), chunk_key(blob, u32::MAX));
     let in_group = (Space::Pieces, Cow::Owned(first.to_vec()))..=(Space::Pieces, Cow::Owned(last.to_vec()));
     for (_, value) in changes.range_mut(in_group) {
-        *value = None;
+        if let Some(value) = value.take() {
+            let row = decode_chunk_row(&value)?;
+            occupancy.remove(row.segment, row.bytes);
+        }
     }
     let mut from = Bound::Included(bytes::Bytes::copy_from_slice(&first));
     loop {
@@ -162,8 +219,12 @@ fn forget(blob: BlobId, changes: &mut Changes<'_>, now: &dyn ViewSnapshot) -> Re
         let page = now.range(Space::Pieces, bounds, FORGET_PAGE_ROWS, Direction::Forward)?;
         let Some((end, _)) = page.last() else { return Ok(()) };
         from = Bound::Excluded(end.clone());
-        for (key, _) in page {
-            changes.insert((Space::Pieces, Cow::Owned(key.to_vec())), None);
+        for (key, value) in page {
+            if let Entry::Vacant(change) = changes.entry((Space::Pieces, Cow::Owned(key.to_vec()))) {
+                let row = decode_chunk_row(&value)?;
+                occupancy.remove(row.segment, row.bytes);
+                change.insert(None);
+            }
         }
     }
 }

@@ -6,19 +6,21 @@
 //! failed stripe for good.
 
 use crate::append::Append;
-use crate::apply::{LaneRecords, changes};
+use crate::apply::{LaneRecords, States, changes};
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_HEADER_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader, StripeHeader};
 use crate::lanes::{LaneWrite, LaneWriters};
 use crate::log::{Core, Queue};
 use crate::record::decode_heads;
-use crate::segment::{ActiveSegment, Tail, begin, segment_name};
+use crate::segment::{ActiveSegment, NewSegment, Tail, begin, segment_name};
 use crate::status::count;
-use crate::stripe::{Lanes, StripePlace, encoded_bytes, records};
-use crate::view::{Batch, Snapshot, Watermark};
+use crate::stripe::{Lanes, Record, StripePlace, encoded_bytes, records};
+use crate::upkeep::{Upkeep, move_records, retire_records, state_part, state_records};
+use crate::view::{Batch, Snapshot, VIEW_VERSION, Watermark};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -29,19 +31,48 @@ const FLUSH_EVERY_BYTES: u64 = 16 << 20;
 const FLUSH_IDLE: Duration = Duration::from_millis(500);
 /// Appends in one group at most.
 const GROUP_APPENDS_MAX: usize = 4096;
+/// An ended segment is not cut for less than this part of its size.
+const LITTLE_SHARE: u64 = 16;
 
-/// An append in the queue.
+/// What a group is for, which decides how far it may fill the drives: deletions must go through on full drives, and what makes room needs
+/// room itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Bodies,
+    Rows,
+    Upkeep,
+}
+
+impl Purpose {
+    /// What of the reserve a new segment must leave alone.
+    fn left_bytes(self, reserve_bytes: u64) -> u64 {
+        match self {
+            Self::Bodies => reserve_bytes,
+            Self::Rows => reserve_bytes / 2,
+            Self::Upkeep => 0,
+        }
+    }
+}
+
+/// What is in the queue.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Append(Append),
+    /// A group of its own.
+    Upkeep(Upkeep),
+}
+
+/// An entry of the queue.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) stamp: u64,
-    pub(crate) append: Append,
+    pub(crate) work: Work,
     pub(crate) reply: oneshot::Sender<Result<()>>,
     /// Its room in the queue, given back when it is answered.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
 struct Waiting {
-    stamp: u64,
     bytes: usize,
     reply: oneshot::Sender<Result<()>>,
     permit: OwnedSemaphorePermit,
@@ -107,13 +138,19 @@ impl Core {
     fn take_group(&self, queue: &mut Queue) -> Vec<Entry> {
         let (mut bytes, mut taken) = (0, 0);
         for entry in queue.entries.iter().take(GROUP_APPENDS_MAX) {
-            bytes += encoded_bytes(&entry.append, self.config.data);
+            let Work::Append(append) = &entry.work else {
+                taken = taken.max(1);
+                break;
+            };
+            bytes += encoded_bytes(append, self.config.data);
             if taken > 0 && bytes > self.config.group_bytes_max {
                 break;
             }
             taken += 1;
         }
-        queue.entries.drain(..taken).collect()
+        let group = queue.entries.drain(..taken).collect();
+        queue.urgent &= !queue.entries.is_empty();
+        group
     }
 }
 
@@ -138,7 +175,7 @@ impl Committer {
     fn wait_for_group(&mut self, core: &Core) -> Option<Vec<Entry>> {
         let mut queue = core.queue.lock();
         loop {
-            if !queue.entries.is_empty() {
+            if !queue.entries.is_empty() && (queue.urgent || queue.closed) {
                 return Some(core.take_group(&mut queue));
             }
             if queue.closed {
@@ -146,7 +183,7 @@ impl Committer {
             }
             if self.unflushed_bytes == 0 {
                 core.work.wait(&mut queue);
-            } else if core.work.wait_for(&mut queue, FLUSH_IDLE).timed_out() && queue.entries.is_empty() {
+            } else if core.work.wait_for(&mut queue, FLUSH_IDLE).timed_out() && !queue.urgent {
                 drop(queue);
                 self.flush_view();
                 queue = core.queue.lock();
@@ -165,17 +202,32 @@ impl Committer {
     fn commit(&mut self, group: Vec<Entry>) {
         let mut waiting = Vec::with_capacity(group.len());
         let mut parts = Vec::with_capacity(group.len() * 2);
-        for Entry { stamp, append, reply, permit } in group {
-            waiting.push(Waiting { stamp, bytes: append.bytes(), reply, permit });
-            records(append, stamp, self.core.config.data, &mut parts);
+        let last_stamp = group.last().map_or(0, |entry| entry.stamp);
+        let (mut purpose, mut made) = (Purpose::Rows, Ok(()));
+        for Entry { stamp, work, reply, permit } in group {
+            let bytes = match work {
+                Work::Append(append) => {
+                    let bytes = append.bytes();
+                    if !append.pieces.is_empty() {
+                        purpose = Purpose::Bodies;
+                    }
+                    records(append, stamp, self.core.config.data, &mut parts);
+                    bytes
+                }
+                Work::Upkeep(upkeep) => {
+                    purpose = Purpose::Upkeep;
+                    made = self.make(upkeep, stamp, &mut parts);
+                    0
+                }
+            };
+            waiting.push(Waiting { bytes, reply, permit });
         }
-        let last_stamp = waiting.last().map_or(0, |entry| entry.stamp);
-        let written = if parts.is_empty() { Ok(()) } else { self.write_group(&parts) };
+        let written = made.and_then(|()| if parts.is_empty() { Ok(()) } else { self.write_group(&parts, purpose) });
         drop(parts);
         match written {
             Ok(()) => {
                 let counters = &self.core.counters;
-                count(&counters.appends, waiting.len() as u64);
+                count(&counters.appends, waiting.iter().filter(|entry| entry.bytes > 0).count() as u64);
                 count(&counters.payload_bytes, waiting.iter().map(|entry| entry.bytes as u64).sum());
                 self.core.publish(Some(self.core.view.snapshot()), last_stamp);
                 for entry in waiting {
@@ -188,15 +240,57 @@ impl Committer {
         }
     }
 
+    /// The records of a piece of upkeep as the view is now, which no group on its way can change: there is none.
+    fn make(&mut self, upkeep: Upkeep, stamp: u64, parts: &mut Vec<Record>) -> Result<()> {
+        let core = Arc::clone(&self.core);
+        let (data, group_bytes_max) = (core.config.data, core.config.group_bytes_max);
+        let now = Arc::clone(&core.published.read().view);
+        match upkeep {
+            Upkeep::BeginCheckpoint { begun } => {
+                if self.active.as_ref().is_none_or(|active| active.head > SEGMENT_HEADER_BYTES) {
+                    self.begin_segment(Purpose::Upkeep)?;
+                }
+                if begun.send(self.tail.segment).is_err() {
+                    tracing::debug!("whoever wanted a checkpoint has given up");
+                }
+            }
+            Upkeep::State { from, next } => {
+                let (bodies, behind) = state_part(now.as_ref(), from, data, group_bytes_max)?;
+                count(&core.counters.state_bytes, bodies.iter().map(|body| body.len() as u64).sum());
+                state_records(bodies, stamp, parts);
+                drop(next.send(behind));
+            }
+            Upkeep::EndCheckpoint { begin } => {
+                let former = std::mem::replace(&mut self.tail.checkpoint, begin);
+                if let Err(error) = self.begin_segment(Purpose::Upkeep) {
+                    self.tail.checkpoint = former;
+                    return Err(error);
+                }
+                core.checkpoint.store(begin, Ordering::Release);
+                count(&core.counters.checkpoints, 1);
+                self.flush_view();
+            }
+            Upkeep::Move { chunks } => {
+                let before = parts.len();
+                move_records(now.as_ref(), chunks, stamp, data, parts)?;
+                count(&core.counters.moved_bytes, parts[before..].iter().map(|record| record.bytes() as u64).sum());
+            }
+            Upkeep::Retire { segments } => {
+                retire_records(now.as_ref(), &segments, self.tail.checkpoint, stamp, parts)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Durable and applied when it returns `Ok`.
-    fn write_group(&mut self, parts: &[crate::stripe::Record]) -> Result<()> {
+    fn write_group(&mut self, parts: &[Record], purpose: Purpose) -> Result<()> {
         let core = Arc::clone(&self.core);
         if let Some(reason) = core.drives.read_only_reason() {
             return Err(Error::ReadOnly { reason });
         }
         let stripe_bytes = self.lanes.fill(parts);
         if self.active.as_ref().is_none_or(|active| !active.has_room(stripe_bytes)) {
-            self.begin_segment()?;
+            self.begin_segment(purpose)?;
         }
         let live: Vec<bool> = (0..core.config.lanes()).map(|drive| core.drives.is_live(drive)).collect();
         let active = self.active.as_mut().expect("a segment was begun above");
@@ -228,10 +322,11 @@ impl Committer {
             Predecessor { segment: active.id, end_offset: active.head, next_sequence: self.tail.next_sequence };
         self.unflushed_bytes += stripe_bytes;
         count(&core.counters.groups, 1);
-        self.apply(&stripe, heal_offset, heal_sequence)
+        let states = if purpose == Purpose::Upkeep { States::Known } else { States::News };
+        self.apply(&stripe, states, heal_offset, heal_sequence)
     }
 
-    fn apply(&self, stripe: &StripeHeader, heal_offset: u64, heal_sequence: u64) -> Result<()> {
+    fn apply(&self, stripe: &StripeHeader, states: States, heal_offset: u64, heal_sequence: u64) -> Result<()> {
         let payload =
             |lane: usize| &self.lanes.buffers[lane][FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + stripe.used(lane)];
         let mut lanes = Vec::with_capacity(stripe.data);
@@ -243,8 +338,9 @@ impl Committer {
         }
         let core = &self.core;
         let now = Arc::clone(&core.published.read().view);
-        let applied = changes(stripe, &lanes, now.as_ref()).and_then(|changes| {
+        let applied = changes(stripe, &lanes, states, now.as_ref()).and_then(|changes| {
             let watermark = Watermark {
+                version: VIEW_VERSION,
                 set: core.drives.set.to_bytes(),
                 segment: self.tail.segment,
                 generation: stripe.generation,
@@ -266,7 +362,7 @@ impl Committer {
         applied
     }
 
-    fn begin_segment(&mut self) -> Result<()> {
+    fn begin_segment(&mut self, purpose: Purpose) -> Result<()> {
         let core = Arc::clone(&self.core);
         self.active = None;
         if !self.generation_marked {
@@ -278,8 +374,11 @@ impl Committer {
             segment: self.tail.next_segment,
             generation: self.generation,
             predecessor: self.tail.predecessor,
+            checkpoint: self.tail.checkpoint,
         };
-        let active = begin(&core.drives, core.new_segment(header), &core.counters)?;
+        let bytes = core.config.segment_bytes;
+        let new = NewSegment { header, bytes, left_bytes: purpose.left_bytes(core.config.free_bytes_reserve) };
+        let active = begin(&core.drives, new, &core.counters)?;
         core.segments.write().insert(active.id, active.generation);
         self.trim(header.predecessor);
         self.tail.segment = active.id;
@@ -289,8 +388,13 @@ impl Committer {
         Ok(())
     }
 
-    /// Gives back the preallocated space behind the end of the segment before. Losing this to a crash loses nothing.
+    /// Gives back the preallocated space behind the end of the segment before, unless it is so little that the whole file is
+    /// better kept for a spare. Losing this to a crash loses nothing.
     fn trim(&self, ended: Predecessor) {
+        let little = self.core.config.segment_bytes / LITTLE_SHARE;
+        if ended.end_offset + little >= self.core.config.segment_bytes {
+            return;
+        }
         for drive in self.core.drives.live() {
             if let Some(disk) = self.core.drives.disk(drive)
                 && ended.end_offset > SEGMENT_HEADER_BYTES
@@ -315,8 +419,9 @@ impl Committer {
             let mut queue = core.queue.lock();
             queue.era += 1;
             queue.full = matches!(error, Error::Full { .. });
-            for Entry { stamp, append, reply, permit } in queue.entries.drain(..) {
-                waiting.push(Waiting { stamp, bytes: append.bytes(), reply, permit });
+            queue.urgent = false;
+            for Entry { reply, permit, .. } in queue.entries.drain(..) {
+                waiting.push(Waiting { bytes: 0, reply, permit });
             }
             queue.next_stamp - 1
         };

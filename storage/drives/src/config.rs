@@ -50,7 +50,7 @@ pub struct DriveLogConfig {
     pub view_path: PathBuf,
     /// Memory the view may use for caching.
     pub view_cache_bytes: u64,
-    /// Space left alone on every drive.
+    /// Space that bodies of objects leave alone on every drive; deletions may take half of it, compaction all.
     pub free_bytes_reserve: u64,
 }
 
@@ -66,7 +66,7 @@ impl DriveLogConfig {
             view: ViewKind::Fjall,
             view_path: view_path.into(),
             view_cache_bytes: 64 << 20,
-            free_bytes_reserve: 64 << 20,
+            free_bytes_reserve: 3 * (64 << 20),
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod sim;
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One drive: a flat folder of files.
@@ -74,4 +75,10 @@ pub trait DiskFile: Send + Sync + Debug {
 
     /// Cuts it to `bytes` and gives the space behind back.
     fn set_length(&self, bytes: u64) -> io::Result<()>;
+
+    /// Gives back the space of a range, which then reads as zeros; `false` when the file system cannot. The file stays as long.
+    fn punch(&self, range: Range<u64>) -> io::Result<bool>;
+
+    /// Bytes of the device that it takes.
+    fn allocated_bytes(&self) -> io::Result<u64>;
 }

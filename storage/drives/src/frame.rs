@@ -194,6 +194,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) segment: u64,
     pub(crate) generation: u64,
     pub(crate) predecessor: Predecessor,
+    /// The segment in which the last whole checkpoint begins: replaying from there makes everything. 0 when there is none.
+    pub(crate) checkpoint: u64,
 }
 
 impl SegmentHeader {
@@ -207,6 +209,7 @@ impl SegmentHeader {
         bytes[48..56].copy_from_slice(&self.predecessor.segment.to_le_bytes());
         bytes[56..64].copy_from_slice(&self.predecessor.end_offset.to_le_bytes());
         bytes[64..72].copy_from_slice(&self.predecessor.next_sequence.to_le_bytes());
+        bytes[72..80].copy_from_slice(&self.checkpoint.to_le_bytes());
         let crc = crc64(&bytes[..CRC_OFFSET]);
         bytes[CRC_OFFSET..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -225,6 +228,7 @@ impl SegmentHeader {
                 end_offset: u64_at(bytes, 56),
                 next_sequence: u64_at(bytes, 64),
             },
+            checkpoint: u64_at(bytes, 72),
         })
     }
 }
@@ -283,7 +287,8 @@ mod tests {
         let header = a_header();
         assert_eq!(FrameHeader::decode(&header.encode()), Some(header));
         let predecessor = Predecessor { segment: 8, end_offset: 4096 * 7, next_sequence: 99 };
-        let segment = SegmentHeader { set: SetId::from_bytes([7; 16]), segment: 9, generation: 2, predecessor };
+        let segment =
+            SegmentHeader { set: SetId::from_bytes([7; 16]), segment: 9, generation: 2, predecessor, checkpoint: 4 };
         assert_eq!(SegmentHeader::decode(&segment.encode()), Some(segment));
     }
 

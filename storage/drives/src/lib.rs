@@ -13,6 +13,8 @@
 //!      .
 //!   apply.rs     records -> one atomic batch of the view.rs (fjall | sled | memory)
 //!
+//!   compaction.rs -> upkeep.rs  checkpoints, moved chunks, retired segments: groups like all others; occupancy.rs says what pays
+//!
 //!   open: identity.rs who is who -> recovery.rs replays what the view lacks, drops a torn tail, heals what is bad in it
 //! ```
 //!
@@ -23,6 +25,7 @@
 mod append;
 mod apply;
 mod committer;
+mod compaction;
 mod config;
 mod disk;
 mod drives;
@@ -32,6 +35,7 @@ mod frame;
 mod identity;
 mod lanes;
 mod log;
+mod occupancy;
 mod read;
 mod record;
 mod recovery;
@@ -40,9 +44,11 @@ mod status;
 mod stripe;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod view;
 
 pub use append::{Append, Committed, NewPiece, Pending, Reservation, Rows};
+pub use compaction::{Compactor, Effort};
 pub use config::{DriveLogConfig, LANES_MAX, PARITY_MAX, Threads, ViewKind};
 pub use disk::local::LocalDisk;
 #[cfg(any(test, feature = "testing"))]
@@ -51,8 +57,8 @@ pub use disk::{Claim, Disk, DiskFile};
 pub use error::{Error, ErrorKind, Result};
 pub use identity::set_of;
 pub use log::DriveLog;
-pub use read::Chunk;
-pub use status::{DriveState, DriveStatus, LogStatus, Stats};
+pub use read::{Chunk, FoundChunk};
+pub use status::{DriveState, DriveStatus, LogStatus, Space, Stats};
 pub use view::{Direction, Snapshot};
 
 /// Bytes of every chunk of a blob but its last.

@@ -3,33 +3,37 @@
 //! `reserve` is where writers wait; `submit` never waits, so that a caller may hold its own lock over validation and submit and
 //! know that the order of stamps is the order of its decisions.
 
-use crate::append::{Append, Pending, Reservation};
-use crate::committer::{Committer, Entry, InlinePump};
+use crate::append::{Append, Committed, Pending, Reservation};
+use crate::committer::{Committer, Entry, InlinePump, Work};
 use crate::config::{DriveLogConfig, Threads};
 use crate::disk::Disk;
 use crate::drives::Drives;
 use crate::erasure::Erasure;
 use crate::error::{Error, Result};
-use crate::frame::{Predecessor, SegmentHeader};
 use crate::identity::assemble;
 use crate::lanes::LaneWriters;
 use crate::recovery::recover;
-use crate::segment::{NewSegment, check_room};
-use crate::status::{Counters, LogStatus};
+use crate::segment::check_room;
+use crate::status::{Counters, LogStatus, Space};
 use crate::stripe::encoded_bytes;
+use crate::upkeep::Upkeep;
 use crate::view::{Snapshot, View};
 use cistern_runtime::{Clock, offload};
+use cistern_types::Receipt;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 /// What waits to be written, and what decides whether more may.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) entries: VecDeque<Entry>,
+    /// Somebody waits for an entry: without that they stay for the next group that is written anyway.
+    pub(crate) urgent: bool,
     pub(crate) next_stamp: u64,
     /// Goes up when a group fails.
     pub(crate) era: u64,
@@ -52,15 +56,47 @@ pub(crate) struct Core {
     pub(crate) work: Condvar,
     /// The generation of every segment of the log.
     pub(crate) segments: RwLock<BTreeMap<u64, u64>>,
+    /// The segment in which the last whole checkpoint begins; 0 when there is none.
+    pub(crate) checkpoint: AtomicU64,
+    /// As the compactor saw it last.
+    pub(crate) space: Mutex<Option<Space>>,
     pub(crate) published: RwLock<Snapshot>,
     pub(crate) applied: watch::Sender<u64>,
     pub(crate) room: Arc<Semaphore>,
 }
 
-impl Core {
-    pub(crate) fn new_segment(&self, header: SegmentHeader) -> NewSegment {
-        let DriveLogConfig { segment_bytes, free_bytes_reserve, .. } = self.config;
-        NewSegment { header, bytes: segment_bytes, free_bytes_reserve }
+/// When an append is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    Now,
+    WithNext,
+}
+
+/// Who writes what is queued.
+#[derive(Debug, Clone)]
+pub(crate) enum Writer {
+    Thread(Arc<Core>),
+    Inline(Arc<InlinePump>),
+}
+
+impl Writer {
+    /// Has everything written that is queued now.
+    pub(crate) fn hurry(&self) {
+        match self {
+            Self::Inline(pump) => pump.run(),
+            Self::Thread(core) => {
+                let mut queue = core.queue.lock();
+                if !queue.urgent && !queue.entries.is_empty() {
+                    queue.urgent = true;
+                    drop(queue);
+                    core.work.notify_one();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn is_inline(&self) -> bool {
+        matches!(self, Self::Inline(_))
     }
 }
 
@@ -112,6 +148,7 @@ impl DriveLog {
         let read_only = drives.read_only_reason();
         let queue = Queue {
             entries: VecDeque::new(),
+            urgent: false,
             next_stamp: tail.last_stamp + 1,
             era: 1,
             closed: false,
@@ -130,6 +167,8 @@ impl DriveLog {
             queue: Mutex::new(queue),
             work: Condvar::new(),
             segments: RwLock::new(recovered.segments),
+            checkpoint: AtomicU64::new(tail.checkpoint),
+            space: Mutex::default(),
             published: RwLock::new(published),
             applied: watch::Sender::new(tail.last_stamp),
         });
@@ -151,7 +190,7 @@ impl DriveLog {
     }
 
     /// Waits until an append of `bytes` ([`Append::bytes`]) has room in the queue. Refuses at once when no write can be
-    /// taken: [`Error::Full`], [`Error::ReadOnly`], [`Error::Closed`], or when no append may be that large.
+    /// taken: [`Error::ReadOnly`], [`Error::Closed`], or when no append may be that large.
     pub async fn reserve(&self, bytes: usize) -> Result<Reservation> {
         let core = self.core();
         if bytes > core.config.group_bytes_max {
@@ -160,8 +199,8 @@ impl DriveLog {
         self.check_writable()?;
         let permits = u32::try_from(bytes.max(1)).expect("a group is below 512 MiB");
         let room = Arc::clone(&core.room);
-        if let (Some(pump), true) = (&self.inner.pump, room.available_permits() < permits as usize) {
-            pump.run();
+        if room.available_permits() < permits as usize {
+            self.writer().hurry();
         }
         let permit = room.acquire_many_owned(permits).await.map_err(|_| Error::Closed)?;
         Ok(Reservation { bytes, permit })
@@ -169,7 +208,7 @@ impl DriveLog {
 
     fn check_writable(&self) -> Result<()> {
         let core = self.core();
-        let full = {
+        {
             let queue = core.queue.lock();
             if queue.closed {
                 return Err(Error::Closed);
@@ -177,15 +216,15 @@ impl DriveLog {
             if let Some(reason) = &queue.read_only {
                 return Err(Error::ReadOnly { reason: reason.clone() });
             }
-            queue.full
-        };
-        if let Some(reason) = core.drives.read_only_reason() {
-            return Err(Error::ReadOnly { reason });
         }
-        if full {
-            let predecessor = Predecessor { segment: 0, end_offset: 0, next_sequence: 0 };
-            let header = SegmentHeader { set: core.drives.set, segment: 0, generation: 0, predecessor };
-            check_room(&core.drives, core.new_segment(header))?;
+        core.drives.read_only_reason().map_or(Ok(()), |reason| Err(Error::ReadOnly { reason }))
+    }
+
+    /// Once a group found no room, bodies are refused until there is some; rows go on, for deletions are rows.
+    fn check_full(&self) -> Result<()> {
+        let core = self.core();
+        if core.queue.lock().full {
+            check_room(&core.drives, core.config.segment_bytes, core.config.free_bytes_reserve)?;
             core.queue.lock().full = false;
         }
         Ok(())
@@ -193,10 +232,24 @@ impl DriveLog {
 
     /// Puts the append into the queue and gives it its stamp. Does not wait: the caller may hold a lock around it.
     ///
-    /// [`Error::LostPrerequisite`] when a receipt it presents is of an era that a failed group has ended.
+    /// [`Error::LostPrerequisite`] when a receipt it presents is of an era that a failed group has ended, [`Error::Full`] when it has
+    /// chunks and the drives have no room for them.
     pub fn submit(&self, reservation: Reservation, append: Append) -> Result<Pending> {
+        self.enqueue(reservation, append, Urgency::Now)
+    }
+
+    /// The same for an append that nobody waits for by itself: it is written together with the next one that somebody does
+    /// wait for, in one group and with one sync, at the latest when room runs short, its [`Pending`] is polled, or the log is closed.
+    pub fn submit_with_next(&self, reservation: Reservation, append: Append) -> Result<Pending> {
+        self.enqueue(reservation, append, Urgency::WithNext)
+    }
+
+    fn enqueue(&self, reservation: Reservation, mut append: Append, urgency: Urgency) -> Result<Pending> {
         append.validate()?;
         let core = self.core();
+        // with less room than any append may ask for, somebody may be waiting for what this one holds
+        let roomy = core.room.available_permits() >= core.config.group_bytes_max;
+        let urgency = if roomy { urgency } else { Urgency::Now };
         let Reservation { bytes: reserved, permit } = reservation;
         let bytes = append.bytes();
         if bytes > reserved {
@@ -210,6 +263,27 @@ impl DriveLog {
                 max: core.config.group_bytes_max,
             });
         }
+        if !append.pieces.is_empty() {
+            self.check_full()?;
+        }
+        let requires = std::mem::take(&mut append.requires);
+        self.queue(Work::Append(append), &requires, permit, urgency)
+    }
+
+    /// Queues a piece of upkeep.
+    pub(crate) async fn upkeep(&self, upkeep: Upkeep) -> Result<Committed> {
+        let reservation = self.reserve(upkeep.bytes(self.core().config.group_bytes_max)).await?;
+        self.queue(Work::Upkeep(upkeep), &[], reservation.permit, Urgency::Now)?.await
+    }
+
+    fn queue(
+        &self,
+        work: Work,
+        requires: &[Receipt],
+        permit: OwnedSemaphorePermit,
+        urgency: Urgency,
+    ) -> Result<Pending> {
+        let core = self.core();
         let (reply, answer) = oneshot::channel();
         let mut queue = core.queue.lock();
         if queue.closed {
@@ -219,17 +293,25 @@ impl DriveLog {
             return Err(Error::ReadOnly { reason: reason.clone() });
         }
         let current = queue.era;
-        if let Some(required) =
-            append.requires.iter().filter_map(|receipt| receipt.as_era()).find(|era| *era != current)
-        {
+        if let Some(required) = requires.iter().filter_map(|receipt| receipt.as_era()).find(|era| *era != current) {
             return Err(Error::LostPrerequisite { required, current });
         }
         let stamp = queue.next_stamp;
         queue.next_stamp += 1;
-        queue.entries.push_back(Entry { stamp, append, reply, permit });
+        queue.entries.push_back(Entry { stamp, work, reply, permit });
+        queue.urgent |= urgency == Urgency::Now;
         drop(queue);
-        core.work.notify_one();
-        Ok(Pending { stamp, era: current, reply: answer, pump: self.inner.pump.clone() })
+        if urgency == Urgency::Now {
+            core.work.notify_one();
+        }
+        Ok(Pending { stamp, era: current, reply: answer, urgency, writer: self.writer() })
+    }
+
+    fn writer(&self) -> Writer {
+        match &self.inner.pump {
+            Some(pump) => Writer::Inline(Arc::clone(pump)),
+            None => Writer::Thread(Arc::clone(self.core())),
+        }
     }
 
     /// The rows as they are now.
@@ -244,9 +326,7 @@ impl DriveLog {
 
     /// Waits until [`applied`](Self::applied) has reached `stamp`.
     pub async fn wait_applied(&self, stamp: u64) -> Result<()> {
-        if let Some(pump) = &self.inner.pump {
-            pump.run();
-        }
+        self.writer().hurry();
         let mut applied = self.core().applied.subscribe();
         // the sender lives in the core, which self holds: it cannot be gone
         applied.wait_for(|applied| *applied >= stamp).await.map(|_| ()).map_err(|_| Error::Closed)
@@ -262,6 +342,7 @@ impl DriveLog {
             read_only_reason,
             degraded: core.drives.live().len() < core.config.lanes(),
             segments: core.segments.read().len(),
+            space: *core.space.lock(),
             counters: core.counters.read(),
         }
     }

@@ -27,22 +27,99 @@ pub struct Chunk {
     pub last: bool,
 }
 
+/// A chunk whose place is known and whose bytes are not read yet.
+#[derive(Debug, Clone)]
+pub struct FoundChunk {
+    blob: BlobId,
+    chunk: u32,
+    row: ChunkRow,
+}
+
+impl FoundChunk {
+    /// Its length in bytes.
+    pub fn bytes(&self) -> u32 {
+        self.row.bytes
+    }
+
+    /// Whether it is the blob's last.
+    pub fn is_last(&self) -> bool {
+        self.row.last
+    }
+
+    pub(crate) fn blob(&self) -> BlobId {
+        self.blob
+    }
+
+    pub(crate) fn chunk(&self) -> u32 {
+        self.chunk
+    }
+
+    pub(crate) fn lies_at(&self, segment: u64, stripe_offset: u64) -> bool {
+        (self.row.segment, self.row.stripe_offset) == (segment, stripe_offset)
+    }
+}
+
+impl Core {
+    pub(crate) fn find_chunk(&self, blob: BlobId, chunk: u32) -> Result<Option<FoundChunk>> {
+        let view = Arc::clone(&self.published.read().view);
+        let value = view.get(Space::Pieces, &chunk_key(blob, chunk))?;
+        let found = |value: Bytes| Ok(FoundChunk { blob, chunk, row: decode_chunk_row(&value)? });
+        value.map(found).transpose()
+    }
+}
+
+/// Reads a part of a chunk, on a thread that may wait for the device; `None` when the chunk is there no more. One that was moved
+/// since it was found is found again.
+pub(crate) fn read_found_blocking(core: &Core, found: &FoundChunk, range: Range<u32>) -> Result<Option<Bytes>> {
+    let FoundChunk { blob, chunk, row } = found;
+    let mut row = row.clone();
+    loop {
+        let read = match read_pieces(core, &row, &range, Patience::Device) {
+            Some(bytes) => Ok(bytes),
+            None => read_pieces_degraded(core, *blob, *chunk, &row, &range),
+        };
+        let error = match read {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(error) => error,
+        };
+        match core.find_chunk(*blob, *chunk)? {
+            None => return Ok(None),
+            Some(again) if again.row != row => row = again.row,
+            Some(_) => return Err(error),
+        }
+    }
+}
+
 impl DriveLog {
     /// Reads a whole chunk; `None` when there is none of that number.
     pub async fn read_chunk(&self, blob: BlobId, chunk: u32) -> Result<Option<Chunk>> {
-        let Some(row) = self.chunk_row(blob, chunk)? else { return Ok(None) };
-        let last = row.last;
-        let whole = 0..row.bytes;
-        Ok(Some(Chunk { bytes: self.read_row(blob, chunk, row, whole).await?, last }))
+        let Some(found) = self.find_chunk(blob, chunk)? else { return Ok(None) };
+        let (last, whole) = (found.is_last(), 0..found.bytes());
+        Ok(self.read_found(found, whole).await?.map(|bytes| Chunk { bytes, last }))
     }
 
-    /// Reads a part of a chunk, touching only the pieces it lies in; `None` when there is no such chunk. A range that
-    /// reaches past the chunk is cut.
+    /// Reads a part of a chunk; `None` when there is no such chunk. A range that reaches past the chunk is cut.
     pub async fn read_chunk_range(&self, blob: BlobId, chunk: u32, range: Range<u32>) -> Result<Option<Bytes>> {
-        let Some(row) = self.chunk_row(blob, chunk)? else { return Ok(None) };
-        let end = range.end.min(row.bytes);
+        let Some(found) = self.find_chunk(blob, chunk)? else { return Ok(None) };
+        self.read_found(found, range).await
+    }
+
+    /// Looks a chunk up; `None` when there is none of that number.
+    pub fn find_chunk(&self, blob: BlobId, chunk: u32) -> Result<Option<FoundChunk>> {
+        self.core().find_chunk(blob, chunk)
+    }
+
+    /// Reads a part of a chunk, touching only the pieces it lies in; `None` when it was forgotten since it was found. A range that
+    /// reaches past the chunk is cut.
+    pub async fn read_found(&self, found: FoundChunk, range: Range<u32>) -> Result<Option<Bytes>> {
+        let end = range.end.min(found.bytes());
         let range = range.start.min(end)..end;
-        self.read_row(blob, chunk, row, range).await.map(Some)
+        let core = self.core();
+        if let Some(bytes) = read_pieces(core, &found.row, &range, Patience::None) {
+            return Ok(Some(bytes));
+        }
+        let core = Arc::clone(core);
+        offload(move || read_found_blocking(&core, &found, range)).await
     }
 
     /// The blobs after `after` in id order, at most `limit`, each with the bytes it has so far. A blob of which only some chunks
@@ -68,23 +145,6 @@ impl DriveLog {
         Ok(end.and_then(|(bytes, complete)| complete.then_some(bytes)))
     }
 
-    fn chunk_row(&self, blob: BlobId, chunk: u32) -> Result<Option<ChunkRow>> {
-        let value = self.snapshot().view.get(Space::Pieces, &chunk_key(blob, chunk))?;
-        value.map(|value| decode_chunk_row(&value)).transpose()
-    }
-
-    async fn read_row(&self, blob: BlobId, chunk: u32, row: ChunkRow, range: Range<u32>) -> Result<Bytes> {
-        let core = self.core();
-        if let Some(bytes) = read_pieces(core, &row, &range, Patience::None) {
-            return Ok(bytes);
-        }
-        let core = Arc::clone(core);
-        offload(move || match read_pieces(&core, &row, &range, Patience::Device) {
-            Some(bytes) => Ok(bytes),
-            None => read_pieces_degraded(&core, blob, chunk, &row, &range),
-        })
-        .await
-    }
 }
 
 /// Where the stored chunks of a blob end, and whether that is its end.

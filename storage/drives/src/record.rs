@@ -1,10 +1,11 @@
 //! Records: the heads in front of a lane's payload, the bodies behind them, and the rows inside a `Rows` body.
 //!
-//! A lane's payload is the table of 64-byte heads, then the bodies in the order of the heads. `Rows` and `Forget` records come
-//! before pieces, so that the scan region (heads and metadata) is one run at the start. Pure functions over bytes.
+//! A lane's payload is the table of 64-byte heads, then the bodies in the order of the heads. Pieces come last, so that the
+//! scan region (heads and metadata) is one run at the start. Pure functions over bytes.
 
 use crate::append::{ROW_DELETE, ROW_PUT, ROW_PUT_STAMPED};
 use crate::frame::{crc64, u32_at, u64_at};
+use crate::view::Space;
 use cistern_types::BlobId;
 use std::borrow::Cow;
 
@@ -14,9 +15,32 @@ pub(crate) const HEAD_BYTES: usize = 64;
 /// What a record is. The order is the order inside a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    Rows = 1,
-    Forget = 2,
-    Piece = 3,
+    /// Metadata rows of one commit.
+    Rows,
+    /// Blobs that are no longer needed.
+    Forget,
+    /// What the view holds for some keys at this place of the log: a part of a checkpoint.
+    State,
+    /// Segments that are no longer part of the log.
+    Retire,
+    /// A piece of a chunk.
+    Piece,
+}
+
+impl Kind {
+    fn code(self) -> u8 {
+        match self {
+            Self::Rows => 1,
+            Self::Forget => 2,
+            Self::Piece => 3,
+            Self::State => 4,
+            Self::Retire => 5,
+        }
+    }
+
+    fn of_code(code: u8) -> Option<Self> {
+        [Self::Rows, Self::Forget, Self::Piece, Self::State, Self::Retire].into_iter().find(|kind| kind.code() == code)
+    }
 }
 
 /// Which part of which blob a piece is.
@@ -30,7 +54,12 @@ pub(crate) struct PieceOf {
     pub(crate) count: u8,
     /// Where the piece begins in its chunk.
     pub(crate) chunk_offset: u32,
+    /// Whether the chunk lay in another stripe before.
+    pub(crate) moved: bool,
 }
+
+const FLAG_LAST: u8 = 1;
+const FLAG_MOVED: u8 = 2;
 
 /// A record head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +77,13 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn encode(&self) -> [u8; HEAD_BYTES] {
         let mut bytes = [0; HEAD_BYTES];
-        bytes[0] = self.kind as u8;
+        bytes[0] = self.kind.code();
         bytes[4..8].copy_from_slice(&self.body_bytes.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.stamp.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.body_crc.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.body_offset.to_le_bytes());
         if let Some(piece) = &self.piece {
-            bytes[1] = u8::from(piece.last);
+            bytes[1] = if piece.last { FLAG_LAST } else { 0 } | if piece.moved { FLAG_MOVED } else { 0 };
             bytes[2] = piece.index;
             bytes[3] = piece.count;
             bytes[28..32].copy_from_slice(&piece.chunk.to_le_bytes());
@@ -66,17 +95,13 @@ impl Head {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let kind = match bytes[0] {
-            1 => Kind::Rows,
-            2 => Kind::Forget,
-            3 => Kind::Piece,
-            _ => return None,
-        };
+        let kind = Kind::of_code(bytes[0])?;
         let piece = (kind == Kind::Piece).then(|| PieceOf {
             blob: BlobId::from_bytes(bytes[32..48].try_into().expect("16 bytes")),
             chunk: u32_at(bytes, 28),
             chunk_bytes: u32_at(bytes, 48),
-            last: bytes[1] & 1 == 1,
+            last: bytes[1] & FLAG_LAST != 0,
+            moved: bytes[1] & FLAG_MOVED != 0,
             index: bytes[2],
             count: bytes[3],
             chunk_offset: u32_at(bytes, 52),
@@ -170,6 +195,44 @@ pub(crate) fn decode_forget(body: &[u8]) -> Option<Vec<BlobId>> {
     rest.is_empty().then(|| ids.iter().map(|id| BlobId::from_bytes(*id)).collect())
 }
 
+/// A key of the view and what it holds.
+pub(crate) type StateEntry<'a> = (Space, &'a [u8], &'a [u8]);
+
+/// Adds an entry to a `State` body.
+pub(crate) fn encode_state(entry: StateEntry<'_>, body: &mut Vec<u8>) {
+    let (space, key, value) = entry;
+    body.push(space.code());
+    body.extend_from_slice(&u16::try_from(key.len()).expect("keys of the view are at most 4 KiB").to_le_bytes());
+    body.extend_from_slice(&u32::try_from(value.len()).expect("values of the view are at most 100 KB").to_le_bytes());
+    body.extend_from_slice(key);
+    body.extend_from_slice(value);
+}
+
+/// The entries of a `State` body, or `None` when it does not hold together.
+pub(crate) fn decode_state(mut body: &[u8]) -> Option<Vec<StateEntry<'_>>> {
+    let mut entries = Vec::new();
+    while let Some((code, rest)) = body.split_first() {
+        let space = Space::of_code(*code)?;
+        let (key_bytes, rest) = rest.split_first_chunk::<2>()?;
+        let (value_bytes, rest) = rest.split_first_chunk::<4>()?;
+        let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*key_bytes)))?;
+        let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*value_bytes) as usize)?;
+        entries.push((space, key, value));
+        body = rest;
+    }
+    Some(entries)
+}
+
+/// The numbers of a `Retire` body.
+pub(crate) fn decode_retire(body: &[u8]) -> Option<Vec<u64>> {
+    let (segments, rest) = body.as_chunks::<8>();
+    rest.is_empty().then(|| segments.iter().map(|segment| u64::from_le_bytes(*segment)).collect())
+}
+
+pub(crate) fn encode_retire(segments: &[u64]) -> Vec<u8> {
+    segments.iter().flat_map(|segment| segment.to_le_bytes()).collect()
+}
+
 pub(crate) fn encode_forget(ids: &[BlobId]) -> Vec<u8> {
     ids.iter().flat_map(|id| *id.as_bytes()).collect()
 }
@@ -217,10 +280,23 @@ mod tests {
         }
 
         #[test]
+        fn state_round_trips(entries in prop::collection::vec((0u8..3, prop::collection::vec(any::<u8>(), 0..40), prop::collection::vec(any::<u8>(), 0..40)), 0..20)) {
+            let spaces = [Space::Rows, Space::Pieces, Space::Segments];
+            let entries: Vec<_> = entries.iter().map(|(space, key, value)| (spaces[usize::from(*space)], &key[..], &value[..])).collect();
+            let mut body = Vec::new();
+            for entry in &entries {
+                encode_state(*entry, &mut body);
+            }
+            prop_assert_eq!(decode_state(&body), Some(entries));
+        }
+
+        #[test]
         fn any_bytes_decode_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), count in 0usize..8) {
             let rows = decode_rows(&bytes, 1);
             let heads = decode_heads(&bytes, count);
             let measured = measure(&bytes);
+            let state = decode_state(&bytes);
+            prop_assert!(state.is_none_or(|entries| entries.len() <= bytes.len()));
             // reaching this line is the point; the values only need to be used
             prop_assert!(rows.is_none_or(|rows| rows.len() <= bytes.len()));
             prop_assert!(heads.is_none_or(|heads| heads.len() == count));
@@ -230,7 +306,7 @@ mod tests {
         #[test]
         fn heads_round_trip(stamp: u64, crc: u64, chunk: u32, last: bool, index: u8, count: u8, id: [u8; 16], body_bytes in 0u32..1000) {
             let piece = PieceOf {
-                blob: BlobId::from_bytes(id), chunk, chunk_bytes: 7, last, index, count, chunk_offset: 9,
+                blob: BlobId::from_bytes(id), chunk, chunk_bytes: 7, last, index, count, chunk_offset: 9, moved: !last,
             };
             let head = Head { kind: Kind::Piece, stamp, body_offset: 64, body_bytes, body_crc: crc, piece: Some(piece) };
             prop_assert_eq!(decode_heads(&head.encode(), 1), Some(vec![head]));

@@ -9,9 +9,9 @@
 mod chain;
 mod lanes;
 
-pub(crate) use lanes::{StripeId, read_lanes, read_stripe_header};
+pub(crate) use lanes::{LaneScan, StripeId, read_lanes, read_records, read_stripe_header};
 
-use crate::apply::{LaneRecords, changes};
+use crate::apply::{LaneRecords, States, changes};
 use crate::config::DriveLogConfig;
 use crate::disk::DiskFile;
 use crate::drives::Drives;
@@ -19,12 +19,12 @@ use crate::erasure::Erasure;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, StripeHeader, stripe_bytes};
 use crate::identity::SetId;
-use crate::record::{decode_heads, measure};
+use crate::occupancy::segment_rows;
 use crate::segment::{Tail, segment_name};
 use crate::status::{Counters, count};
-use crate::view::{self, Batch, View, Watermark};
+use crate::view::{self, Batch, VIEW_VERSION, View, Watermark};
 use chain::{Chain, Link};
-use lanes::{LaneScan, LaneSet, frame_header_at, heal, read_scans};
+use lanes::{LaneSet, frame_header_at, heal, read_rebuilt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -79,16 +79,18 @@ pub(crate) fn recover(
 ) -> Result<Recovered> {
     let chain = chain::follow(drives)?;
     let recovery = Recovery { config, drives, erasure, counters };
-    let (mut view, mut mark) = recovery.open_view()?;
+    let (mut view, mut mark) = recovery.open_view(&chain)?;
     let start = match mark {
         Some(watermark) => recovery.locate(&chain, watermark)?,
         None => 0,
     };
     let survey = recovery.survey(&chain, mark)?;
     chain.check_unreached(drives, survey.end.next_sequence)?;
+    // what a view that is made anew takes in is all news; one that goes on has seen what the checkpoints since state
+    let states = if mark.is_some() { States::Known } else { States::News };
     // before the view takes anything in: what it has seen counts as acknowledged
     let lacking = recovery.heal(&chain, &survey)?;
-    let replayed = match recovery.replay(&chain, start, mark, survey.end, lacking, view.as_ref()) {
+    let replayed = match recovery.replay(&chain, start, mark, survey.end, lacking, states, view.as_ref()) {
         // the engine, not the log, failed: once more with an empty one
         Err(Error::View { action, detail }) if mark.is_some() => {
             tracing::warn!(action, detail, "the view failed while it was replayed, it will be rebuilt from the log");
@@ -96,17 +98,23 @@ pub(crate) fn recover(
             view::destroy(config)?;
             view = view::open(config)?;
             mark = None;
-            recovery.replay(&chain, 0, mark, survey.end, lacking, view.as_ref())
+            recovery.replay(&chain, 0, mark, survey.end, lacking, States::News, view.as_ref())
         }
         replayed => replayed,
     }?;
-    chain.clear_unreached(drives, config.segment_bytes);
+    let mut segments = chain.segments();
+    let before_the_chain = segment_rows(view.snapshot().as_ref())?;
+    segments.extend(before_the_chain.iter().map(|(segment, row)| (*segment, row.generation)));
+    chain.clear_unreached(drives, &segments, config.segment_bytes);
     if replayed.stripes > 0 {
         count(&counters.stripes_replayed, replayed.stripes);
         tracing::info!(stripes = replayed.stripes, from_scratch = mark.is_none(), "the log was replayed into the view");
         view.flush()?;
     }
-    Ok(Recovered { view, tail: tail(&chain, survey.end, replayed.last_stamp), segments: chain.segments() })
+    let mut tail = tail(&chain, survey.end, replayed.last_stamp);
+    let highest = segments.last_key_value().map_or(0, |(segment, _)| *segment);
+    tail.next_segment = tail.next_segment.max(highest + 1);
+    Ok(Recovered { view, tail, segments })
 }
 
 /// How the log goes on after `end`, the end of the last link.
@@ -128,17 +136,22 @@ fn tail(chain: &Chain, end: Position, last_stamp: u64) -> Tail {
         last_stamp,
         next_segment: chain.highest_id + 1,
         predecessor,
+        checkpoint: chain.links.last().map_or(0, |link| link.header.checkpoint),
     }
 }
 
 impl Recovery<'_> {
-    /// The view and its watermark; a view of another set is replaced by an empty one.
-    fn open_view(&self) -> Result<(Arc<dyn View>, Option<Watermark>)> {
+    /// The view and its watermark; a view of another set, of another version or from before the last checkpoint is replaced by an empty
+    /// one: the segments it would have to be replayed from may be gone.
+    fn open_view(&self, chain: &Chain) -> Result<(Arc<dyn View>, Option<Watermark>)> {
         let view = view::open(self.config)?;
+        let first = chain.links.first().map_or(0, |link| link.header.segment);
         let reason = match view.watermark() {
             Ok(None) => return Ok((view, None)),
-            Ok(Some(watermark)) if watermark.set() == self.drives.set => return Ok((view, Some(watermark))),
-            Ok(Some(watermark)) => format!("it belongs to set {}", watermark.set()),
+            Ok(Some(mark)) if mark.version != VIEW_VERSION => format!("it is of version {}", mark.version),
+            Ok(Some(mark)) if mark.set() != self.drives.set => format!("it belongs to set {}", mark.set()),
+            Ok(Some(mark)) if mark.segment < first => "it ends before the last checkpoint".into(),
+            Ok(Some(watermark)) => return Ok((view, Some(watermark))),
             Err(error) => error.to_string(),
         };
         tracing::warn!(reason, "the view does not fit the drives, it will be rebuilt from the log");
@@ -310,6 +323,7 @@ impl Recovery<'_> {
         mark: Option<Watermark>,
         last_end: Position,
         lacking: Option<Position>,
+        states: States,
         view: &dyn View,
     ) -> Result<Replayed> {
         let mut replayed = Replayed { stripes: 0, last_stamp: mark.map_or(0, |mark| mark.last_stamp) };
@@ -326,7 +340,7 @@ impl Recovery<'_> {
                 })?;
                 at = Position { offset: stripe.end(), next_sequence: stripe.sequence + 1 };
                 let heal_from = lacking.filter(|lacking| link.end.is_none() && lacking.offset < at.offset);
-                self.replay_stripe(&stripe, heal_from.unwrap_or(at), view)?;
+                self.replay_stripe(&stripe, heal_from.unwrap_or(at), states, view)?;
                 replayed.stripes += 1;
                 replayed.last_stamp = stripe.last_stamp;
             }
@@ -345,44 +359,20 @@ impl Recovery<'_> {
     }
 
     /// Only the scan regions are read, unless one is bad: payloads were checked when the stripe was the last, and are when they are read.
-    fn replay_stripe(&self, stripe: &StripeHeader, heal_from: Position, view: &dyn View) -> Result<()> {
-        if let Some(scans) = read_scans(self.drives, stripe) {
-            let lanes: Vec<LaneRecords<'_>> = scans.iter().map(LaneScan::records).collect();
-            return Self::apply(self.drives.set, stripe, &lanes, heal_from, view);
-        }
-        let lanes = self.read_rebuilt(stripe)?;
-        let mut records = Vec::with_capacity(stripe.data);
-        for lane in (0..stripe.data).filter(|&lane| stripe.used(lane) > 0) {
-            let payload = lanes.payloads[lane].as_deref().expect("every lane was read or rebuilt");
-            let scan = &payload[..stripe.used(lane)];
-            let heads = measure(scan).and_then(|(count, _)| decode_heads(scan, count));
-            let heads = heads.ok_or_else(|| Error::Corrupt {
-                segment: stripe.segment,
-                offset: stripe.offset,
-                detail: format!("the record table of lane {lane} does not hold together"),
-            })?;
-            records.push(LaneRecords { lane, scan, heads });
-        }
-        Self::apply(self.drives.set, stripe, &records, heal_from, view)
+    fn replay_stripe(
+        &self,
+        stripe: &StripeHeader,
+        heal_from: Position,
+        states: States,
+        view: &dyn View,
+    ) -> Result<()> {
+        let records = read_records(self.drives, self.erasure, self.counters, stripe)?;
+        let lanes: Vec<LaneRecords<'_>> = records.iter().map(LaneScan::records).collect();
+        Self::apply(self.drives.set, stripe, &lanes, heal_from, states, view)
     }
 
-    /// All lanes of a stripe, the bad ones rebuilt (and still listed as bad).
     fn read_rebuilt(&self, stripe: &StripeHeader) -> Result<LaneSet> {
-        let mut lanes = read_lanes(self.drives, stripe);
-        if lanes.bad.is_empty() {
-            return Ok(lanes);
-        }
-        count(&self.counters.corrupt_frames, lanes.bad.len() as u64);
-        let payloads: Vec<Option<&[u8]>> = lanes.payloads.iter().map(Option::as_deref).collect();
-        let rebuilt = self.erasure.rebuild(&payloads, &lanes.bad).ok_or_else(|| Error::Corrupt {
-            segment: stripe.segment,
-            offset: stripe.offset,
-            detail: lanes.describe(self.drives, stripe),
-        })?;
-        for (&lane, payload) in lanes.bad.iter().zip(rebuilt) {
-            lanes.payloads[lane] = Some(payload);
-        }
-        Ok(lanes)
+        read_rebuilt(self.drives, self.erasure, self.counters, stripe)
     }
 
     fn apply(
@@ -390,10 +380,12 @@ impl Recovery<'_> {
         stripe: &StripeHeader,
         lanes: &[LaneRecords<'_>],
         heal_from: Position,
+        states: States,
         view: &dyn View,
     ) -> Result<()> {
-        let changes = changes(stripe, lanes, view.snapshot().as_ref())?;
+        let changes = changes(stripe, lanes, states, view.snapshot().as_ref())?;
         let watermark = Watermark {
+            version: VIEW_VERSION,
             set: set.to_bytes(),
             segment: stripe.segment,
             generation: stripe.generation,

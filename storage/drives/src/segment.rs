@@ -4,7 +4,7 @@
 //! new one is begun at the first append after an open, when the last is full, and after every failed group, so that the
 //! header of the new one says for good where the old one ended.
 
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::frame::{Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -43,6 +43,8 @@ pub(crate) struct Tail {
     pub(crate) next_segment: u64,
     /// What the next segment names as its predecessor: the last segment, or the one before it when that is empty.
     pub(crate) predecessor: Predecessor,
+    /// The segment in which the last whole checkpoint begins; 0 when there is none.
+    pub(crate) checkpoint: u64,
 }
 
 /// The segment that is being written.
@@ -90,7 +92,8 @@ impl ActiveSegment {
 pub(crate) struct NewSegment {
     pub(crate) header: SegmentHeader,
     pub(crate) bytes: u64,
-    pub(crate) free_bytes_reserve: u64,
+    /// Space to leave alone on every drive.
+    pub(crate) left_bytes: u64,
 }
 
 /// Begins a segment: a preallocated file with a synced header on every live drive. A drive without room refuses the
@@ -100,7 +103,7 @@ pub(crate) fn begin(drives: &Drives, new: NewSegment, counters: &Counters) -> Re
     let name = segment_name(new.header.segment);
     let mut files: Vec<Option<Arc<dyn DiskFile>>> = vec![None; lanes];
     let mut zeroed_to = vec![0; lanes];
-    check_room(drives, new)?;
+    check_room(drives, new.bytes, new.left_bytes)?;
     for drive in drives.live() {
         match allocate(drives, drive, &name, new.bytes) {
             Ok((file, reused)) => {
@@ -109,7 +112,7 @@ pub(crate) fn begin(drives: &Drives, new: NewSegment, counters: &Counters) -> Re
             }
             Err(error) if is_full(&error) => {
                 remove_begun(drives, &name, &files);
-                return Err(full(drives, drive, new));
+                return Err(full(drives, drive, new.bytes + new.left_bytes));
             }
             Err(error) => drives.take_out(drive, "begin a segment", &error),
         }
@@ -146,22 +149,30 @@ pub(crate) fn begin(drives: &Drives, new: NewSegment, counters: &Counters) -> Re
     })
 }
 
-/// Refuses when a live drive has less room than a segment and the reserve.
-pub(crate) fn check_room(drives: &Drives, new: NewSegment) -> Result<()> {
+/// Refuses when a live drive has less room than a segment and what is to be left alone. A spare is room.
+pub(crate) fn check_room(drives: &Drives, bytes: u64, left_bytes: u64) -> Result<()> {
     for drive in drives.live() {
-        let free = drives.disk(drive).map(|disk| disk.free_bytes());
-        if let Some(Ok(free)) = free
-            && free < new.bytes + new.free_bytes_reserve
-        {
-            return Err(full(drives, drive, new));
+        let Some(disk) = drives.disk(drive) else { continue };
+        let Ok(free) = disk.free_bytes() else { continue };
+        if free < bytes + left_bytes && free + spare_bytes(disk.as_ref(), bytes) < bytes + left_bytes {
+            return Err(full(drives, drive, bytes + left_bytes));
         }
     }
     Ok(())
 }
 
-fn full(drives: &Drives, drive: usize, new: NewSegment) -> Error {
+/// Bytes of the spares that a segment of `bytes` could take over.
+fn spare_bytes(disk: &dyn Disk, bytes: u64) -> u64 {
+    let Ok(names) = disk.list() else { return 0 };
+    let spares = names.iter().filter(|name| numbered(name, SPARE_PREFIX).is_some());
+    spares.filter(|name| disk.open(name).and_then(|file| file.length()).is_ok_and(|length| length == bytes)).count()
+        as u64
+        * bytes
+}
+
+fn full(drives: &Drives, drive: usize, needed_bytes: u64) -> Error {
     let free_bytes = drives.disk(drive).and_then(|disk| disk.free_bytes().ok()).unwrap_or(0);
-    Error::Full { drive: drives.label(drive).to_owned(), free_bytes, needed_bytes: new.bytes + new.free_bytes_reserve }
+    Error::Full { drive: drives.label(drive).to_owned(), free_bytes, needed_bytes }
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -179,6 +190,25 @@ fn allocate(drives: &Drives, drive: usize, name: &str, bytes: u64) -> io::Result
         disk.remove(&spare)?;
     }
     Ok((disk.create(name, bytes)?, false))
+}
+
+/// Takes the files of a segment away that is no longer part of the log: as a spare for the next one where that is worth it, else for
+/// good. Failures cost only space, until the next open.
+pub(crate) fn clear_away(drives: &Drives, drive: usize, segment: u64, segment_bytes: u64) -> io::Result<()> {
+    let Some(disk) = drives.disk(drive) else { return Ok(()) };
+    let name = segment_name(segment);
+    let spares = disk.list()?.iter().filter(|name| numbered(name, SPARE_PREFIX).is_some()).count();
+    let file = match disk.open(&name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    // one with holes has lost what makes a spare worth keeping: blocks that were written before
+    let whole = file.length()? == segment_bytes && file.allocated_bytes()? >= segment_bytes;
+    if whole && spares < SPARES_MAX {
+        disk.rename(&name, &format!("{SPARE_PREFIX}{segment:016x}"))
+    } else {
+        disk.remove(&name)
+    }
 }
 
 fn remove_begun(drives: &Drives, name: &str, files: &[Option<Arc<dyn DiskFile>>]) {

@@ -32,6 +32,15 @@ pub struct DriveStatus {
     pub free_bytes: Option<u64>,
 }
 
+/// What the log takes of its drives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Space {
+    /// Bytes of blobs that are needed, without parity.
+    pub live_bytes: u64,
+    /// Bytes of the devices that the segments take, on all live drives.
+    pub allocated_bytes: u64,
+}
+
 /// The state of the whole log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogStatus {
@@ -45,6 +54,8 @@ pub struct LogStatus {
     pub degraded: bool,
     /// Segments in the log.
     pub segments: usize,
+    /// What they take, as the compactor saw it last; `None` before it has looked.
+    pub space: Option<Space>,
     /// What was done since the log was opened.
     pub counters: Stats,
 }
@@ -96,6 +107,16 @@ counters! {
     stripes_replayed,
     /// Lanes rewritten at open.
     lanes_healed,
+    /// Checkpoints ended.
+    checkpoints,
+    /// Bytes of rows and places that checkpoints have stated.
+    state_bytes,
+    /// Bytes of chunks written once more so that their segment can go.
+    moved_bytes,
+    /// Bytes given back inside segments that stay, on all drives.
+    punched_bytes,
+    /// Segments taken out of the log.
+    segments_retired,
 }
 
 pub(crate) fn count(counter: &AtomicU64, by: u64) {

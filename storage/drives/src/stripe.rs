@@ -26,6 +26,18 @@ pub(crate) struct Record {
     body: Bytes,
 }
 
+impl Record {
+    /// A record that is no piece.
+    pub(crate) fn new(kind: Kind, stamp: u64, body: Vec<u8>) -> Self {
+        Self { kind, stamp, piece: None, body: body.into() }
+    }
+
+    /// Bytes of its body.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+}
+
 /// Bytes of each piece of a chunk but the last.
 fn piece_bytes(chunk_bytes: usize, data_lanes: usize) -> usize {
     if chunk_bytes <= WHOLE_PIECE_BYTES_MAX {
@@ -44,30 +56,36 @@ pub(crate) fn encoded_bytes(append: &Append, data_lanes: usize) -> usize {
 
 /// The records of an append, in the order they take effect.
 pub(crate) fn records(append: Append, stamp: u64, data_lanes: usize, records: &mut Vec<Record>) {
-    let mut push = |kind, piece, body| records.push(Record { kind, stamp, piece, body });
     if let Some(rows) = append.rows.filter(|rows| !rows.is_empty()) {
-        push(Kind::Rows, None, Bytes::from(rows.encoded));
+        records.push(Record::new(Kind::Rows, stamp, rows.encoded));
     }
     if !append.forget.is_empty() {
-        push(Kind::Forget, None, Bytes::from(encode_forget(&append.forget)));
+        records.push(Record::new(Kind::Forget, stamp, encode_forget(&append.forget)));
     }
-    for new in append.pieces {
-        let length = new.bytes.len();
-        let step = piece_bytes(length, data_lanes);
-        let count = length.div_ceil(step).max(1);
-        for index in 0..count {
-            let start = index * step;
-            let piece = PieceOf {
-                blob: new.blob,
-                chunk: new.chunk,
-                chunk_bytes: length.try_into().expect("a chunk is at most 1 MiB"),
-                last: new.last,
-                index: index.try_into().expect("a chunk has at most 20 pieces"),
-                count: count.try_into().expect("a chunk has at most 20 pieces"),
-                chunk_offset: start.try_into().expect("within a chunk"),
-            };
-            push(Kind::Piece, Some(piece), new.bytes.slice(start..(start + step).min(length)));
-        }
+    for new in &append.pieces {
+        push_chunk(new, false, stamp, data_lanes, records);
+    }
+}
+
+/// The records of a chunk, which may have lain elsewhere before.
+pub(crate) fn push_chunk(new: &NewPiece, moved: bool, stamp: u64, data_lanes: usize, records: &mut Vec<Record>) {
+    let length = new.bytes.len();
+    let step = piece_bytes(length, data_lanes);
+    let count = length.div_ceil(step).max(1);
+    for index in 0..count {
+        let start = index * step;
+        let piece = PieceOf {
+            blob: new.blob,
+            chunk: new.chunk,
+            chunk_bytes: length.try_into().expect("a chunk is at most 1 MiB"),
+            last: new.last,
+            moved,
+            index: index.try_into().expect("a chunk has at most 20 pieces"),
+            count: count.try_into().expect("a chunk has at most 20 pieces"),
+            chunk_offset: start.try_into().expect("within a chunk"),
+        };
+        let body = new.bytes.slice(start..(start + step).min(length));
+        records.push(Record { kind: Kind::Piece, stamp, piece: Some(piece), body });
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `world.rs` is the bench (drives, log, model); each other file is one kind of trouble.
 
+mod compaction;
 mod crash;
 mod damage;
 mod faults;

@@ -33,16 +33,48 @@ pub enum Direction {
     Backward,
 }
 
-/// The two ordered key spaces.
+/// The ordered key spaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Space {
+    /// Metadata rows.
     Rows,
+    /// Where each chunk of a blob lies.
     Pieces,
+    /// What each segment of the log holds.
+    Segments,
+}
+
+impl Space {
+    pub(crate) const ALL: [Self; 3] = [Self::Rows, Self::Pieces, Self::Segments];
+
+    /// Its number in `State` records.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Rows => 1,
+            Self::Pieces => 2,
+            Self::Segments => 3,
+        }
+    }
+
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|space| space.code() == code)
+    }
+
+    /// The one behind it in key order.
+    pub(crate) fn next(self) -> Option<Self> {
+        match self {
+            Self::Rows => Some(Self::Pieces),
+            Self::Pieces => Some(Self::Segments),
+            Self::Segments => None,
+        }
+    }
 }
 
 /// How far of the log the view has taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Watermark {
+    /// [`VIEW_VERSION`] of the program that wrote it; a view of another one is rebuilt.
+    pub(crate) version: u32,
     pub(crate) set: [u8; 16],
     pub(crate) segment: u64,
     pub(crate) generation: u64,
@@ -57,6 +89,9 @@ pub(crate) struct Watermark {
     pub(crate) heal_offset: u64,
     pub(crate) heal_sequence: u64,
 }
+
+/// Which keys and values the view holds.
+pub(crate) const VIEW_VERSION: u32 = 2;
 
 impl Watermark {
     pub(crate) fn set(&self) -> SetId {

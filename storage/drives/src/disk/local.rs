@@ -10,7 +10,8 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSliceMut, Write};
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use std::sync::Arc;
 const HANDLES_MAX: usize = 128;
 const LOCK_FILE: &str = "drive.lock";
 const TEMPORARY_SUFFIX: &str = ".new";
+/// The unit in which the system counts the blocks of a file, whatever the file system's own is.
+const STAT_BLOCK_BYTES: u64 = 512;
 
 /// A folder as a drive; in production one per device.
 #[derive(Debug)]
@@ -193,6 +196,19 @@ impl DiskFile for LocalFile {
 
     fn set_length(&self, bytes: u64) -> io::Result<()> {
         self.file.set_len(bytes)
+    }
+
+    fn punch(&self, range: Range<u64>) -> io::Result<bool> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match fallocate(&self.file, flags, range.start, range.end - range.start) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.blocks() * STAT_BLOCK_BYTES)
     }
 }
 

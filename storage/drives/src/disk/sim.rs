@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -91,6 +92,13 @@ fn power_went() -> io::Error {
 enum Unsynced {
     Write { offset: usize, bytes: Vec<u8>, doomed: bool },
     Length(usize),
+    Hole(Range<usize>),
+}
+
+fn punch(bytes: &mut [u8], range: Range<usize>) {
+    if let Some(bytes) = bytes.get_mut(range) {
+        bytes.fill(0);
+    }
 }
 
 #[derive(Default)]
@@ -100,11 +108,17 @@ struct Content {
     /// What is on the platter for certain.
     durable: Vec<u8>,
     unsynced: Vec<Unsynced>,
+    /// Bytes of it that take no space.
+    holes: usize,
 }
 
 impl Content {
     fn of(bytes: Vec<u8>) -> Self {
-        Self { durable: bytes.clone(), current: bytes, unsynced: Vec::new() }
+        Self { durable: bytes.clone(), current: bytes, unsynced: Vec::new(), holes: 0 }
+    }
+
+    fn taken_bytes(&self) -> u64 {
+        self.current.len().saturating_sub(self.holes) as u64
     }
 
     fn write(bytes: &[u8], offset: usize, target: &mut Vec<u8>) {
@@ -122,6 +136,7 @@ impl Content {
                 Unsynced::Write { offset, bytes, doomed: false } => Self::write(&bytes, offset, &mut self.durable),
                 doomed @ Unsynced::Write { .. } => kept.push(doomed),
                 Unsynced::Length(length) => self.durable.resize(length, 0),
+                Unsynced::Hole(range) => punch(&mut self.durable, range),
             }
         }
         self.unsynced = kept;
@@ -144,6 +159,11 @@ impl Content {
                 Unsynced::Length(length) => {
                     if random.random() {
                         self.durable.resize(length, 0);
+                    }
+                }
+                Unsynced::Hole(range) => {
+                    if random.random() {
+                        punch(&mut self.durable, range);
                     }
                 }
             }
@@ -293,6 +313,11 @@ impl SimDisk {
         state.files.iter().map(|(name, file)| (name.clone(), file.lock().current.clone())).collect()
     }
 
+    /// Bytes that all files take, holes not counted.
+    pub fn taken_bytes(&self) -> u64 {
+        self.state.lock().files.values().map(|file| file.lock().taken_bytes()).sum()
+    }
+
     /// Puts a file there behind the log's back, durable.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         self.state.lock().files.insert(name.to_owned(), Arc::new(Mutex::new(Content::of(bytes))));
@@ -431,9 +456,8 @@ impl SimDisk {
     fn free_of(&self, name: &str) -> io::Result<u64> {
         self.here()?;
         let state = self.state.lock();
-        let used =
-            state.files.iter().filter(|(other, _)| *other != name).map(|(_, file)| file.lock().current.len() as u64);
-        let used: u64 = used.sum();
+        let used: u64 =
+            state.files.iter().filter(|(other, _)| *other != name).map(|(_, file)| file.lock().taken_bytes()).sum();
         Ok(state.full_at_bytes.map_or(u64::MAX / 2, |limit| limit.saturating_sub(used)))
     }
 }
@@ -555,6 +579,23 @@ impl DiskFile for SimFile {
         content.current.resize(length, 0);
         content.unsynced.push(Unsynced::Length(length));
         if fate == Fate::Interrupted { Err(power_went()) } else { Ok(()) }
+    }
+
+    fn punch(&self, range: Range<u64>) -> io::Result<bool> {
+        self.here()?;
+        let fate = self.power.begin()?;
+        let place = |offset: u64| usize::try_from(offset).expect("simulated files are small");
+        let mut content = self.content.lock();
+        let range = place(range.start)..place(range.end).min(content.current.len());
+        punch(&mut content.current, range.clone());
+        content.holes += range.len();
+        content.unsynced.push(Unsynced::Hole(range));
+        if fate == Fate::Interrupted { Err(power_went()) } else { Ok(true) }
+    }
+
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        self.here()?;
+        Ok(self.content.lock().taken_bytes())
     }
 }
 

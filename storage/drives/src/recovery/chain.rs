@@ -1,14 +1,15 @@
 //! Which segments belong to the log: the chain that leads from the newest segment's header back to the first.
 //!
 //! Each header names the segment before it and where that ended. The newest is the one of the highest generation (the run
-//! that began it), then the highest number. A segment no header leads to was never acknowledged anything in: it is left
-//! over from a crash while it was begun, or from a drive that was away, and becomes a spare.
+//! that began it), then the highest number; it also says where the last checkpoint begins, and what lies before that is not
+//! followed. Segments before the checkpoint are known by the view. One that neither leads to was never acknowledged anything
+//! in, or was retired: it is left over from a crash, or from a drive that was away, and becomes a spare.
 
 use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_HEADER_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::recovery::lanes::frame_header_at;
-use crate::segment::{SEGMENT_PREFIX, SPARE_PREFIX, SPARES_MAX, numbered, segment_name};
+use crate::segment::{SEGMENT_PREFIX, SPARE_PREFIX, clear_away, numbered, segment_name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -62,11 +63,13 @@ pub(super) fn follow(drives: &Drives) -> Result<Chain> {
     }
     let newest = headers.values().filter_map(|runs| runs.last_key_value()).map(|(_, header)| *header);
     let mut links = Vec::new();
-    let mut next = newest.max_by_key(|header| (header.generation, header.segment)).map(|header| (header, None));
+    let newest = newest.max_by_key(|header| (header.generation, header.segment));
+    let checkpoint = newest.map_or(0, |header| header.checkpoint);
+    let mut next = newest.map(|header| (header, None));
     while let Some((header, end)) = next {
         links.push(Link { header, end });
         let before = header.predecessor;
-        next = if before.segment == 0 {
+        next = if before.segment == 0 || before.segment < checkpoint {
             None
         } else {
             let runs = headers.get(&before.segment).filter(|_| before.segment < header.segment);
@@ -116,25 +119,15 @@ impl Chain {
         Ok(())
     }
 
-    /// Makes spares of the segments that are not part of the log. Failures cost only space.
-    pub(super) fn clear_unreached(&self, drives: &Drives, segment_bytes: u64) {
+    /// Makes spares of the segments that are neither in the chain nor known to the view. Failures cost only space.
+    pub(super) fn clear_unreached(&self, drives: &Drives, known: &BTreeMap<u64, u64>, segment_bytes: u64) {
         for drive in drives.live() {
             let Some(disk) = drives.disk(drive) else { continue };
             let Ok(names) = disk.list() else { continue };
-            let mut spares = names.iter().filter(|name| numbered(name, SPARE_PREFIX).is_some()).count();
-            for name in &names {
-                let Some(id) = numbered(name, SEGMENT_PREFIX).filter(|id| self.unreached.contains_key(id)) else {
-                    continue;
-                };
-                let whole = disk.open(name).and_then(|file| file.length()).is_ok_and(|bytes| bytes == segment_bytes);
-                let cleared = if whole && spares < SPARES_MAX {
-                    spares += 1;
-                    disk.rename(name, &format!("{SPARE_PREFIX}{id:016x}"))
-                } else {
-                    disk.remove(name)
-                };
-                if let Err(error) = cleared {
-                    tracing::warn!(drive = drives.label(drive), name, error = %error, "a left-over segment was not cleared away");
+            let ids = names.iter().filter_map(|name| numbered(name, SEGMENT_PREFIX));
+            for id in ids.filter(|id| self.unreached.contains_key(id) && !known.contains_key(id)) {
+                if let Err(error) = clear_away(drives, drive, id, segment_bytes) {
+                    tracing::warn!(drive = drives.label(drive), segment = id, error = %error, "a left-over segment was not cleared away");
                 }
             }
         }

@@ -3,10 +3,13 @@
 use crate::apply::LaneRecords;
 use crate::disk::DiskFile;
 use crate::drives::Drives;
+use crate::erasure::Erasure;
+use crate::error::{Error, Result};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, SegmentHeader, StripeHeader, crc64};
 use crate::identity::SetId;
 use crate::record::{Head, decode_heads, measure};
 use crate::segment::segment_name;
+use crate::status::{Counters, count};
 use crate::stripe::write_header;
 use std::io;
 use std::sync::Arc;
@@ -97,22 +100,72 @@ fn read_lane(drives: &Drives, stripe: &StripeHeader, lane: usize) -> Option<Vec<
     (crc64(&payload) == header.payload_crc).then_some(payload)
 }
 
+/// All lanes of a stripe, the bad ones rebuilt (and still listed as bad).
+pub(crate) fn read_rebuilt(
+    drives: &Drives,
+    erasure: &Erasure,
+    counters: &Counters,
+    stripe: &StripeHeader,
+) -> Result<LaneSet> {
+    let mut lanes = read_lanes(drives, stripe);
+    if lanes.bad.is_empty() {
+        return Ok(lanes);
+    }
+    count(&counters.corrupt_frames, lanes.bad.len() as u64);
+    let payloads: Vec<Option<&[u8]>> = lanes.payloads.iter().map(Option::as_deref).collect();
+    let rebuilt = erasure.rebuild(&payloads, &lanes.bad).ok_or_else(|| Error::Corrupt {
+        segment: stripe.segment,
+        offset: stripe.offset,
+        detail: lanes.describe(drives, stripe),
+    })?;
+    for (&lane, payload) in lanes.bad.iter().zip(rebuilt) {
+        lanes.payloads[lane] = Some(payload);
+    }
+    Ok(lanes)
+}
+
+/// The records of all filled data lanes. Only the scan regions are read, unless one is bad: then the lanes are rebuilt.
+pub(crate) fn read_records(
+    drives: &Drives,
+    erasure: &Erasure,
+    counters: &Counters,
+    stripe: &StripeHeader,
+) -> Result<Vec<LaneScan>> {
+    if let Some(scans) = read_scans(drives, stripe) {
+        return Ok(scans);
+    }
+    let mut lanes = read_rebuilt(drives, erasure, counters, stripe)?;
+    let mut records = Vec::with_capacity(stripe.data);
+    for lane in (0..stripe.data).filter(|&lane| stripe.used(lane) > 0) {
+        let mut bytes = lanes.payloads[lane].take().expect("every lane was read or rebuilt");
+        bytes.truncate(stripe.used(lane));
+        let heads = measure(&bytes).and_then(|(count, _)| decode_heads(&bytes, count));
+        let heads = heads.ok_or_else(|| Error::Corrupt {
+            segment: stripe.segment,
+            offset: stripe.offset,
+            detail: format!("the record table of lane {lane} does not hold together"),
+        })?;
+        records.push(LaneScan { lane, bytes, heads });
+    }
+    Ok(records)
+}
+
 /// The scan regions of all filled data lanes with their record heads; `None` when one is not to be had whole.
-pub(super) fn read_scans(drives: &Drives, stripe: &StripeHeader) -> Option<Vec<LaneScan>> {
+fn read_scans(drives: &Drives, stripe: &StripeHeader) -> Option<Vec<LaneScan>> {
     let filled = (0..stripe.data).filter(|&lane| stripe.used(lane) > 0);
     filled.map(|lane| read_scan(drives, stripe, lane)).collect()
 }
 
-/// The scan region of a data lane.
+/// The scan region of a data lane, at least.
 #[derive(Debug)]
-pub(super) struct LaneScan {
-    pub(super) lane: usize,
-    pub(super) bytes: Vec<u8>,
-    pub(super) heads: Vec<Head>,
+pub(crate) struct LaneScan {
+    pub(crate) lane: usize,
+    bytes: Vec<u8>,
+    pub(crate) heads: Vec<Head>,
 }
 
 impl LaneScan {
-    pub(super) fn records(&self) -> LaneRecords<'_> {
+    pub(crate) fn records(&self) -> LaneRecords<'_> {
         LaneRecords { lane: self.lane, scan: &self.bytes, heads: self.heads.clone() }
     }
 }

@@ -1,20 +1,42 @@
 //! Power cuts at every operation of many short scripts. What was acknowledged is there and identical; what was not is there
 //! whole or not at all; forgotten blobs stay forgotten; with any m drives gone, and with the view gone, it is the same.
 
-use super::world::{Model, Step, World, dump, expect_model, medium, small, submit};
+use super::world::{Model, Step, World, compact, dump, expect_model, medium, small, submit};
 use crate::{Append, DriveLog, DriveLogConfig, ViewKind};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-/// A script: groups of steps that are queued together.
-fn script(seed: u64, groups: usize, bytes_max: usize) -> Vec<Vec<Step>> {
+/// A part of a script.
+#[derive(Debug)]
+enum Act {
+    /// Steps that are queued together.
+    Group(Vec<Step>),
+    /// A checkpoint, then everything that gives space back.
+    Compact,
+}
+
+/// What a script is made of.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    groups: usize,
+    bytes_max: usize,
+    /// Of how many groups one is followed by a compaction; 0 for none.
+    compact_every: u32,
+}
+
+fn script(seed: u64, plan: Plan) -> Vec<Act> {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut next_blob = 0;
-    let mut group = || {
+    let mut acts = Vec::new();
+    for _ in 0..plan.groups {
         let steps = random.random_range(1..4);
-        (0..steps).map(|_| Step::random(&mut random, &mut next_blob, bytes_max)).collect()
-    };
-    (0..groups).map(|_| group()).collect()
+        let group = (0..steps).map(|_| Step::random(&mut random, &mut next_blob, plan.bytes_max));
+        acts.push(Act::Group(group.collect()));
+        if plan.compact_every > 0 && random.random_range(0..plan.compact_every) == 0 {
+            acts.push(Act::Compact);
+        }
+    }
+    acts
 }
 
 /// What may be there after the crash: the first model, or any of the later ones (groups whose fate nobody was told).
@@ -23,8 +45,14 @@ struct Outcome {
 }
 
 /// Runs the script until it ends or the power goes.
-fn run(log: &DriveLog, model: &mut Model, script: &[Vec<Step>]) -> Outcome {
-    for group in script {
+fn run(log: &DriveLog, model: &mut Model, script: &[Act]) -> Outcome {
+    for act in script {
+        let Act::Group(group) = act else {
+            if compact(log).is_err() {
+                break;
+            }
+            continue;
+        };
         let pendings: Vec<_> = group.iter().map(|step| (step, submit(log, step.append()))).collect();
         let mut models = vec![model.clone()];
         let mut failed = false;
@@ -52,7 +80,7 @@ fn run(log: &DriveLog, model: &mut Model, script: &[Vec<Step>]) -> Outcome {
 }
 
 /// How many operations the script takes when nothing happens.
-fn operations(config: &DriveLogConfig, script: &[Vec<Step>]) -> u64 {
+fn operations(config: &DriveLogConfig, script: &[Act]) -> u64 {
     let world = World::new(config.clone());
     let log = world.open().unwrap();
     let mut model = Model::default();
@@ -63,7 +91,7 @@ fn operations(config: &DriveLogConfig, script: &[Vec<Step>]) -> u64 {
 }
 
 /// One crash: cut at `operation`, restart, look, go on, and look again from fewer drives.
-fn crash_at(config: &DriveLogConfig, seed: u64, script: &[Vec<Step>], operation: u64) {
+fn crash_at(config: &DriveLogConfig, seed: u64, script: &[Act], operation: u64) {
     let context = format!("seed {seed}, cut at operation {operation}");
     let world = World::new(config.clone());
     world.power.cut_at(operation);
@@ -124,10 +152,10 @@ fn crash_at(config: &DriveLogConfig, seed: u64, script: &[Vec<Step>], operation:
 }
 
 /// Cuts the power at every operation of scripts made from `seeds`; answers at how many.
-fn crash_everywhere(config: &DriveLogConfig, seeds: std::ops::Range<u64>, groups: usize, bytes_max: usize) -> usize {
+fn crash_everywhere(config: &DriveLogConfig, seeds: std::ops::Range<u64>, plan: Plan) -> usize {
     let mut points = 0;
     for seed in seeds {
-        let script = script(seed, groups, bytes_max);
+        let script = script(seed, plan);
         for operation in 0..operations(config, &script) {
             crash_at(config, seed, &script, operation);
             points += 1;
@@ -138,18 +166,22 @@ fn crash_everywhere(config: &DriveLogConfig, seeds: std::ops::Range<u64>, groups
 
 #[test]
 fn ten_thousand_power_cuts_lose_nothing_that_was_acknowledged() {
-    let shapes: [(DriveLogConfig, std::ops::Range<u64>, usize, usize); 6] = [
-        (small(4, 2), 0..34, 8, 6000),
-        (small(2, 1), 100..160, 8, 6000),
-        (small(1, 1), 200..240, 8, 6000),
-        (small(1, 0), 300..330, 8, 6000),
-        (small(3, 2), 400..420, 8, 6000),
-        (medium(4, 2), 500..502, 4, 300_000),
+    const SMALL: Plan = Plan { groups: 8, bytes_max: 6000, compact_every: 0 };
+    const COMPACTED: Plan = Plan { compact_every: 3, ..SMALL };
+    const LARGE: Plan = Plan { groups: 4, bytes_max: 300_000, compact_every: 2 };
+    let shapes = [
+        (small(4, 2), 0..16, SMALL),
+        (small(2, 1), 100..130, SMALL),
+        (small(1, 0), 300..315, SMALL),
+        (small(3, 2), 400..410, SMALL),
+        (small(4, 2), 600..610, COMPACTED),
+        (small(2, 1), 700..716, COMPACTED),
+        (small(1, 1), 800..816, COMPACTED),
+        (small(1, 0), 900..910, COMPACTED),
+        (medium(4, 2), 500..502, LARGE),
     ];
     let points: usize = std::thread::scope(|scope| {
-        let runs = shapes.map(|(config, seeds, groups, bytes_max)| {
-            scope.spawn(move || crash_everywhere(&config, seeds, groups, bytes_max))
-        });
+        let runs = shapes.map(|(config, seeds, plan)| scope.spawn(move || crash_everywhere(&config, seeds, plan)));
         runs.into_iter().map(|run| run.join().unwrap()).sum()
     });
     assert!(points >= 10_000, "only {points} crash points");
@@ -160,7 +192,7 @@ fn a_view_that_outlives_the_crash_is_continued_from_its_watermark() {
     let memory = small(4, 2);
     let mut random = SmallRng::seed_from_u64(77);
     for seed in 1000..1060 {
-        let script = script(seed, 5, 6000);
+        let script = script(seed, Plan { groups: 5, bytes_max: 6000, compact_every: 3 });
         let operation = random.random_range(0..operations(&memory, &script));
         let view = tempfile::tempdir().unwrap();
         let config = DriveLogConfig {

@@ -166,7 +166,9 @@ fn a_full_drive_refuses_writes_and_takes_them_again_when_there_is_room() {
     };
     assert_eq!(error.kind(), ErrorKind::Full, "{error}");
     assert!(error.to_string().contains("sim1"), "{error}");
-    assert_eq!(wait(log.reserve(10)).unwrap_err().kind(), ErrorKind::Full, "known to be full without trying");
+    let failed = log.status().counters.groups_failed;
+    assert_eq!(commit(&log, a_put(99, 10)).unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(log.status().counters.groups_failed, failed, "known to be full without trying");
     expect_model(&log, &model, "while full");
     assert!(log.status().writable && !log.status().degraded, "a full drive is not a failed one");
 

@@ -1,7 +1,7 @@
 //! The bench: simulated drives, a log over them without threads, and the model it is compared with.
 
 use crate::{
-    Append, CHUNK_BYTES, Committed, Direction, Disk, DriveLog, DriveLogConfig, Error, NewPiece, Pending, Result, Rows,
+    Append, CHUNK_BYTES, Committed, Direction, Disk, DriveLog, DriveLogConfig, Effort, Error, NewPiece, Pending, Result, Rows,
     SimDisk, SimPower, Threads, ViewKind,
 };
 use bytes::Bytes;
@@ -95,6 +95,20 @@ pub(super) fn commit(log: &DriveLog, append: Append) -> Result<Committed> {
     submit(log, append)?.wait()
 }
 
+/// A checkpoint, then everything that gives space back.
+pub(super) fn compact(log: &DriveLog) -> Result<()> {
+    wait(async {
+        let mut compactor = log.compactor(Arc::new(a_clock()));
+        compactor.begin_checkpoint().await?;
+        let mut steps = 0;
+        while compactor.step(Effort::Thorough).await? {
+            steps += 1;
+            assert!(steps < 10_000, "compaction comes to an end");
+        }
+        Ok(())
+    })
+}
+
 pub(super) fn blob_id(number: u64) -> BlobId {
     let mut bytes = [0; 16];
     bytes[8..].copy_from_slice(&number.to_be_bytes());
@@ -128,7 +142,7 @@ pub(super) struct Model {
 }
 
 /// A step of a script: an append that the model understands too.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     Put { blob: u64, bytes: usize },
     Row { key: u8, value: u8 },

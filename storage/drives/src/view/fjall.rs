@@ -28,6 +28,7 @@ pub(super) struct FjallView {
 struct Spaces {
     rows: Keyspace,
     pieces: Keyspace,
+    segments: Keyspace,
 }
 
 impl Spaces {
@@ -35,6 +36,7 @@ impl Spaces {
         match space {
             Space::Rows => &self.rows,
             Space::Pieces => &self.pieces,
+            Space::Segments => &self.segments,
         }
     }
 }
@@ -54,7 +56,8 @@ impl FjallView {
         let options =
             || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true);
         let keyspace = |name| database.keyspace(name, options).map_err(error("open a keyspace"));
-        let spaces = Spaces { rows: keyspace("rows")?, pieces: keyspace("pieces")? };
+        let spaces =
+            Spaces { rows: keyspace("rows")?, pieces: keyspace("pieces")?, segments: keyspace("segments")? };
         let mark = keyspace("mark")?;
         Ok(Self { database, spaces, mark })
     }

@@ -23,6 +23,7 @@ pub(super) struct Maps(RwLock<Inner>);
 struct Inner {
     rows: BTreeMap<Bytes, Bytes>,
     pieces: BTreeMap<Bytes, Bytes>,
+    segments: BTreeMap<Bytes, Bytes>,
     watermark: Option<Watermark>,
 }
 
@@ -31,6 +32,7 @@ impl Inner {
         match space {
             Space::Rows => &self.rows,
             Space::Pieces => &self.pieces,
+            Space::Segments => &self.segments,
         }
     }
 }
@@ -46,6 +48,7 @@ impl Newest for Maps {
             let map = match change.space {
                 Space::Rows => &mut inner.rows,
                 Space::Pieces => &mut inner.pieces,
+                Space::Segments => &mut inner.segments,
             };
             match &change.value {
                 Some(value) => map.insert(Bytes::copy_from_slice(&change.key), Bytes::copy_from_slice(value)),

@@ -146,10 +146,7 @@ impl<N: Newest> ViewSnapshot for OverlaySnapshot<N> {
             Bound::Excluded(key) => Bound::Excluded((space, Bytes::copy_from_slice(key))),
             Bound::Unbounded => open,
         };
-        let next_space = match space {
-            Space::Rows => Bound::Excluded((Space::Pieces, Bytes::new())),
-            Space::Pieces => Bound::Unbounded,
-        };
+        let next_space = space.next().map_or(Bound::Unbounded, |next| Bound::Excluded((next, Bytes::new())));
         let changed =
             state.undo.range((bound(range.0, Bound::Included((space, Bytes::new()))), bound(range.1, next_space)));
         let changed: BTreeMap<&Bytes, &Option<Bytes>> =

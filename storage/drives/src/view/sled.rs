@@ -54,6 +54,7 @@ fn prefix(space: Space) -> u8 {
     match space {
         Space::Rows => b'r',
         Space::Pieces => b'p',
+        Space::Segments => b's',
     }
 }
 

@@ -19,6 +19,7 @@ fn config(kind: ViewKind, folder: &tempfile::TempDir) -> DriveLogConfig {
 fn watermark(stamp: u64) -> Watermark {
     let set = [7; 16];
     Watermark {
+        version: super::VIEW_VERSION,
         set,
         segment: 1,
         generation: 1,
@@ -37,7 +38,7 @@ fn random_key(random: &mut SmallRng) -> Vec<u8> {
 }
 
 fn random_space(random: &mut SmallRng) -> Space {
-    if random.random() { Space::Rows } else { Space::Pieces }
+    Space::ALL[random.random_range(0..3)]
 }
 
 fn apply_random(view: &dyn View, model: &mut Map, random: &mut SmallRng, stamp: u64) {
