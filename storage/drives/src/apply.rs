@@ -96,7 +96,7 @@ pub(crate) fn changes<'a>(
     });
     let mut changes = Changes::new();
     let mut occupancy = Occupancy::default();
-    let mut stated = Vec::new();
+    let mut entries_stated = Vec::new();
     let mut at = 0;
     while let Some(&(head, lane)) = records.get(at) {
         at += 1;
@@ -117,7 +117,7 @@ pub(crate) fn changes<'a>(
                 let entries = body(lane.scan, head).and_then(decode_state).ok_or_else(broken)?;
                 occupancy.add_state(head.body_bytes as usize);
                 if states == States::News {
-                    stated.extend(entries);
+                    entries_stated.extend(entries);
                 }
             }
             Kind::Retire => {
@@ -150,7 +150,10 @@ pub(crate) fn changes<'a>(
         changes.entry(key).or_insert(Some(Cow::Owned(row)));
     }
     // a checkpoint's stripe holds nothing else, so what it states is the last word
-    for (space, key, value) in stated {
+    for (space, key, value) in entries_stated {
+        if space == Space::Segments && key == segment_key(stripe.segment) {
+            continue; // its row has just been brought up to this stripe
+        }
         changes.insert((space, Cow::Borrowed(key)), Some(Cow::Borrowed(value)));
     }
     Ok(changes.into_iter().map(|((space, key), value)| Change { space, key, value }).collect())
@@ -199,12 +202,7 @@ fn chunk_row(stripe: &StripeHeader, pieces: &[(&Head, &LaneRecords<'_>)]) -> Opt
 /// Chunks read from the view at once while a blob is forgotten.
 const FORGET_PAGE_ROWS: usize = 1024;
 
-fn forget(
-    blob: BlobId,
-    changes: &mut Changes<'_>,
-    occupancy: &mut Occupancy,
-    now: &dyn ViewSnapshot,
-) -> Result<()> {
+fn forget(blob: BlobId, changes: &mut Changes<'_>, occupancy: &mut Occupancy, now: &dyn ViewSnapshot) -> Result<()> {
     let (first, last) = (chunk_key(blob, 0), chunk_key(blob, u32::MAX));
     let in_group = (Space::Pieces, Cow::Owned(first.to_vec()))..=(Space::Pieces, Cow::Owned(last.to_vec()));
     for (_, value) in changes.range_mut(in_group) {

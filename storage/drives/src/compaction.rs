@@ -10,6 +10,7 @@
 //! moment leaves a log that shows the same. Files go only after the record that retires their segment is durable; readers that come
 //! too late look the chunk up again. Needs at most one segment's room, which the reserve holds.
 
+use crate::NewPiece;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, StripeHeader};
@@ -21,7 +22,6 @@ use crate::recovery::{LaneScan, StripeId, read_records, read_stripe_header};
 use crate::segment::{clear_away, segment_name};
 use crate::status::{Space, count};
 use crate::upkeep::{Cursor, MovedChunk, Upkeep};
-use crate::NewPiece;
 use async_trait::async_trait;
 use cistern_runtime::{Clock, Work, Worker, WorkerError, offload};
 use std::collections::BTreeMap;
@@ -199,7 +199,8 @@ impl Compactor {
         let percent_min = effort.garbage_percent_min();
         let pays = |candidate: &&Candidate| candidate.garbage_bytes * 100 >= candidate.allocated_bytes * percent_min;
         let mut candidates: Vec<&Candidate> = survey.candidates.iter().filter(pays).collect();
-        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.garbage_bytes * 1000 / candidate.allocated_bytes));
+        candidates
+            .sort_by_key(|candidate| std::cmp::Reverse(candidate.garbage_bytes * 1000 / candidate.allocated_bytes));
         // again once a tenth of what was needed then is not any more
         let grown = |candidate: &&&Candidate| {
             let punched_at = self.punched_at.get(&candidate.segment);
@@ -210,7 +211,9 @@ impl Compactor {
             return Ok(true);
         }
         let worth_moving = |candidate: &&&Candidate| candidate.is_worth_moving(percent_min);
-        let Some(candidate) = candidates.iter().find(worth_moving).filter(|_| survey.moving_pays(self.log.core(), effort)) else {
+        let Some(candidate) =
+            candidates.iter().find(worth_moving).filter(|_| survey.moving_pays(self.log.core(), effort))
+        else {
             return Ok(false);
         };
         self.victim = Some(Victim { segment: candidate.segment, at: Place::start(&candidate.row) });
@@ -219,10 +222,10 @@ impl Compactor {
 
     /// Begins a checkpoint now, whether it pays or not.
     pub async fn begin_checkpoint(&mut self) -> Result<()> {
-        let (begun, begin) = oneshot::channel();
+        let (begun, answer) = oneshot::channel();
         self.log.upkeep(Upkeep::BeginCheckpoint { begun }).await?;
-        let begin = begin.await.map_err(|_| Error::Closed)?;
-        self.checkpoint = Some((begin, Cursor::start()));
+        let segment = answer.await.map_err(|_| Error::Closed)?;
+        self.checkpoint = Some((segment, Cursor::start()));
         Ok(())
     }
 
@@ -234,13 +237,11 @@ impl Compactor {
     async fn checkpoint_step(&self, begin: u64, from: Cursor) -> Result<Option<(u64, Cursor)>> {
         let (next, behind) = oneshot::channel();
         self.log.upkeep(Upkeep::State { from, next }).await?;
-        match behind.await.map_err(|_| Error::Closed)? {
-            Some(cursor) => Ok(Some((begin, cursor))),
-            None => {
-                self.log.upkeep(Upkeep::EndCheckpoint { begin }).await?;
-                Ok(None)
-            }
+        let behind = behind.await.map_err(|_| Error::Closed)?;
+        if behind.is_none() {
+            self.log.upkeep(Upkeep::EndCheckpoint { begin }).await?;
         }
+        Ok(behind.map(|cursor| (begin, cursor)))
     }
 
     /// Takes segments before the checkpoint in which nothing is needed out of the log, then removes their files.

@@ -42,8 +42,7 @@ pub(crate) fn decode_segment_row(value: &[u8]) -> Result<SegmentRow> {
 }
 
 fn encode_segment_row(row: &SegmentRow) -> Result<Vec<u8>> {
-    postcard::to_stdvec(row)
-        .map_err(|error| Error::View { action: "encode a segment row", detail: error.to_string() })
+    postcard::to_stdvec(row).map_err(|error| Error::View { action: "encode a segment row", detail: error.to_string() })
 }
 
 /// The row of a segment, if it is part of the log.
@@ -66,34 +65,35 @@ pub(crate) fn segment_rows(view: &dyn ViewSnapshot) -> Result<BTreeMap<u64, Segm
 /// What a stripe changes in the rows of segments.
 #[derive(Debug, Default)]
 pub(crate) struct Occupancy {
-    live_bytes: BTreeMap<u64, i64>,
-    fresh_bytes: u64,
-    moved_bytes: u64,
-    state_bytes: u64,
+    /// Of each segment: bytes of chunks that are needed there from now on, less those that are no longer.
+    live: BTreeMap<u64, i64>,
+    fresh: u64,
+    moved: u64,
+    state: u64,
 }
 
 impl Occupancy {
     /// A chunk that lies in `segment`, the stripe's own, from now on.
     pub(crate) fn add(&mut self, segment: u64, bytes: u32, moved: bool) {
-        *self.live_bytes.entry(segment).or_default() += i64::from(bytes);
-        *(if moved { &mut self.moved_bytes } else { &mut self.fresh_bytes }) += u64::from(bytes);
+        *self.live.entry(segment).or_default() += i64::from(bytes);
+        *(if moved { &mut self.moved } else { &mut self.fresh }) += u64::from(bytes);
     }
 
     pub(crate) fn remove(&mut self, segment: u64, bytes: u32) {
-        *self.live_bytes.entry(segment).or_default() -= i64::from(bytes);
+        *self.live.entry(segment).or_default() -= i64::from(bytes);
     }
 
     pub(crate) fn add_state(&mut self, bytes: usize) {
-        self.state_bytes += bytes as u64;
+        self.state += bytes as u64;
     }
 
     /// The rows after the stripe, encoded, of those segments that it changes. `now` is the view before it. A segment without a row is
     /// one that a rebuild has not come to yet: the checkpoint will state its row whole.
     pub(crate) fn rows(self, stripe: &StripeHeader, now: &dyn ViewSnapshot) -> Result<Vec<(u64, Vec<u8>)>> {
-        let Self { mut live_bytes, fresh_bytes, moved_bytes, state_bytes } = self;
-        let own = live_bytes.remove(&stripe.segment).unwrap_or(0);
-        let mut rows = Vec::with_capacity(live_bytes.len() + 1);
-        for (segment, delta) in live_bytes.into_iter().filter(|(_, delta)| *delta != 0) {
+        let Self { mut live, fresh, moved, state } = self;
+        let own = live.remove(&stripe.segment).unwrap_or(0);
+        let mut rows = Vec::with_capacity(live.len() + 1);
+        for (segment, delta) in live.into_iter().filter(|(_, delta)| *delta != 0) {
             if let Some(row) = segment_row(now, segment)? {
                 let row = SegmentRow { live_bytes: row.live_bytes.saturating_add_signed(delta), ..row };
                 rows.push((segment, encode_segment_row(&row)?));
@@ -108,10 +108,10 @@ impl Occupancy {
         let row = SegmentRow {
             end_offset: stripe.end(),
             used_bytes: before.used_bytes + (0..stripe.data).map(|lane| stripe.used(lane) as u64).sum::<u64>(),
-            fresh_bytes: before.fresh_bytes + fresh_bytes,
-            moved_bytes: before.moved_bytes + moved_bytes,
+            fresh_bytes: before.fresh_bytes + fresh,
+            moved_bytes: before.moved_bytes + moved,
             live_bytes: before.live_bytes.saturating_add_signed(own),
-            state_bytes: before.state_bytes + state_bytes,
+            state_bytes: before.state_bytes + state,
             ..before
         };
         rows.push((stripe.segment, encode_segment_row(&row)?));

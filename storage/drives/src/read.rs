@@ -144,7 +144,6 @@ impl DriveLog {
         let end = stored_end(self.snapshot().view.as_ref(), blob)?;
         Ok(end.and_then(|(bytes, complete)| complete.then_some(bytes)))
     }
-
 }
 
 /// Where the stored chunks of a blob end, and whether that is its end.

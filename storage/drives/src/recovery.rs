@@ -86,11 +86,9 @@ pub(crate) fn recover(
     };
     let survey = recovery.survey(&chain, mark)?;
     chain.check_unreached(drives, survey.end.next_sequence)?;
-    // what a view that is made anew takes in is all news; one that goes on has seen what the checkpoints since state
-    let states = if mark.is_some() { States::Known } else { States::News };
     // before the view takes anything in: what it has seen counts as acknowledged
     let lacking = recovery.heal(&chain, &survey)?;
-    let replayed = match recovery.replay(&chain, start, mark, survey.end, lacking, states, view.as_ref()) {
+    let replayed = match recovery.replay(&chain, start, mark, survey.end, lacking, view.as_ref()) {
         // the engine, not the log, failed: once more with an empty one
         Err(Error::View { action, detail }) if mark.is_some() => {
             tracing::warn!(action, detail, "the view failed while it was replayed, it will be rebuilt from the log");
@@ -98,7 +96,7 @@ pub(crate) fn recover(
             view::destroy(config)?;
             view = view::open(config)?;
             mark = None;
-            recovery.replay(&chain, 0, mark, survey.end, lacking, States::News, view.as_ref())
+            recovery.replay(&chain, 0, mark, survey.end, lacking, view.as_ref())
         }
         replayed => replayed,
     }?;
@@ -323,9 +321,10 @@ impl Recovery<'_> {
         mark: Option<Watermark>,
         last_end: Position,
         lacking: Option<Position>,
-        states: States,
         view: &dyn View,
     ) -> Result<Replayed> {
+        // what a view that is made anew takes in is all news; one that goes on has seen what the checkpoints since state
+        let states = if mark.is_some() { States::Known } else { States::News };
         let mut replayed = Replayed { stripes: 0, last_stamp: mark.map_or(0, |mark| mark.last_stamp) };
         for link in chain.links.iter().skip(start) {
             let mut at = Self::begin(link, mark);
@@ -359,13 +358,7 @@ impl Recovery<'_> {
     }
 
     /// Only the scan regions are read, unless one is bad: payloads were checked when the stripe was the last, and are when they are read.
-    fn replay_stripe(
-        &self,
-        stripe: &StripeHeader,
-        heal_from: Position,
-        states: States,
-        view: &dyn View,
-    ) -> Result<()> {
+    fn replay_stripe(&self, stripe: &StripeHeader, heal_from: Position, states: States, view: &dyn View) -> Result<()> {
         let records = read_records(self.drives, self.erasure, self.counters, stripe)?;
         let lanes: Vec<LaneRecords<'_>> = records.iter().map(LaneScan::records).collect();
         Self::apply(self.drives.set, stripe, &lanes, heal_from, states, view)

@@ -133,7 +133,7 @@ fn rows_written_and_deleted_at_once_leave_nothing() {
     steady_state(2, 60, |random, round| {
         let value = random.random_range(50..100);
         let key = u8::try_from(round % 200).unwrap();
-        vec![Step::Row { key, value }, Step::Delete { key }, Step::Row { key: 255, value }].repeat(20)
+        [Step::Row { key, value }, Step::Delete { key }, Step::Row { key: 255, value }].repeat(20)
     });
 }
 
@@ -179,7 +179,8 @@ fn a_full_set_refuses_bodies_takes_deletions_and_has_room_after_compaction() {
 fn a_view_from_before_the_checkpoint_is_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
     let view = folder.path().join("view");
-    let config = DriveLogConfig { view: ViewKind::Sled, view_path: view.clone(), view_cache_bytes: 1 << 20, ..config() };
+    let config =
+        DriveLogConfig { view: ViewKind::Sled, view_path: view.clone(), view_cache_bytes: 1 << 20, ..config() };
     let world = World::new(config);
     let log = world.open().unwrap();
     let mut model = Model::default();
@@ -223,7 +224,8 @@ fn a_drive_that_slept_through_a_compaction_brings_nothing_back() {
     world.disks[1].come_back();
     let log = world.open().unwrap();
     expect_model(&log, &model, "with the drive");
-    let names: Vec<String> = world.disks[1].contents().into_keys().filter(|name| name.starts_with("segment-")).collect();
+    let names: Vec<String> =
+        world.disks[1].contents().into_keys().filter(|name| name.starts_with("segment-")).collect();
     let others: Vec<String> = world.disks[0].contents().into_keys().collect();
     assert!(names.iter().all(|name| others.contains(name)), "{names:?} are not all in {others:?}");
 }

@@ -1,8 +1,8 @@
 //! The bench: simulated drives, a log over them without threads, and the model it is compared with.
 
 use crate::{
-    Append, CHUNK_BYTES, Committed, Direction, Disk, DriveLog, DriveLogConfig, Effort, Error, NewPiece, Pending, Result, Rows,
-    SimDisk, SimPower, Threads, ViewKind,
+    Append, CHUNK_BYTES, Committed, Direction, Disk, DriveLog, DriveLogConfig, Effort, Error, NewPiece, Pending,
+    Result, Rows, SimDisk, SimPower, Threads, ViewKind,
 };
 use bytes::Bytes;
 use cistern_runtime::TestClock;

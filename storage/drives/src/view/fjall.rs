@@ -56,8 +56,7 @@ impl FjallView {
         let options =
             || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true);
         let keyspace = |name| database.keyspace(name, options).map_err(error("open a keyspace"));
-        let spaces =
-            Spaces { rows: keyspace("rows")?, pieces: keyspace("pieces")?, segments: keyspace("segments")? };
+        let spaces = Spaces { rows: keyspace("rows")?, pieces: keyspace("pieces")?, segments: keyspace("segments")? };
         let mark = keyspace("mark")?;
         Ok(Self { database, spaces, mark })
     }
