@@ -44,7 +44,15 @@ pub(crate) fn health(admin: &Admin, storage: &LogStatus) -> Health {
         let why = storage.read_only_reason.as_deref().unwrap_or("no reason given");
         reasons.push(format!("the storage is read-only: {why}"));
     }
+    let lost = storage
+        .passes
+        .last_scrub
+        .filter(|pass| pass.lost_stripes > 0)
+        .map(|pass| format!("the last scrub found {} stripes that cannot be rebuilt", pass.lost_stripes));
     let drives = storage.drives.iter().filter_map(|drive| match &drive.state {
+        DriveState::Live if drive.stale => {
+            Some(format!("drive {} lacks what was written while it was away; it is being healed", drive.label))
+        }
         DriveState::Live => None,
         DriveState::Out { reason } => Some(format!("drive {} is out: {reason}", drive.label)),
         DriveState::Missing { reason } => Some(format!("drive {} is missing: {reason}", drive.label)),
@@ -55,5 +63,5 @@ pub(crate) fn health(admin: &Admin, storage: &LogStatus) -> Health {
             Some(format!("pipeline {} waits: {reason}", pipeline.name))
         }
     });
-    Health { ready: reasons.is_empty(), reasons, notes: drives.chain(pipelines).collect() }
+    Health { ready: reasons.is_empty(), reasons, notes: drives.chain(lost).chain(pipelines).collect() }
 }

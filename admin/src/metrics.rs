@@ -94,16 +94,27 @@ impl Collector for DriveCollector {
             write(&mut encoder, "cistern_drives_allocated_bytes", help, &gauge(space.allocated_bytes))?;
         }
         encode_drives(&mut encoder, &status)?;
+        if let Some(pass) = status.passes.last_scrub {
+            let ended = pass.ended.map_or(0, |ended| i64::try_from(ended.as_millis() / 1000).unwrap_or(i64::MAX));
+            let help = "When the last scrub ended, in seconds since 1970";
+            write(&mut encoder, "cistern_drives_scrub_ended_timestamp_seconds", help, &ConstGauge::new(ended))?;
+            let lost = ConstGauge::new(i64::try_from(pass.lost_stripes).unwrap_or(i64::MAX));
+            write(&mut encoder, "cistern_drives_scrub_lost_stripes", "Stripes that it could not rebuild", &lost)?;
+        }
         encode_counters(&mut encoder, &status)
     }
 }
 
 fn encode_drives(encoder: &mut DescriptorEncoder<'_>, status: &LogStatus) -> Result<(), fmt::Error> {
     let live = ConstGauge::new(0i64);
-    let mut family =
-        encoder.encode_descriptor("cistern_drives_live", "1 when the drive is live", None, live.metric_type())?;
+    let mut family = encoder.encode_descriptor(
+        "cistern_drives_live",
+        "1 when the drive is live and lacks nothing",
+        None,
+        live.metric_type(),
+    )?;
     for drive in &status.drives {
-        let gauge = ConstGauge::new(i64::from(drive.state == DriveState::Live));
+        let gauge = ConstGauge::new(i64::from(drive.state == DriveState::Live && !drive.stale));
         gauge.encode(family.encode_family(&[("drive", drive.index.to_string())])?)?;
     }
     let mut family = encoder.encode_descriptor(
@@ -134,7 +145,7 @@ fn encode_counters(encoder: &mut DescriptorEncoder<'_>, status: &LogStatus) -> R
         ("cistern_drives_degraded_reads", "Pieces rebuilt from other lanes", c.degraded_reads),
         ("cistern_drives_corrupt_frames", "Frames or pieces that did not match their checksum", c.corrupt_frames),
         ("cistern_drives_stripes_replayed", "Stripes replayed into the view at open", c.stripes_replayed),
-        ("cistern_drives_lanes_healed", "Lanes rewritten at open", c.lanes_healed),
+        ("cistern_drives_lanes_healed", "Lanes written back", c.lanes_healed),
         ("cistern_drives_checkpoints", "Checkpoints ended", c.checkpoints),
         ("cistern_drives_state_bytes", "Bytes of rows and places that checkpoints have stated", c.state_bytes),
         ("cistern_drives_moved_bytes", "Bytes of blobs that compaction has written once more", c.moved_bytes),

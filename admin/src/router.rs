@@ -24,6 +24,8 @@ pub fn router(admin: Admin) -> Router {
         .route("/cistern/keys", post(key::create).get(key::list))
         .route("/cistern/keys/{key}", delete(key::revoke))
         .route("/cistern/status", get(status::status))
+        .route("/cistern/drives/scrub", post(status::scrub))
+        .route("/cistern/drives/heal", post(status::heal))
         .route_layer(from_fn_with_state(admin.clone(), auth::require_account));
     let api = Router::new()
         .route("/user", get(account::user))

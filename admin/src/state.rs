@@ -1,7 +1,7 @@
 //! What the door is built from: handed in by the binary, shared by all requests.
 
 use cistern_access::Access;
-use cistern_drives::LogStatus;
+use cistern_drives::{LogStatus, PassKind};
 use cistern_objects::Objects;
 use cistern_pipelines::Pipelines;
 use cistern_runtime::{Shutdown, Supervisor};
@@ -12,18 +12,28 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Answers how the storage is now.
+/// Answers how the storage is now, and passes on what operators ask of it.
 #[derive(Clone)]
-pub struct StorageStatus(Arc<dyn Fn() -> LogStatus + Send + Sync>);
+pub struct StorageStatus {
+    source: Arc<dyn Fn() -> LogStatus + Send + Sync>,
+    request_pass: Arc<dyn Fn(PassKind) + Send + Sync>,
+}
 
 impl StorageStatus {
-    /// Asks `source` each time.
-    pub fn new(source: impl Fn() -> LogStatus + Send + Sync + 'static) -> Self {
-        Self(Arc::new(source))
+    /// Asks `source` each time, and has `request_pass` begin scrubs and heals.
+    pub fn new(
+        source: impl Fn() -> LogStatus + Send + Sync + 'static,
+        request_pass: impl Fn(PassKind) + Send + Sync + 'static,
+    ) -> Self {
+        Self { source: Arc::new(source), request_pass: Arc::new(request_pass) }
     }
 
     pub(crate) fn now(&self) -> LogStatus {
-        (self.0)()
+        (self.source)()
+    }
+
+    pub(crate) fn request_pass(&self, kind: PassKind) {
+        (self.request_pass)(kind);
     }
 }
 

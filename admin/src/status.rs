@@ -1,10 +1,10 @@
-//! `/cistern/status`: version, drives, workers, listeners, for the command line and the dashboard.
+//! `/cistern/status`: version, drives, workers, listeners, for the command line and the dashboard. `/cistern/drives`: scrubs and heals.
 
 use crate::envelope::Success;
 use crate::health::{Health, health};
 use crate::state::Admin;
 use axum::extract::State;
-use cistern_drives::{DriveState, DriveStatus, LogStatus};
+use cistern_drives::{DriveState, DriveStatus, LogStatus, Pass, PassKind};
 use cistern_runtime::{WorkerState, WorkerStatus};
 use http::HeaderMap;
 use serde_json::{Value, json};
@@ -23,11 +23,41 @@ pub(crate) async fn status(State(admin): State<Admin>, headers: HeaderMap) -> Su
     }))
 }
 
+/// Begins to read and verify everything, after the pass that runs; answers at once.
+pub(crate) async fn scrub(State(admin): State<Admin>) -> Success {
+    admin.storage.request_pass(PassKind::Scrub);
+    Success::new(json!({ "requested": PassKind::Scrub }))
+}
+
+/// Begins to bring back what drives lack, after the pass that runs; answers at once.
+pub(crate) async fn heal(State(admin): State<Admin>) -> Success {
+    admin.storage.request_pass(PassKind::Heal);
+    Success::new(json!({ "requested": PassKind::Heal }))
+}
+
+fn pass(pass: Option<Pass>) -> Value {
+    let Some(pass) = pass else { return Value::Null };
+    json!({
+        "kind": pass.kind,
+        "started": pass.started.to_string(),
+        "ended": pass.ended.map(|ended| ended.to_string()),
+        "verified_bytes": pass.verified_bytes,
+        "total_bytes": pass.total_bytes,
+        "bad_lanes": pass.bad_lanes,
+        "healed_lanes": pass.healed_lanes,
+        "lost_stripes": pass.lost_stripes,
+        "clean": pass.is_clean(),
+    })
+}
+
 fn storage_body(storage: &LogStatus) -> Value {
     json!({
         "writable": storage.writable,
         "degraded": storage.degraded,
         "read_only_reason": storage.read_only_reason,
+        "running_pass": pass(storage.passes.running),
+        "last_scrub": pass(storage.passes.last_scrub),
+        "last_heal": pass(storage.passes.last_heal),
         "segments": storage.segments,
         "live_bytes": storage.space.map(|space| space.live_bytes),
         "allocated_bytes": storage.space.map(|space| space.allocated_bytes),
@@ -37,6 +67,7 @@ fn storage_body(storage: &LogStatus) -> Value {
 
 fn drive(drive: &DriveStatus) -> Value {
     let (state, reason) = match &drive.state {
+        DriveState::Live if drive.stale => ("stale", None),
         DriveState::Live => ("live", None),
         DriveState::Out { reason } => ("out", Some(reason)),
         DriveState::Missing { reason } => ("missing", Some(reason)),

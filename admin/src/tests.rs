@@ -4,7 +4,7 @@ use crate::{Admin, StorageStatus, register_process_metrics, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use cistern_access::Access;
-use cistern_drives::{DriveState, DriveStatus, LogStatus, Space, Stats};
+use cistern_drives::{DriveState, DriveStatus, LogStatus, Passes, Space, Stats};
 use cistern_objects::{Limits, Objects};
 use cistern_pipelines::{Pipelines, PipelinesConfig};
 use cistern_runtime::{Clock, Shutdown, Supervisor, TestClock};
@@ -23,9 +23,11 @@ fn live_storage() -> LogStatus {
         label: format!("/mnt/d{index}"),
         state: DriveState::Live,
         free_bytes: Some(1 << 30),
+        stale: false,
     };
     LogStatus {
         drives: (0..3).map(drive).collect(),
+        passes: Passes::default(),
         writable: true,
         read_only_reason: None,
         degraded: false,
@@ -72,7 +74,7 @@ impl Door {
         let supervisor = Supervisor::new(Shutdown::new());
         let config = PipelinesConfig::default();
         let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), config).await.unwrap();
-        let storage = StorageStatus::new(move || storage.clone());
+        let storage = StorageStatus::new(move || storage.clone(), |_| {});
         let mut registry = Registry::default();
         register_process_metrics(&mut registry, storage.clone(), supervisor.clone());
         let (token, account) = ("test-api-token".to_owned(), access.account_id().to_string());

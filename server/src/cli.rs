@@ -72,7 +72,7 @@ enum Command {
     /// Make, list and revoke S3 access keys
     #[command(subcommand, arg_required_else_help = true)]
     Keys(keys::KeysCommand),
-    /// Show how the drives are
+    /// Show how the drives are, have them read and mended
     #[command(subcommand, arg_required_else_help = true)]
     Drives(drives::DrivesCommand),
     /// Check or show the configuration

@@ -23,14 +23,20 @@ pub(crate) use raw::{Origin, RawConfig, Value};
 pub(crate) use show::{shown, to_toml};
 
 use cistern_drives::ViewKind;
-use cistern_types::{AccountId, ByteSize};
+use cistern_types::{AccountId, ByteSize, parse_duration};
 use std::fmt::{self, Display};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
+const MIB: u64 = 1 << 20;
+/// Fewest and most bytes of a segment: the largest group of writes must fit.
+const SEGMENT_BYTES_MIN: u64 = 8 * MIB;
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Fewest and most bytes of the view's cache.
-const VIEW_CACHE_BYTES_MIN: u64 = 1 << 20;
+const VIEW_CACHE_BYTES_MIN: u64 = MIB;
 const VIEW_CACHE_BYTES_MAX: u64 = 64 << 30;
 /// Parity drives at most.
 const PARITY_MAX: usize = 4;
@@ -117,6 +123,10 @@ pub(crate) struct StorageConfig {
     pub(crate) view: ViewKind,
     /// Memory for its cache.
     pub(crate) view_cache: ByteSize,
+    /// Size of a segment file.
+    pub(crate) segment_size: ByteSize,
+    /// How long replaced and deleted bytes stay readable.
+    pub(crate) garbage_grace: Duration,
 }
 
 /// The addresses to listen on.
@@ -243,14 +253,26 @@ fn storage(raw: &RawConfig, data_dir: &std::path::Path) -> Result<StorageConfig>
         "sled" => Ok(ViewKind::Sled),
         _ => Err("use fjall or sled"),
     })?;
-    let view_cache = raw.parse_with("storage.view_cache", |text| {
-        let size: ByteSize = text.parse().map_err(|error: cistern_types::Invalid| error.to_string())?;
-        if !(VIEW_CACHE_BYTES_MIN..=VIEW_CACHE_BYTES_MAX).contains(&size.as_u64()) {
-            return Err("use 1MiB to 64GiB".to_owned());
-        }
-        Ok(size)
+    let view_cache = size(raw, "storage.view_cache", VIEW_CACHE_BYTES_MIN..=VIEW_CACHE_BYTES_MAX, "use 1MiB to 64GiB")?;
+    let segment_size =
+        size(raw, "storage.segment_size", SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX, "use 8MiB to 1GiB in whole MiB")?;
+    if !segment_size.as_u64().is_multiple_of(MIB) {
+        let written = raw.get("storage.segment_size").expect("it has a default");
+        return Err(written.refused("storage.segment_size", "use 8MiB to 1GiB in whole MiB"));
+    }
+    let garbage_grace = raw.parse_with("storage.garbage_grace", |text| {
+        let grace = parse_duration(text).map_err(|error| error.to_string())?;
+        let bounds = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+        if bounds.contains(&grace) { Ok(grace) } else { Err("use 1s to 720h".to_owned()) }
     })?;
-    Ok(StorageConfig { drives, parity, view, view_cache })
+    Ok(StorageConfig { drives, parity, view, view_cache, segment_size, garbage_grace })
+}
+
+fn size(raw: &RawConfig, key: &'static str, bounds: RangeInclusive<u64>, rule: &str) -> Result<ByteSize> {
+    raw.parse_with(key, |text| {
+        let size: ByteSize = text.parse().map_err(|error: cistern_types::Invalid| error.to_string())?;
+        if bounds.contains(&size.as_u64()) { Ok(size) } else { Err(rule.to_owned()) }
+    })
 }
 
 /// 6 drives are 4 + 2, 3 are 2 + 1, 11 are 8 + 3; one drive is unprotected.

@@ -31,6 +31,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout, timeout_at};
 
+/// Room left on every drive for deletions and compaction, in segments.
+const RESERVE_SEGMENTS: u64 = 3;
 /// How long requests under way may take to end. With the limits below it stays under the 30 s a stop may take.
 const REQUESTS_STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long the event log may take to write what is on its way.
@@ -90,11 +92,15 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     logs::end_on_panic();
     let store = Store::new(Arc::new(EmbeddedEngine::new(log.clone())));
     let blobs = Arc::new(EmbeddedBlobs::new(log.clone(), Arc::clone(&clock)));
-    let objects = Objects::new(store.clone(), blobs, Arc::clone(&clock), Limits::default());
+    let limits = Limits { garbage_grace: config.storage.garbage_grace, ..Limits::default() };
+    let objects = Objects::new(store.clone(), blobs, Arc::clone(&clock), limits);
     let access = Access::new(store, Arc::clone(&clock), credentials(config, instance)?);
     let supervisor = Supervisor::new(Shutdown::new());
-    supervisor.start(objects.sweeper(SweepSchedule::default()));
+    let every_minute = SweepSchedule::default();
+    let interval = every_minute.interval.min(config.storage.garbage_grace);
+    supervisor.start(objects.sweeper(SweepSchedule { interval, ..every_minute }));
     supervisor.start(log.compactor(Arc::clone(&clock)));
+    supervisor.start(log.scrubber(Arc::clone(&clock)));
     let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), PipelinesConfig::default())
         .await
         .context("open the pipelines")?;
@@ -118,6 +124,8 @@ async fn open_log(config: &Config, instance: &mut Instance, clock: Arc<dyn Clock
         DriveLogConfig::new(storage.drives.len() - storage.parity, storage.parity, instance.view_path());
     log_config.view = storage.view;
     log_config.view_cache_bytes = storage.view_cache.as_u64();
+    log_config.segment_bytes = storage.segment_size.as_u64();
+    log_config.free_bytes_reserve = RESERVE_SEGMENTS * log_config.segment_bytes;
     let log = DriveLog::open(log_config, disks(), clock).await.context("open the drives")?;
     let set = cistern_drives::set_of(&disks()).context("the drives have just been opened, yet none says its set")?;
     instance.bind_drives(&set)?;
@@ -147,8 +155,8 @@ fn credentials(config: &Config, instance: &Instance) -> anyhow::Result<RootCrede
 }
 
 fn storage_status(log: &DriveLog) -> StorageStatus {
-    let log = log.clone();
-    StorageStatus::new(move || log.status())
+    let (asked, told) = (log.clone(), log.clone());
+    StorageStatus::new(move || asked.status(), move |kind| told.request_pass(kind))
 }
 
 /// Serves until a signal comes, then stops in order.

@@ -42,3 +42,5 @@ mod restart;
 mod s3_clients;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod space;

@@ -1,15 +1,33 @@
-//! `cistern drives`: how the drives are.
+//! `cistern drives`: how the drives are, and having them read and mended.
 
 use super::Format;
 use super::answer::{say, say_json, say_table};
-use crate::client::Client;
-use clap::Subcommand;
+use super::progress::Progress;
+use crate::client::{Account, Client};
+use anyhow::bail;
+use clap::{Args, Subcommand};
 use serde::Deserialize;
+use serde_json::Value;
+use std::time::Duration;
+
+/// How often a pass that runs is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DrivesCommand {
-    /// Show every drive and whether writes are taken
+    /// Show every drive, whether writes are taken, and what the last passes found
     Status,
+    /// Read everything, check it, and mend what is damaged
+    Scrub(PassArgs),
+    /// Bring back what drives lack that were away or damaged
+    Heal(PassArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PassArgs {
+    /// Begin it and return at once
+    #[arg(long)]
+    no_wait: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -18,6 +36,9 @@ struct Storage {
     degraded: bool,
     read_only_reason: Option<String>,
     drives: Vec<Drive>,
+    running_pass: Option<Pass>,
+    last_scrub: Option<Pass>,
+    last_heal: Option<Pass>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -29,30 +50,119 @@ struct Drive {
     free_bytes: Option<u64>,
 }
 
+#[derive(Debug, Deserialize)]
+struct Pass {
+    kind: String,
+    started: String,
+    ended: Option<String>,
+    verified_bytes: u64,
+    total_bytes: u64,
+    bad_lanes: u64,
+    healed_lanes: u64,
+    lost_stripes: u64,
+    clean: bool,
+}
+
+impl Pass {
+    fn found(&self) -> String {
+        let Self { verified_bytes, bad_lanes, healed_lanes, lost_stripes, .. } = self;
+        format!(
+            "{verified_bytes} bytes read, {bad_lanes} lanes bad, {healed_lanes} mended, {lost_stripes} stripes lost"
+        )
+    }
+}
+
 impl DrivesCommand {
     pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
-        let Self::Status = self;
-        let mut status = client.account().await?.get("/cistern/status", &[]).await?.result;
-        let storage = status["storage"].take();
-        if format == Format::Json {
-            return say_json(&storage);
-        }
-        let storage: Storage = serde_json::from_value(storage)?;
-        let rows: Vec<[String; 5]> = storage
-            .drives
-            .into_iter()
-            .map(|drive| {
-                let free = drive.free_bytes.map_or_else(|| "-".into(), |bytes| bytes.to_string());
-                [drive.index.to_string(), drive.state, free, drive.path, drive.reason.unwrap_or_default()]
-            })
-            .collect();
-        say_table(["DRIVE", "STATE", "FREE BYTES", "PATH", "REASON"], &rows)?;
-        match (storage.writable, storage.degraded) {
-            (true, false) => say("all drives live; reads and writes are taken"),
-            (true, true) => say("degraded: reads and writes are taken, with less protection"),
-            (false, _) => {
-                say(&format!("read-only: {}", storage.read_only_reason.as_deref().unwrap_or("no reason given")))
-            }
+        let account = client.account().await?;
+        match self {
+            Self::Status => status(storage(&account).await?, format),
+            Self::Scrub(args) => run_pass(&account, "scrub", &args, format).await,
+            Self::Heal(args) => run_pass(&account, "heal", &args, format).await,
         }
     }
+}
+
+async fn storage(account: &Account<'_>) -> anyhow::Result<Value> {
+    Ok(account.get("/cistern/status", &[]).await?.result["storage"].take())
+}
+
+fn status(storage: Value, format: Format) -> anyhow::Result<()> {
+    if format == Format::Json {
+        return say_json(&storage);
+    }
+    let storage: Storage = serde_json::from_value(storage)?;
+    let rows: Vec<[String; 5]> = storage
+        .drives
+        .into_iter()
+        .map(|drive| {
+            let free = drive.free_bytes.map_or_else(|| "-".into(), |bytes| bytes.to_string());
+            [drive.index.to_string(), drive.state, free, drive.path, drive.reason.unwrap_or_default()]
+        })
+        .collect();
+    say_table(["DRIVE", "STATE", "FREE BYTES", "PATH", "REASON"], &rows)?;
+    for pass in [&storage.last_scrub, &storage.last_heal].into_iter().flatten() {
+        say(&format!("last {}, ended {}: {}", pass.kind, pass.ended.as_deref().unwrap_or("-"), pass.found()))?;
+    }
+    if let Some(pass) = &storage.running_pass {
+        say(&format!(
+            "running: {} since {}, {} of {} bytes",
+            pass.kind, pass.started, pass.verified_bytes, pass.total_bytes
+        ))?;
+    }
+    match (storage.writable, storage.degraded) {
+        (true, false) => say("all drives live; reads and writes are taken"),
+        (true, true) => say("degraded: reads and writes are taken, with less protection"),
+        (false, _) => say(&format!("read-only: {}", storage.read_only_reason.as_deref().unwrap_or("no reason given"))),
+    }
+}
+
+/// The last pass of a kind that came to its end.
+fn last_of(storage: &Storage, kind: &str) -> Option<String> {
+    let pass = if kind == "scrub" { &storage.last_scrub } else { &storage.last_heal };
+    pass.as_ref().map(|pass| pass.started.clone())
+}
+
+/// Begins a pass and waits for its end, with a bar; fails when something could not be mended.
+async fn run_pass(account: &Account<'_>, kind: &str, args: &PassArgs, format: Format) -> anyhow::Result<()> {
+    let before: Storage = serde_json::from_value(storage(account).await?)?;
+    let before = last_of(&before, kind);
+    account.post(&format!("/cistern/drives/{kind}"), &Value::Null).await?;
+    if args.no_wait {
+        return say(&format!("{kind} requested; cistern drives status shows how far it is"));
+    }
+    let mut progress: Option<Progress> = None;
+    let mut shown_tenths = 0;
+    let ended = loop {
+        tokio::time::sleep(POLL_INTERVAL).await;
+        let mut raw = storage(account).await?;
+        let now: Storage = serde_json::from_value(raw.clone())?;
+        if last_of(&now, kind) != before {
+            break raw[format!("last_{kind}")].take();
+        }
+        let Some(pass) = now.running_pass.filter(|pass| pass.kind == kind && pass.total_bytes > 0) else { continue };
+        let bar = progress.get_or_insert_with(|| Progress::new("read", Some(pass.total_bytes)));
+        bar.set(pass.verified_bytes);
+        let tenths = pass.verified_bytes * 10 / pass.total_bytes;
+        if !bar.is_shown() && format != Format::Json && tenths > shown_tenths {
+            shown_tenths = tenths;
+            say(&format!("{kind}: {} of {} bytes", pass.verified_bytes, pass.total_bytes))?;
+        }
+    };
+    if let Some(bar) = progress {
+        bar.finish();
+    }
+    let pass: Pass = serde_json::from_value(ended.clone())?;
+    match format {
+        Format::Json => say_json(&ended)?,
+        Format::Human => say(&format!("{kind} ended: {}", pass.found()))?,
+    }
+    if !pass.clean {
+        bail!(
+            "{} stripes and {} lanes could not be mended; cistern drives status shows which drives are missing",
+            pass.lost_stripes,
+            pass.bad_lanes - pass.healed_lanes
+        );
+    }
+    Ok(())
 }

@@ -41,6 +41,16 @@ impl Progress {
         })
     }
 
+    /// Whether anybody sees it.
+    pub(super) fn is_shown(&self) -> bool {
+        !self.0.is_hidden()
+    }
+
+    /// So many bytes are done.
+    pub(super) fn set(&self, bytes: u64) {
+        self.0.set_position(bytes);
+    }
+
     /// Takes the bar away.
     pub(super) fn finish(&self) {
         self.0.finish_and_clear();

@@ -57,6 +57,13 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("storage.parity", None, Kind::Plain, "how many drives may be lost; default 2 of 6"),
     setting("storage.view", Some("fjall"), Kind::Plain, "engine of the rebuildable index: fjall or sled"),
     setting("storage.view_cache", Some("32MiB"), Kind::Plain, "memory for its cache"),
+    setting("storage.segment_size", Some("64MiB"), Kind::Plain, "size of the log's files on each drive"),
+    setting(
+        "storage.garbage_grace",
+        Some("1h"),
+        Kind::Plain,
+        "how long replaced and deleted bytes are kept, for downloads that have begun",
+    ),
     setting("s3.listen", Some("127.0.0.1:9000"), Kind::Plain, "address of the S3 listener"),
     setting("s3.domain", None, Kind::Plain, "domain of virtual-host-style requests: BUCKET.DOMAIN"),
     setting("management.listen", Some("127.0.0.1:9001"), Kind::Plain, "address of API, health, metrics and dashboard"),

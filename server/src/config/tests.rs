@@ -95,6 +95,17 @@ fn a_value_that_does_not_fit_names_its_place_and_what_would_fit() {
         "s3.listen (CISTERN_S3__LISTEN): \"9000\" is not an address; use HOST:PORT with an IP address, such as 0.0.0.0:9000",
     );
     refused("[storage]\nview = \"rocks\"", &[], "storage.view (cistern.toml): use fjall or sled");
+    refused(
+        "[storage]\nsegment_size = \"4MiB\"",
+        &[],
+        "storage.segment_size (cistern.toml): use 8MiB to 1GiB in whole MiB",
+    );
+    refused(
+        "[storage]\nsegment_size = \"9MB\"",
+        &[],
+        "storage.segment_size (cistern.toml): use 8MiB to 1GiB in whole MiB",
+    );
+    refused("[storage]\ngarbage_grace = \"0s\"", &[], "storage.garbage_grace (cistern.toml): use 1s to 720h");
     refused("[storage]\nview_cache = \"1KB\"", &[], "storage.view_cache (cistern.toml): use 1MiB to 64GiB");
     refused(
         "[storage]\nparity = 6",

@@ -313,6 +313,7 @@ impl Committer {
         if synced < (0..stripe.lanes()).filter(|&lane| stripe.used(lane) > 0).count() {
             active.lacking.get_or_insert((stripe.offset, stripe.sequence));
         }
+        core.drives.mark_absent_stale(active.id);
         let (heal_offset, heal_sequence) = active.lacking.unwrap_or((active.head + stripe_bytes, stripe.sequence + 1));
         active.head += stripe_bytes;
         self.tail.end_offset = active.head;
@@ -367,6 +368,7 @@ impl Committer {
         self.active = None;
         if !self.generation_marked {
             core.drives.mark_generation(self.generation);
+            core.drives.mark_absent_stale(self.tail.segment);
             self.generation_marked = true;
         }
         let header = SegmentHeader {

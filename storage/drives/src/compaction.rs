@@ -394,6 +394,11 @@ struct Walked {
     records: Vec<LaneScan>,
 }
 
+/// The records of a stripe, rebuilt where they cannot be read.
+pub(crate) fn walk_records(core: &Core, stripe: &StripeHeader) -> Result<Vec<LaneScan>> {
+    read_records(&core.drives, &core.erasure, &core.counters, stripe)
+}
+
 /// The stripe at a place of a segment.
 fn walk(core: &Core, segment: u64, generation: u64, at: Place) -> Result<Walked> {
     let id = StripeId { set: core.drives.set, segment, generation, offset: at.offset, sequence: at.sequence };
@@ -402,17 +407,17 @@ fn walk(core: &Core, segment: u64, generation: u64, at: Place) -> Result<Walked>
         offset: at.offset,
         detail: "no drive has a header of the stripe".into(),
     })?;
-    let records = read_records(&core.drives, &core.erasure, &core.counters, &stripe)?;
+    let records = walk_records(core, &stripe)?;
     Ok(Walked { stripe, records })
 }
 
 /// The chunks of a stripe that the view still finds there.
-fn needed_chunks(log: &Core, walked: &Walked) -> Result<Vec<FoundChunk>> {
+pub(crate) fn needed_chunks(core: &Core, stripe: &StripeHeader, records: &[LaneScan]) -> Result<Vec<FoundChunk>> {
     let mut needed = Vec::new();
-    let first_pieces = walked.records.iter().flat_map(|lane| &lane.heads).filter_map(|head| head.piece);
+    let first_pieces = records.iter().flat_map(|lane| &lane.heads).filter_map(|head| head.piece);
     for piece in first_pieces.filter(|piece| piece.index == 0) {
-        let found = log.find_chunk(piece.blob, piece.chunk)?;
-        needed.extend(found.filter(|found| found.lies_at(walked.stripe.segment, walked.stripe.offset)));
+        let found = core.find_chunk(piece.blob, piece.chunk)?;
+        needed.extend(found.filter(|found| found.lies_at(stripe.segment, stripe.offset)));
     }
     Ok(needed)
 }
@@ -425,7 +430,7 @@ fn gather(core: &Core, victim: Victim) -> Result<(Vec<MovedChunk>, Option<Victim
     let (mut chunks, mut bytes, mut at) = (Vec::new(), 0, victim.at);
     while at.offset < row.end_offset {
         let walked = walk(core, victim.segment, row.generation, at)?;
-        let needed = needed_chunks(core, &walked)?;
+        let needed = needed_chunks(core, &walked.stripe, &walked.records)?;
         let stripe_bytes: usize = needed.iter().map(|found| found.bytes() as usize).sum();
         if bytes > 0 && bytes + stripe_bytes > limit {
             break;
@@ -462,7 +467,7 @@ fn punch_segment(core: &Core, segment: u64, row: &SegmentRow) -> Result<()> {
     let mut at = Place::start(row);
     while at.offset < row.end_offset {
         let walked = walk(core, segment, row.generation, at)?;
-        let needed = !needed_chunks(core, &walked)?.is_empty();
+        let needed = !needed_chunks(core, &walked.stripe, &walked.records)?.is_empty();
         let stripe = &walked.stripe;
         for lane in 0..stripe.lanes() {
             if let Some((_, holes)) = &mut files[stripe.drive(lane)] {

@@ -79,6 +79,9 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Gives back the space of a range, which then reads as zeros; `false` when the file system cannot. The file stays as long.
     fn punch(&self, range: Range<u64>) -> io::Result<bool>;
 
+    /// Has what is read of a range next come from the device, if that is possible and the range is synced.
+    fn forget_cached(&self, range: Range<u64>);
+
     /// Bytes of the device that it takes.
     fn allocated_bytes(&self) -> io::Result<u64>;
 }

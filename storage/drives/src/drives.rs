@@ -1,20 +1,30 @@
 //! The drives of an open set: which are live, which are out and why.
 //!
 //! A drive goes out at its first failed write or sync and stays out until the log is opened again: what such a drive holds
-//! of the last stripes is unknown. Reads may still try it, for what they get is checked.
+//! of the last stripes is unknown. Reads may still try it, for what they get is checked. A drive that others were written
+//! without is stale, and the others say so in their identity, until a heal has brought it what it lacks.
 
 use crate::disk::{Claim, Disk};
 use crate::identity::{DriveSet, Place, SetId};
 use crate::status::{DriveState, DriveStatus};
+use cistern_types::Timestamp;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Drives {
     pub(crate) set: SetId,
+    /// When the oldest drive was formatted.
+    pub(crate) created: Timestamp,
     places: Vec<Place>,
     states: Mutex<Vec<DriveState>>,
+    /// Of each stale drive: the first segment that it may lack something of.
+    stale_since: Mutex<BTreeMap<usize, u64>>,
+    /// The run's number, once it is on the drives.
+    generation: AtomicU64,
     claims: Mutex<Vec<Box<dyn Claim>>>,
     data: usize,
     parity: usize,
@@ -27,7 +37,17 @@ impl Drives {
             Err(reason) => DriveState::Missing { reason: reason.clone() },
         };
         let states = Mutex::new(set.places.iter().map(state).collect());
-        Self { set: set.id, places: set.places, states, claims: Mutex::new(set.claims), data, parity }
+        Self {
+            set: set.id,
+            created: set.created,
+            places: set.places,
+            states,
+            stale_since: Mutex::new(set.stale_since),
+            generation: AtomicU64::new(set.generation),
+            claims: Mutex::new(set.claims),
+            data,
+            parity,
+        }
     }
 
     pub(crate) fn label(&self, drive: usize) -> &str {
@@ -87,9 +107,45 @@ impl Drives {
         })
     }
 
+    /// Has every live drive say that this run has begun segments.
     pub(crate) fn mark_generation(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Release);
+        self.write_marks();
+    }
+
+    /// Notes that drives that are not live lack what is written from `segment` on. Must return before that is acknowledged.
+    pub(crate) fn mark_absent_stale(&self, segment: u64) {
+        let absent: Vec<usize> = (0..self.count()).filter(|&drive| !self.is_live(drive)).collect();
+        let news = {
+            let mut stale_since = self.stale_since.lock();
+            let before = stale_since.len();
+            for drive in absent {
+                stale_since.entry(drive).or_insert(segment);
+            }
+            stale_since.len() > before
+        };
+        if news {
+            self.write_marks();
+        }
+    }
+
+    /// Notes that a drive lacks nothing any more.
+    pub(crate) fn mark_whole(&self, drive: usize) {
+        self.stale_since.lock().remove(&drive);
+        self.write_marks();
+    }
+
+    /// Live drives that may lack something, and of which segment on.
+    pub(crate) fn stale(&self) -> BTreeMap<usize, u64> {
+        let stale = self.stale_since.lock().clone();
+        stale.into_iter().filter(|(drive, _)| self.is_live(*drive)).collect()
+    }
+
+    fn write_marks(&self) {
+        let generation = self.generation.load(Ordering::Acquire);
+        let stale_since = self.stale_since.lock().clone();
         for drive in self.live() {
-            if let Err(error) = self.places[drive].mark_generation(generation) {
+            if let Err(error) = self.places[drive].mark(generation, &stale_since) {
                 self.take_out(drive, "write the identity", &error);
             }
         }
@@ -102,11 +158,13 @@ impl Drives {
 
     pub(crate) fn status(&self) -> Vec<DriveStatus> {
         let states = self.states.lock().clone();
+        let stale = self.stale_since.lock().clone();
         let one = |(index, (place, state)): (usize, (&Place, DriveState))| DriveStatus {
             index,
             label: place.label.clone(),
             state,
             free_bytes: place.disk.as_ref().ok().and_then(|disk| disk.free_bytes().ok()),
+            stale: stale.contains_key(&index),
         };
         self.places.iter().zip(states).enumerate().map(one).collect()
     }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::frame::crc64;
 use cistern_types::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -57,6 +58,9 @@ struct DriveFile {
     created: Timestamp,
     /// The highest run that began segments on this drive; 0 before the first.
     generation: u64,
+    /// Drives that were away when others were written.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    stale_since: BTreeMap<usize, u64>,
 }
 
 impl DriveFile {
@@ -112,6 +116,10 @@ pub(crate) struct DriveSet {
     pub(crate) places: Vec<Place>,
     /// The highest generation any drive has seen.
     pub(crate) generation: u64,
+    /// When the oldest of them was formatted.
+    pub(crate) created: Timestamp,
+    /// Of each drive that may lack what the others hold: the first segment of which it may.
+    pub(crate) stale_since: BTreeMap<usize, u64>,
     /// The drives are ours as long as these live.
     pub(crate) claims: Vec<Box<dyn Claim>>,
 }
@@ -264,6 +272,7 @@ fn format(
             parity: config.parity,
             created: now,
             generation: 0,
+            stale_since: BTreeMap::new(),
         };
         let action = format!("write {DRIVE_FILE}");
         disk.write_file(DRIVE_FILE, &file.encode()).map_err(Error::drive(&disk.label(), action))?;
@@ -285,8 +294,9 @@ fn join(
     }
     let mut places: Vec<Option<Place>> = (0..config.lanes()).map(|_| None).collect();
     let mut homeless = Vec::new();
-    let mut set_id = None;
+    let (mut set_id, mut created) = (None, None);
     let mut generation = 0;
+    let mut stale_since = BTreeMap::new();
     for (position, (disk, found)) in drives.into_iter().zip(found).enumerate() {
         let label = disk.label();
         match found {
@@ -305,6 +315,17 @@ fn join(
                     expected: "32 hex digits".into(),
                 })?;
                 set_id = Some(SetId(id));
+                created = Some(created.map_or(file.created, |oldest: Timestamp| oldest.min(file.created)));
+                // what a drive says that was away itself is old
+                if file.generation > generation {
+                    stale_since.clear();
+                }
+                if file.generation >= generation {
+                    for (&drive, &segment) in file.stale_since.iter().filter(|(drive, _)| **drive < config.lanes()) {
+                        let since: &mut u64 = stale_since.entry(drive).or_insert(segment);
+                        *since = segment.min(*since);
+                    }
+                }
                 generation = generation.max(file.generation);
                 let index = file.index;
                 places[index] = Some(Place { label, disk: Ok(disk), file: Some(file) });
@@ -321,14 +342,17 @@ fn join(
     let mut homeless = homeless.into_iter();
     let fill = |place: Option<Place>| place.or_else(|| homeless.next());
     let places = places.into_iter().map(fill).map(|place| place.expect("one place for each drive")).collect();
-    Ok(DriveSet { id: set_id.expect("fewer missing drives than drives"), places, generation, claims })
+    let id = set_id.expect("fewer missing drives than drives");
+    let created = created.expect("fewer missing drives than drives");
+    Ok(DriveSet { id, places, generation, created, stale_since, claims })
 }
 
 impl Place {
-    /// Writes that this drive has seen `generation`.
-    pub(crate) fn mark_generation(&self, generation: u64) -> io::Result<()> {
+    /// Writes that this drive has seen `generation`, and which drives lack something since when.
+    pub(crate) fn mark(&self, generation: u64, stale_since: &BTreeMap<usize, u64>) -> io::Result<()> {
         if let (Ok(disk), Some(file)) = (&self.disk, &self.file) {
-            disk.write_file(DRIVE_FILE, &DriveFile { generation, ..file.clone() }.encode())?;
+            let stale_since = stale_since.clone();
+            disk.write_file(DRIVE_FILE, &DriveFile { generation, stale_since, ..file.clone() }.encode())?;
         }
         Ok(())
     }

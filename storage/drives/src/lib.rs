@@ -15,6 +15,8 @@
 //!
 //!   compaction.rs -> upkeep.rs  checkpoints, moved chunks, retired segments: groups like all others; occupancy.rs says what pays
 //!
+//!   scrub.rs     reads every lane, writes back what is missing or damaged; passes.rs says what it found
+//!
 //!   open: identity.rs who is who -> recovery.rs replays what the view lacks, drops a torn tail, heals what is bad in it
 //! ```
 //!
@@ -36,9 +38,11 @@ mod identity;
 mod lanes;
 mod log;
 mod occupancy;
+mod passes;
 mod read;
 mod record;
 mod recovery;
+mod scrub;
 mod segment;
 mod status;
 mod stripe;
@@ -57,7 +61,9 @@ pub use disk::{Claim, Disk, DiskFile};
 pub use error::{Error, ErrorKind, Result};
 pub use identity::set_of;
 pub use log::DriveLog;
+pub use passes::{Pass, PassKind, Passes};
 pub use read::{Chunk, FoundChunk};
+pub use scrub::Scrubber;
 pub use status::{DriveState, DriveStatus, LogStatus, Space, Stats};
 pub use view::{Direction, Snapshot};
 

@@ -12,9 +12,11 @@ use crate::erasure::Erasure;
 use crate::error::{Error, Result};
 use crate::identity::assemble;
 use crate::lanes::LaneWriters;
+use crate::passes::Passes;
 use crate::recovery::recover;
+use crate::scrub::Asked;
 use crate::segment::check_room;
-use crate::status::{Counters, LogStatus, Space};
+use crate::status::{Counters, DriveState, DriveStatus, LogStatus, Space};
 use crate::stripe::encoded_bytes;
 use crate::upkeep::Upkeep;
 use crate::view::{Snapshot, View};
@@ -26,7 +28,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 /// What waits to be written, and what decides whether more may.
 #[derive(Debug)]
@@ -58,6 +60,9 @@ pub(crate) struct Core {
     pub(crate) segments: RwLock<BTreeMap<u64, u64>>,
     /// The segment in which the last whole checkpoint begins; 0 when there is none.
     pub(crate) checkpoint: AtomicU64,
+    pub(crate) passes: Mutex<Passes>,
+    pub(crate) asked: Mutex<Asked>,
+    pub(crate) pass_wanted: Notify,
     /// As the compactor saw it last.
     pub(crate) space: Mutex<Option<Space>>,
     pub(crate) published: RwLock<Snapshot>,
@@ -168,6 +173,9 @@ impl DriveLog {
             work: Condvar::new(),
             segments: RwLock::new(recovered.segments),
             checkpoint: AtomicU64::new(tail.checkpoint),
+            passes: Mutex::default(),
+            asked: Mutex::default(),
+            pass_wanted: Notify::new(),
             space: Mutex::default(),
             published: RwLock::new(published),
             applied: watch::Sender::new(tail.last_stamp),
@@ -336,11 +344,14 @@ impl DriveLog {
     pub fn status(&self) -> LogStatus {
         let core = self.core();
         let read_only_reason = core.drives.read_only_reason().or_else(|| core.queue.lock().read_only.clone());
+        let drives = core.drives.status();
+        let whole = |drive: &DriveStatus| drive.state == DriveState::Live && !drive.stale;
         LogStatus {
-            drives: core.drives.status(),
+            degraded: !drives.iter().all(whole),
+            drives,
+            passes: *core.passes.lock(),
             writable: read_only_reason.is_none(),
             read_only_reason,
-            degraded: core.drives.live().len() < core.config.lanes(),
             segments: core.segments.read().len(),
             space: *core.space.lock(),
             counters: core.counters.read(),

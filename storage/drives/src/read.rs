@@ -254,6 +254,9 @@ fn read_pieces_degraded(core: &Core, blob: BlobId, chunk: u32, row: &ChunkRow, r
         let bytes = rebuild_piece(core, stripe, piece).map_err(corrupt)?;
         target.copy_from_slice(&bytes);
         count(&core.counters.degraded_reads, 1);
+        if core.drives.is_live(usize::from(piece.drive)) {
+            core.found_damage(row.segment);
+        }
     }
     Ok(cut(buffer, &pieces, range))
 }

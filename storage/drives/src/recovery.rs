@@ -9,7 +9,10 @@
 mod chain;
 mod lanes;
 
-pub(crate) use lanes::{LaneScan, StripeId, read_lanes, read_records, read_stripe_header};
+pub(crate) use chain::read_header as segment_header_at;
+pub(crate) use lanes::{
+    LaneScan, StripeId, frame_header_at, heal, read_lanes, read_rebuilt, read_records, read_stripe_header,
+};
 
 use crate::apply::{LaneRecords, States, changes};
 use crate::config::DriveLogConfig;
@@ -24,7 +27,7 @@ use crate::segment::{Tail, segment_name};
 use crate::status::{Counters, count};
 use crate::view::{self, Batch, VIEW_VERSION, View, Watermark};
 use chain::{Chain, Link};
-use lanes::{LaneSet, frame_header_at, heal, read_rebuilt};
+use lanes::LaneSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! What the log says about itself: [`LogStatus`], its drives and its counters. Read by metrics and the management API.
 
+use crate::passes::Passes;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a drive is.
@@ -30,6 +31,8 @@ pub struct DriveStatus {
     pub state: DriveState,
     /// Bytes that can still be set aside on it, when it answers.
     pub free_bytes: Option<u64>,
+    /// Whether it may lack what was written while it was away: until a heal has looked.
+    pub stale: bool,
 }
 
 /// What the log takes of its drives.
@@ -46,11 +49,13 @@ pub struct Space {
 pub struct LogStatus {
     /// Every drive of the set, by number.
     pub drives: Vec<DriveStatus>,
+    /// Scrubs and heals, now and before.
+    pub passes: Passes,
     /// Whether appends are taken.
     pub writable: bool,
     /// Why they are not.
     pub read_only_reason: Option<String>,
-    /// Whether a drive is out or missing.
+    /// Whether a drive is out, missing or stale.
     pub degraded: bool,
     /// Segments in the log.
     pub segments: usize,
@@ -105,7 +110,7 @@ counters! {
     corrupt_frames,
     /// Stripes replayed into the view at open.
     stripes_replayed,
-    /// Lanes rewritten at open.
+    /// Lanes written back, at open or by a pass.
     lanes_healed,
     /// Checkpoints ended.
     checkpoints,

@@ -8,5 +8,6 @@ mod damage;
 mod faults;
 mod golden;
 mod opening;
+mod scrubbing;
 mod threads;
 mod world;

@@ -5,11 +5,12 @@
 
 use super::{Claim, Disk, DiskFile};
 use parking_lot::Mutex;
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSliceMut, Write};
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -204,6 +205,13 @@ impl DiskFile for LocalFile {
             Ok(()) => Ok(true),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn forget_cached(&self, range: Range<u64>) {
+        let length = NonZeroU64::new(range.end - range.start);
+        if let Err(error) = fadvise(&self.file, range.start, length, Advice::DontNeed) {
+            tracing::debug!(error = %error, "the page cache was not told to forget");
         }
     }
 

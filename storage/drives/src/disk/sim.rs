@@ -593,6 +593,8 @@ impl DiskFile for SimFile {
         if fate == Fate::Interrupted { Err(power_went()) } else { Ok(true) }
     }
 
+    fn forget_cached(&self, _: Range<u64>) {}
+
     fn allocated_bytes(&self) -> io::Result<u64> {
         self.here()?;
         Ok(self.content.lock().taken_bytes())

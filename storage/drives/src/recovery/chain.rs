@@ -49,15 +49,8 @@ pub(super) fn follow(drives: &Drives) -> Result<Chain> {
         spares.extend(names.iter().filter_map(|name| numbered(name, SPARE_PREFIX)));
         for id in names.iter().filter_map(|name| numbered(name, SEGMENT_PREFIX)) {
             seen.insert(id);
-            match read_header(drives, drive, id) {
-                Ok(Some(header)) => {
-                    headers.entry(id).or_default().insert(header.generation, header);
-                }
-                Ok(None) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                Err(error) => {
-                    tracing::warn!(drive = drives.label(drive), segment = id, error = %error, "a segment header cannot be read");
-                }
+            if let Some(header) = read_header(drives, drive, id) {
+                headers.entry(id).or_default().insert(header.generation, header);
             }
         }
     }
@@ -89,11 +82,18 @@ pub(super) fn follow(drives: &Drives) -> Result<Chain> {
     Ok(Chain { links, highest_id, unreached })
 }
 
-fn read_header(drives: &Drives, drive: usize, segment: u64) -> io::Result<Option<SegmentHeader>> {
-    let Some(disk) = drives.disk(drive) else { return Ok(None) };
+/// The header of a segment as a drive has it, if it has one.
+pub(crate) fn read_header(drives: &Drives, drive: usize, segment: u64) -> Option<SegmentHeader> {
     let mut bytes = [0; FRAME_HEADER_BYTES];
-    disk.open(&segment_name(segment))?.read_at(&mut bytes, 0)?;
-    Ok(SegmentHeader::decode(&bytes).filter(|header| header.set == drives.set && header.segment == segment))
+    match drives.disk(drive)?.open(&segment_name(segment)).and_then(|file| file.read_at(&mut bytes, 0)) {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => return None,
+        Err(error) => {
+            tracing::warn!(drive = drives.label(drive), segment, error = %error, "a segment header cannot be read");
+            return None;
+        }
+    }
+    SegmentHeader::decode(&bytes).filter(|header| header.set == drives.set && header.segment == segment)
 }
 
 impl Chain {

@@ -32,7 +32,7 @@ impl StripeId {
 }
 
 /// The frame header at a place of a drive, whatever stripe it is of.
-pub(super) fn frame_header_at(drives: &Drives, drive: usize, segment: u64, offset: u64) -> Option<FrameHeader> {
+pub(crate) fn frame_header_at(drives: &Drives, drive: usize, segment: u64, offset: u64) -> Option<FrameHeader> {
     let file = drives.disk(drive)?.open(&segment_name(segment)).ok()?;
     read_frame_header(file.as_ref(), offset)
 }
@@ -186,7 +186,7 @@ fn read_scan(drives: &Drives, stripe: &StripeHeader, lane: usize) -> Option<Lane
 }
 
 /// Writes a lane back to its drive, with the segment's file and header where these are missing too. The caller syncs.
-pub(super) fn heal(
+pub(crate) fn heal(
     drives: &Drives,
     segment_bytes: u64,
     segment: &SegmentHeader,

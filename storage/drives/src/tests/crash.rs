@@ -1,7 +1,7 @@
 //! Power cuts at every operation of many short scripts. What was acknowledged is there and identical; what was not is there
 //! whole or not at all; forgotten blobs stay forgotten; with any m drives gone, and with the view gone, it is the same.
 
-use super::world::{Model, Step, World, compact, dump, expect_model, medium, small, submit};
+use super::world::{Model, Step, World, compact, dump, expect_model, medium, run_passes, small, submit};
 use crate::{Append, DriveLog, DriveLogConfig, ViewKind};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -149,6 +149,17 @@ fn crash_at(config: &DriveLogConfig, seed: u64, script: &[Act], operation: u64) 
     }
     let log = world.open().unwrap_or_else(|error| panic!("{context}, all back: {error}"));
     expect_model(&log, &model, &format!("{context}, all back"));
+
+    // healed, it bears the loss of any other m drives
+    run_passes(&log).unwrap_or_else(|error| panic!("{context}, heal: {error}"));
+    let status = log.status();
+    assert!(!status.degraded, "{context}: {:?} after {:?}", status.drives, log.passes());
+    drop(log);
+    for _ in 0..config.parity {
+        world.disks[random.random_range(0..config.lanes())].vanish();
+    }
+    let log = world.open().unwrap_or_else(|error| panic!("{context}, healed and others gone: {error}"));
+    expect_model(&log, &model, &format!("{context}, healed and others gone"));
 }
 
 /// Cuts the power at every operation of scripts made from `seeds`; answers at how many.

@@ -95,6 +95,19 @@ pub(super) fn commit(log: &DriveLog, append: Append) -> Result<Committed> {
     submit(log, append)?.wait()
 }
 
+/// Every pass that is wanted, to its end.
+pub(super) fn run_passes(log: &DriveLog) -> Result<()> {
+    wait(async {
+        let mut scrubber = log.scrubber(Arc::new(a_clock()));
+        let mut steps = 0;
+        while scrubber.step().await?.is_some() {
+            steps += 1;
+            assert!(steps < 10_000, "a pass comes to an end");
+        }
+        Ok(())
+    })
+}
+
 /// A checkpoint, then everything that gives space back.
 pub(super) fn compact(log: &DriveLog) -> Result<()> {
     wait(async {
