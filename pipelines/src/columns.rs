@@ -10,6 +10,7 @@
 mod column;
 mod decode;
 mod finish;
+mod nulls;
 mod number;
 
 use crate::schema::EventSchema;

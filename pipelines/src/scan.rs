@@ -2,6 +2,8 @@
 //!
 //! What is not valid ends in `None` or `false`, never in a panic: the log might be damaged.
 
+use wide::u8x16;
+
 /// A position in the bytes of one JSON value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scanner<'a> {
@@ -18,31 +20,95 @@ pub(crate) enum RawText<'a> {
     Escaped(&'a [u8]),
 }
 
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+/// The position of the first `"`, `\` or control character in a chunk; 16 when there is none.
+#[inline]
+fn stop_in(chunk: [u8; 16]) -> usize {
+    let chunk = u8x16::new(chunk);
+    let control = chunk.min(u8x16::splat(0x1f)).simd_eq(chunk);
+    let stops = chunk.simd_eq(u8x16::splat(b'"')) | chunk.simd_eq(u8x16::splat(b'\\')) | control;
+    (stops.to_bitmask() | 1 << 16).trailing_zeros() as usize
+}
 
 /// The position of the first `"`, `\` or control character at or after `at`; the length when there is none.
 #[inline]
 pub(crate) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (LOW_BITS * u64::from(b'"'));
-        let slash = word ^ (LOW_BITS * u64::from(b'\\'));
-        // A byte's high bit is set where the byte is zero (or, for the last term, below 0x20). A borrow can set it in
-        // a byte above a true hit only, so the lowest set bit is always right.
-        let hits = (quote.wrapping_sub(LOW_BITS) & !quote)
-            | (slash.wrapping_sub(LOW_BITS) & !slash)
-            | (word.wrapping_sub(LOW_BITS * 0x20) & !word);
-        let hits = hits & HIGH_BITS;
-        if hits != 0 {
-            return at + hits.trailing_zeros() as usize / 8;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        let stop = stop_in(*chunk);
+        at += stop;
+        if stop < 16 {
+            return at;
         }
-        at += 8;
     }
     while at < bytes.len() && !matches!(bytes[at], b'"' | b'\\' | 0..0x20) {
         at += 1;
     }
     at
+}
+
+/// The position of the first byte at or after `at` that is no digit; the length when there is none.
+#[inline]
+pub(crate) fn digits_stop(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let count = leading_digits(u64::from_le_bytes(*chunk));
+        at += count;
+        if count < 8 {
+            return at;
+        }
+    }
+    while at < bytes.len() && bytes[at].is_ascii_digit() {
+        at += 1;
+    }
+    at
+}
+
+/// How many of the eight characters, the first in the lowest byte, are digits before the first other one.
+#[inline]
+pub(crate) fn leading_digits(word: u64) -> usize {
+    const ALL: u64 = 0x0101_0101_0101_0101;
+    // Digits become 0 to 9. A byte's high bit is set where it is more; a carry can set it in bytes above such a one only,
+    // so the lowest set bit is always right.
+    let values = word ^ (ALL * u64::from(b'0'));
+    let others = (values.wrapping_add(ALL * (0x80 - 10)) | values) & (ALL * 0x80);
+    others.trailing_zeros() as usize / 8
+}
+
+/// The number that the digits of a word write, the first in the lowest byte; a zero byte counts as the digit 0.
+#[inline]
+fn digits_value(word: u64) -> i64 {
+    let ones = word & 0x0f0f_0f0f_0f0f_0f0f;
+    let twos = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (twos * 100 + (twos >> 16)) & 0x0000_ffff_0000_ffff;
+    ((fours * 10_000 + (fours >> 32)) & 0xffff_ffff).cast_signed()
+}
+
+/// A token that is expected somewhere, ready to be compared with what stands there.
+#[derive(Debug)]
+pub(crate) struct Token {
+    bytes: Box<[u8]>,
+    /// Its first 16 bytes, zeros where it has fewer.
+    head: u128,
+    /// Ones where `head` counts.
+    mask: u128,
+}
+
+impl Token {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        let length = bytes.len().min(16);
+        let (mut head, mut mask) = ([0; 16], [0; 16]);
+        head[..length].copy_from_slice(&bytes[..length]);
+        mask[..length].fill(0xff);
+        Self { bytes: bytes.into(), head: u128::from_le_bytes(head), mask: u128::from_le_bytes(mask) }
+    }
+
+    /// Whether `bytes` begin with it.
+    #[inline]
+    fn begins(&self, bytes: &[u8]) -> bool {
+        match bytes.first_chunk::<16>() {
+            Some(chunk) if (u128::from_le_bytes(*chunk) ^ self.head) & self.mask != 0 => false,
+            Some(_) if self.bytes.len() <= 16 => true,
+            _ => bytes.starts_with(&self.bytes),
+        }
+    }
 }
 
 /// Undoes the escapes of a string that stood between quotes; `None` when one is malformed.
@@ -117,12 +183,38 @@ impl<'a> Scanner<'a> {
 
     /// Passes `token` if it stands here.
     #[inline]
-    pub(crate) fn eat(&mut self, token: &[u8]) -> bool {
-        let eaten = self.bytes[self.at..].starts_with(token);
+    pub(crate) fn eat(&mut self, token: &Token) -> bool {
+        let eaten = self.bytes.get(self.at..).is_some_and(|rest| token.begins(rest));
         if eaten {
-            self.at += token.len();
+            self.at += token.bytes.len();
         }
         eaten
+    }
+
+    /// Passes `word` if it stands here.
+    #[inline]
+    pub(crate) fn eat_word(&mut self, word: &[u8]) -> bool {
+        let eaten = self.bytes[self.at..].starts_with(word);
+        if eaten {
+            self.at += word.len();
+        }
+        eaten
+    }
+
+    /// Passes an integer of one to seven digits; `None`, and nowhere passed, when something else may stand here.
+    #[inline]
+    pub(crate) fn short_integer(&mut self) -> Option<i64> {
+        let negative = self.peek() == Some(b'-');
+        let start = self.at + usize::from(negative);
+        let word = u64::from_le_bytes(*self.bytes.get(start..)?.first_chunk()?);
+        let digits = leading_digits(word);
+        let after = *self.bytes.get(start + digits)?;
+        if !matches!(digits, 1..8) || matches!(after, b'.' | b'e' | b'E') {
+            return None;
+        }
+        self.at = start + digits;
+        let value = digits_value(word << (64 - 8 * digits));
+        Some(if negative { -value } else { value })
     }
 
     /// Passes a string and answers what stands between its quotes.
@@ -146,6 +238,19 @@ impl<'a> Scanner<'a> {
         }
         self.at = stop + 1;
         Some(RawText::Escaped(&self.bytes[start..stop]))
+    }
+
+    /// Passes a string of at most 15 bytes without escapes and answers the bytes after its quote, and how many are its own;
+    /// `None`, and nowhere passed, when something else may stand here.
+    #[inline]
+    pub(crate) fn short_text(&mut self) -> Option<(&'a [u8; 16], usize)> {
+        let chunk = self.bytes.get(self.at + 1..)?.first_chunk::<16>()?;
+        let length = stop_in(*chunk);
+        if chunk.get(length) != Some(&b'"') {
+            return None;
+        }
+        self.at += length + 2;
+        Some((chunk, length))
     }
 
     /// Passes a number, `true`, `false` or `null` and answers its bytes.
@@ -259,6 +364,50 @@ mod tests {
                 let at = at.min(bytes.len());
                 let slow = bytes[at..].iter().position(|byte| *byte == b'"' || *byte == b'\\' || *byte < 0x20);
                 prop_assert_eq!(string_stop(bytes, at), slow.map_or(bytes.len(), |found| at + found));
+            }
+        }
+
+        #[test]
+        fn digits_stop_where_a_slow_search_says(bytes: Vec<u8>, text in "[0-9]{0,20}[ -~é]?[0-9]{0,9}", at in 0usize..4) {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                let at = at.min(bytes.len());
+                let slow = bytes[at..].iter().position(|byte| !byte.is_ascii_digit());
+                prop_assert_eq!(digits_stop(bytes, at), slow.map_or(bytes.len(), |found| at + found));
+            }
+        }
+
+        #[test]
+        fn a_short_integer_is_the_number_that_stands_there(text in "-?[0-9]{0,9}[,}\\] .eEx]{0,1}[ -~]{0,9}") {
+            let mut scanner = Scanner::new(text.as_bytes());
+            let slow = Scanner::new(text.as_bytes()).bare();
+            match scanner.short_integer() {
+                None => prop_assert_eq!(scanner.at(), 0),
+                Some(value) => {
+                    let end = scanner.at();
+                    prop_assert_eq!(Some(value), text[..end].parse().ok());
+                    prop_assert!(end == slow.len() || !matches!(text.as_bytes()[end], b'0'..=b'9' | b'.' | b'e' | b'E'));
+                }
+            }
+        }
+
+        #[test]
+        fn a_short_text_is_the_text_that_stands_there(text in "\"[a-z\\\\\u{1}é]{0,18}\"?[ -~]{0,18}") {
+            let (mut short, mut slow) = (Scanner::new(text.as_bytes()), Scanner::new(text.as_bytes()));
+            match short.short_text() {
+                None => prop_assert_eq!(short.at(), 0),
+                Some((chunk, length)) => {
+                    prop_assert_eq!(slow.text(), Some(RawText::Plain(&chunk[..length])));
+                    prop_assert_eq!(short.at(), slow.at());
+                }
+            }
+        }
+
+        #[test]
+        fn a_token_is_eaten_where_it_stands(token in "[ab]{0,20}", text in "[ab]{0,40}") {
+            for text in [text.clone(), format!("{token}{text}")] {
+                let mut scanner = Scanner::new(text.as_bytes());
+                prop_assert_eq!(scanner.eat(&Token::new(token.clone().into_bytes())), text.starts_with(&token));
+                prop_assert_eq!(scanner.at(), if text.starts_with(&token) { token.len() } else { 0 });
             }
         }
 

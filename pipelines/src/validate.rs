@@ -3,7 +3,7 @@
 //! The shape is decided by the body itself: an array of objects, one object, or one object a line (whatever their white
 //! space). What passes here is what every later step relies on: UTF-8, valid JSON, numbers that fit, bounded depth.
 
-use crate::scan::{hex4, string_stop};
+use crate::scan::{digits_stop, hex4, string_stop};
 use crate::{Error, Result};
 use bytes::Bytes;
 
@@ -15,6 +15,8 @@ const INTEGER_DIGITS_SAFE: usize = 18;
 
 /// Characters of a number without an exponent that cannot overflow a double.
 const FLOAT_BYTES_SAFE: usize = 300;
+
+const MALFORMED_NUMBER: &str = "malformed number";
 
 /// Events that have passed: one a line, each with its newline, none inside an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,12 +246,19 @@ impl Checker<'_> {
     #[inline]
     fn string(&mut self) -> Checked {
         self.at = string_stop(self.bytes, self.at + 1);
+        if self.peek() != Some(b'"') {
+            self.rest_of_string()?;
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Goes to the closing quote of a string, from the first place in it that needs a look.
+    #[cold]
+    fn rest_of_string(&mut self) -> Checked {
         loop {
             match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
-                }
+                Some(b'"') => return Ok(()),
                 Some(b'\\') => self.escape()?,
                 Some(_) => return Err("control characters in a string must be escaped"),
                 None => return Err("a string is not closed: the body may have been cut off"),
@@ -284,51 +293,51 @@ impl Checker<'_> {
         }
     }
 
+    /// Passes digits and answers how many there were.
     #[inline]
     fn digits(&mut self) -> usize {
         let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
+        self.at = digits_stop(self.bytes, start);
         self.at - start
     }
 
     #[inline]
     fn number(&mut self) -> Checked {
-        const MALFORMED: &str = "malformed number";
         let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
+        self.at += usize::from(self.peek() == Some(b'-'));
         let first = self.at;
         let whole = self.digits();
         if whole == 0 || (whole > 1 && self.bytes[first] == b'0') {
-            return Err(MALFORMED);
+            return Err(MALFORMED_NUMBER);
         }
-        let mut exponent = false;
-        let mut fraction = false;
+        if matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
+            return self.rest_of_number(start, whole);
+        }
+        self.fits(start, whole <= INTEGER_DIGITS_SAFE || integer_fits(&self.bytes[start..self.at]))
+    }
+
+    /// Passes the fraction and the exponent of the number from `start` on, which has `whole` digits before them.
+    fn rest_of_number(&mut self, start: usize, whole: usize) -> Checked {
         if self.peek() == Some(b'.') {
             self.at += 1;
-            fraction = true;
             if self.digits() == 0 {
-                return Err(MALFORMED);
+                return Err(MALFORMED_NUMBER);
             }
         }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
+        let exponent = matches!(self.peek(), Some(b'e' | b'E'));
+        if exponent {
             self.at += 1;
-            exponent = true;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
+            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
             if self.digits() == 0 {
-                return Err(MALFORMED);
+                return Err(MALFORMED_NUMBER);
             }
         }
-        let fits = match (fraction, exponent) {
-            (false, false) => whole <= INTEGER_DIGITS_SAFE || integer_fits(&self.bytes[start..self.at]),
-            (_, false) if whole <= FLOAT_BYTES_SAFE => true,
-            _ => float_fits(&self.bytes[start..self.at]),
-        };
+        self.fits(start, (!exponent && whole <= FLOAT_BYTES_SAFE) || float_fits(&self.bytes[start..self.at]))
+    }
+
+    /// Refuses the number from `start` on when it does not fit.
+    #[inline]
+    fn fits(&mut self, start: usize, fits: bool) -> Checked {
         if fits {
             return Ok(());
         }

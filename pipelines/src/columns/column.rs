@@ -1,6 +1,8 @@
 //! The buffers of a column: append, widen, take back.
 
+use super::nulls::Nulls;
 use super::number;
+use crate::scan::Token;
 use crate::schema::{COLUMNS_MAX, Kind, NAME_BYTES_MAX, SchemaField};
 use arrow_array::builder::BooleanBufferBuilder;
 use std::collections::HashMap;
@@ -43,8 +45,8 @@ impl Budget {
 /// A column, as long as its last value; what is missing at the end is null.
 pub(super) struct Column {
     pub(super) data: Data,
-    pub(super) validity: BooleanBufferBuilder,
-    pub(super) values: usize,
+    pub(super) rows: usize,
+    pub(super) nulls: Nulls,
     /// Whether its kind comes from the pipeline's schema, so that it stays even without a value.
     pub(super) fixed: bool,
     /// The event that made it.
@@ -103,7 +105,7 @@ pub(super) struct FieldColumns {
 pub(super) struct FieldColumn {
     pub(super) name: String,
     /// The name as it stands in events, with its quotes.
-    pub(super) token: Box<[u8]>,
+    pub(super) token: Token,
     pub(super) column: Column,
 }
 
@@ -179,8 +181,8 @@ fn offset_at_end(offsets: &[i32]) -> usize {
 
 impl Column {
     pub(super) fn new(budget: &Budget) -> Self {
-        let validity = BooleanBufferBuilder::new(0);
-        Self { data: Data::Unknown, validity, values: 0, fixed: false, born: budget.event, widened: None }
+        let nulls = Nulls::default();
+        Self { data: Data::Unknown, rows: 0, nulls, fixed: false, born: budget.event, widened: None }
     }
 
     fn of_kind(kind: &Kind, budget: &mut Budget) -> Self {
@@ -209,24 +211,28 @@ impl Column {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.validity.len()
+        self.rows
     }
 
     /// Appends nulls until there are `rows` rows.
     #[inline]
     pub(super) fn pad_to(&mut self, rows: usize) {
-        if self.len() < rows {
-            let missing = rows - self.len();
-            self.data.pad(missing);
-            self.validity.append_n(missing, false);
+        if self.rows < rows {
+            self.data.pad(rows - self.rows);
+            self.nulls.append(self.rows..rows);
+            self.rows = rows;
         }
     }
 
     /// Says that a value has been appended to the data.
     #[inline]
     pub(super) fn appended(&mut self) {
-        self.validity.append(true);
-        self.values += 1;
+        self.rows += 1;
+    }
+
+    /// Whether there is no value in it.
+    pub(super) fn is_null(&self) -> bool {
+        self.nulls.cover(self.rows)
     }
 
     /// Gives an unknown column its kind.
@@ -237,15 +243,15 @@ impl Column {
 
     /// Takes rows back until there are at most `rows`.
     pub(super) fn truncate(&mut self, rows: usize, budget: &mut Budget) {
-        if self.len() > rows {
-            self.values -= (rows..self.len()).filter(|row| self.validity.get_bit(*row)).count();
-            self.validity.truncate(rows);
+        if self.rows > rows {
+            self.rows = rows;
+            self.nulls.truncate(rows);
         }
         self.data.truncate(rows, budget);
         if let Some((_, narrow)) = self.widened.take_if(|(event, _)| *event == budget.event) {
             number::narrow(&mut self.data, narrow);
         }
-        if self.values == 0 && !self.fixed && !matches!(self.data, Data::Unknown) {
+        if self.is_null() && !self.fixed && !matches!(self.data, Data::Unknown) {
             // Nobody else has given it this kind: the next value may choose another.
             let own = Self { data: std::mem::replace(&mut self.data, Data::Unknown), ..Self::new(budget) };
             budget.give_back(&own, 0);
@@ -273,7 +279,7 @@ impl FieldColumns {
     pub(super) fn insert(&mut self, name: String, column: Column) -> usize {
         let index = self.fields.len();
         self.by_name.insert(name.as_bytes().into(), index);
-        let token = format!("\"{name}\"").into_bytes().into();
+        let token = Token::new(format!("\"{name}\"").into_bytes());
         self.fields.push(FieldColumn { name, token, column });
         self.successors.resize(index + 2, index + 1);
         index

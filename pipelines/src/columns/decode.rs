@@ -1,7 +1,7 @@
 //! One event into the columns, straight from its bytes.
 
-use super::column::{Budget, Column, Data, FieldColumns, last_offset};
-use super::number;
+use super::column::{Budget, Column, Data, FieldColumns};
+use super::number::{self, Number};
 use crate::scan::{RawText, Scanner, unescape};
 
 /// Why an event cannot be a row.
@@ -149,15 +149,18 @@ fn value(column: &mut Column, scanner: &mut Scanner<'_>, budget: &mut Budget) ->
     match scanner.peek() {
         Some(b'"') => text(column, scanner),
         Some(b'-' | b'0'..=b'9') => {
-            let number = number::read(scanner.bare()).ok_or(Reason::Malformed)?;
+            let number = match scanner.short_integer() {
+                Some(integer) => Number::Int(integer),
+                None => number::read(scanner.bare()).ok_or(Reason::Malformed)?,
+            };
             Ok(number::append(column, number, budget.event)?)
         }
-        Some(b'n') if scanner.eat(b"null") => {
+        Some(b'n') if scanner.eat_word(b"null") => {
             column.pad_to(column.len() + 1);
             Ok(())
         }
-        Some(b't') if scanner.eat(b"true") => boolean(column, true),
-        Some(b'f') if scanner.eat(b"false") => boolean(column, false),
+        Some(b't') if scanner.eat_word(b"true") => boolean(column, true),
+        Some(b'f') if scanner.eat_word(b"false") => boolean(column, false),
         Some(b'{') => nested(column, scanner, budget),
         Some(b'[') => array(column, scanner, budget),
         _ => Err(Reason::Malformed.into()),
@@ -172,18 +175,24 @@ fn text(column: &mut Column, scanner: &mut Scanner<'_>) -> Decoded {
     let Data::Text { offsets, bytes } = &mut column.data else {
         return Err(Reason::Conflict("a string", column.data.holds()).into());
     };
-    match scanner.text().ok_or(Reason::Malformed)? {
-        RawText::Plain(plain) => bytes.extend_from_slice(plain),
-        RawText::Escaped(raw) => {
-            let start = bytes.len();
-            if unescape(raw, bytes).is_none() {
-                bytes.truncate(start);
-                return Err(Reason::Malformed.into());
+    let start = bytes.len();
+    if let Some((chunk, length)) = scanner.short_text() {
+        // A copy of a fixed length is a move or two.
+        bytes.extend_from_slice(chunk);
+        bytes.truncate(start + length);
+    } else {
+        match scanner.text().ok_or(Reason::Malformed)? {
+            RawText::Plain(plain) => bytes.extend_from_slice(plain),
+            RawText::Escaped(raw) => {
+                if unescape(raw, bytes).is_none() {
+                    bytes.truncate(start);
+                    return Err(Reason::Malformed.into());
+                }
             }
         }
     }
     let Ok(end) = i32::try_from(bytes.len()) else {
-        bytes.truncate(usize::try_from(last_offset(offsets)).expect("offsets only grow from zero"));
+        bytes.truncate(start);
         return Err(Reason::TooMuch.into());
     };
     offsets.push(end);
@@ -213,8 +222,7 @@ fn nested(column: &mut Column, scanner: &mut Scanner<'_>, budget: &mut Budget) -
     };
     scanner.step();
     // Said first: a fault inside then finds this row to take back, and with it what it has left in the fields.
-    column.validity.append(true);
-    column.values += 1;
+    column.rows += 1;
     object(fields, scanner, row, budget)
 }
 

@@ -6,7 +6,7 @@ use crate::schema::{EventSchema, Kind, SchemaField, arrow_fields};
 use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray, UInt64Array,
 };
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, Field};
 use std::sync::Arc;
 
@@ -31,12 +31,12 @@ fn finish_fields(columns: FieldColumns, rows: usize) -> Result<(Vec<SchemaField>
 
 /// The array of a column, or `None` when nothing says what it holds.
 fn finish_column(mut column: Column, rows: usize) -> Result<Option<(Kind, ArrayRef)>, ArrowError> {
-    if column.values == 0 && !column.fixed {
+    if column.is_null() && !column.fixed {
         return Ok(None);
     }
     column.pad_to(rows);
     assert_eq!(column.len(), rows, "no column is longer than there are rows");
-    let nulls = Some(NullBuffer::new(column.validity.finish())).filter(|nulls| nulls.null_count() > 0);
+    let nulls = column.nulls.finish(rows);
     let finished: (Kind, ArrayRef) = match column.data {
         Data::Unknown => return Ok(None),
         Data::Bool(mut values) => (Kind::Bool, Arc::new(BooleanArray::new(values.finish(), nulls))),
