@@ -39,13 +39,13 @@ impl ContentEncoding {
 }
 
 /// Unpacks a body. Memory grows to `limit_bytes` at most, whatever the body claims or unfolds to.
-pub(crate) fn decompress(encoding: ContentEncoding, body: &[u8], limit_bytes: usize) -> Result<Vec<u8>> {
+pub(crate) fn decompress(encoding: ContentEncoding, body: Vec<u8>, limit_bytes: usize) -> Result<Vec<u8>> {
     match encoding {
-        ContentEncoding::Identity => Ok(body.to_vec()),
-        ContentEncoding::Gzip => read_bounded(encoding, flate2::read::MultiGzDecoder::new(body), limit_bytes),
+        ContentEncoding::Identity => Ok(body),
+        ContentEncoding::Gzip => read_bounded(encoding, flate2::read::MultiGzDecoder::new(&*body), limit_bytes),
         ContentEncoding::Zstd => {
             let broken = |source| Error::BrokenEncoding { encoding: encoding.name(), source };
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(broken)?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(&*body).map_err(broken)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(broken)?;
             read_bounded(encoding, decoder, limit_bytes)
         }
@@ -80,11 +80,11 @@ mod tests {
     #[test]
     fn what_was_packed_comes_back() {
         let body = b"{\"a\":1}\n".repeat(1000);
-        assert_eq!(decompress(ContentEncoding::Gzip, &gzip(&body), body.len()).unwrap(), body);
-        assert_eq!(decompress(ContentEncoding::Zstd, &zstd(&body), body.len()).unwrap(), body);
+        assert_eq!(decompress(ContentEncoding::Gzip, gzip(&body), body.len()).unwrap(), body);
+        assert_eq!(decompress(ContentEncoding::Zstd, zstd(&body), body.len()).unwrap(), body);
         let two_members = [gzip(b"{}\n"), gzip(b"{}")].concat();
-        assert_eq!(decompress(ContentEncoding::Gzip, &two_members, 10).unwrap(), b"{}\n{}");
-        assert_eq!(decompress(ContentEncoding::Identity, b"{}", 10).unwrap(), b"{}");
+        assert_eq!(decompress(ContentEncoding::Gzip, two_members, 10).unwrap(), b"{}\n{}");
+        assert_eq!(decompress(ContentEncoding::Identity, b"{}".to_vec(), 10).unwrap(), b"{}");
     }
 
     #[test]
@@ -93,11 +93,11 @@ mod tests {
         let zeros = vec![0; 200 << 20];
         for (encoding, bomb) in [(ContentEncoding::Gzip, gzip(&zeros)), (ContentEncoding::Zstd, zstd(&zeros))] {
             assert!(bomb.len() < 300_000, "{} bytes", bomb.len());
-            let error = decompress(encoding, &bomb, limit_bytes).unwrap_err();
+            let error = decompress(encoding, bomb, limit_bytes).unwrap_err();
             assert!(matches!(error, Error::BodyTooLarge { .. }), "{error}");
         }
-        assert!(decompress(ContentEncoding::Gzip, &gzip(&vec![0; limit_bytes]), limit_bytes).is_ok());
-        assert!(decompress(ContentEncoding::Gzip, &gzip(&vec![0; limit_bytes + 1]), limit_bytes).is_err());
+        assert!(decompress(ContentEncoding::Gzip, gzip(&vec![0; limit_bytes]), limit_bytes).is_ok());
+        assert!(decompress(ContentEncoding::Gzip, gzip(&vec![0; limit_bytes + 1]), limit_bytes).is_err());
     }
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
         encoder.window_log(27).unwrap();
         encoder.long_distance_matching(true).unwrap();
         encoder.write_all(&vec![b'x'; 1 << 20]).unwrap();
-        let error = decompress(ContentEncoding::Zstd, &encoder.finish().unwrap(), 5 << 20).unwrap_err();
+        let error = decompress(ContentEncoding::Zstd, encoder.finish().unwrap(), 5 << 20).unwrap_err();
         assert!(matches!(error, Error::BrokenEncoding { encoding: "zstd", .. }), "{error}");
     }
 
@@ -115,8 +115,8 @@ mod tests {
         let body = b"{\"a\":1}\n".repeat(1000);
         for (encoding, packed) in [(ContentEncoding::Gzip, gzip(&body)), (ContentEncoding::Zstd, zstd(&body))] {
             let cut = &packed[..packed.len() - 5];
-            assert!(matches!(decompress(encoding, cut, 1 << 20), Err(Error::BrokenEncoding { .. })));
-            assert!(matches!(decompress(encoding, &body, 1 << 20), Err(Error::BrokenEncoding { .. })));
+            assert!(matches!(decompress(encoding, cut.to_vec(), 1 << 20), Err(Error::BrokenEncoding { .. })));
+            assert!(matches!(decompress(encoding, body.clone(), 1 << 20), Err(Error::BrokenEncoding { .. })));
         }
     }
 

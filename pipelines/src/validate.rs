@@ -6,6 +6,7 @@
 use crate::scan::{digits_stop, hex4, string_stop};
 use crate::{Error, Result};
 use bytes::Bytes;
+use std::ops::Range;
 
 /// How deep objects and arrays of an event may lie in one another; the checker keeps one bit for each level.
 pub(crate) const EVENT_DEPTH_MAX: u32 = 64;
@@ -34,34 +35,45 @@ pub(crate) enum BodyShape {
     Lines,
 }
 
-/// Checks a whole body.
-pub(crate) fn validate(body: &[u8], shape: BodyShape, event_bytes_max: usize) -> Result<ValidEvents> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    if let Err(error) = std::str::from_utf8(body) {
+/// Checks a whole body. One that is one event a line already is not copied.
+pub(crate) fn validate(body: Vec<u8>, shape: BodyShape, event_bytes_max: usize) -> Result<ValidEvents> {
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
+    if let Err(error) = std::str::from_utf8(text) {
         return Err(Error::NotUtf8 { byte: error.valid_up_to() });
     }
-    let mut checker = Checker { bytes: body, at: 0 };
-    let mut gather = Gather { lines: Vec::with_capacity(body.len() + 1), events: 0, event_bytes_max };
+    let mut checker = Checker { bytes: text, at: 0, broken: false };
+    let mut gather = Gather { body: text, lines: 0, copy: Vec::new(), events: 0, event_bytes_max };
     checker.space();
     let outcome = match (checker.peek(), shape) {
         (None, _) => return Err(Error::NoEvents),
         (Some(b'['), BodyShape::Any) => checker.array_of_events(&mut gather),
         _ => checker.sequence_of_events(&mut gather),
     };
+    let Gather { lines, copy, events, .. } = gather;
     match outcome {
-        Ok(()) if gather.events == 0 => Err(Error::NoEvents),
+        Ok(()) if events == 0 => Err(Error::NoEvents),
         Ok(()) => {
-            let events =
-                u32::try_from(gather.events).expect("an event has two bytes at least and a body a few million");
-            Ok(ValidEvents { lines: gather.lines.into(), events })
+            let events = u32::try_from(events).expect("an event has two bytes at least and a body a few million");
+            let lines = if !copy.is_empty() {
+                copy.into()
+            } else if lines == body.len() {
+                body.into_boxed_slice().into()
+            } else {
+                Bytes::copy_from_slice(&body[..lines])
+            };
+            Ok(ValidEvents { lines, events })
         }
-        Err(Stop::Fault(reason)) => Err(Error::Malformed { event: gather.events, byte: checker.at, reason }),
+        Err(Stop::Fault(reason)) => Err(Error::Malformed { event: events, byte: checker.at, reason }),
         Err(Stop::Refused(error)) => Err(error),
     }
 }
 
-struct Gather {
-    lines: Vec<u8>,
+/// The events that have passed: the beginning of the body as long as it is one event a line, else a copy.
+struct Gather<'a> {
+    body: &'a [u8],
+    /// So far the body is one event a line, until there is a copy.
+    lines: usize,
+    copy: Vec<u8>,
     events: usize,
     event_bytes_max: usize,
 }
@@ -77,24 +89,33 @@ impl From<&'static str> for Stop {
     }
 }
 
-impl Gather {
-    fn take(&mut self, event: &[u8]) -> Result<(), Stop> {
-        if event.len() > self.event_bytes_max {
-            let (bytes, limit_bytes) = (event.len(), self.event_bytes_max);
+impl Gather<'_> {
+    /// Takes the event that stands at `place`; `broken` says that there are line ends in it.
+    fn take(&mut self, place: Range<usize>, broken: bool) -> Result<(), Stop> {
+        if place.len() > self.event_bytes_max {
+            let (bytes, limit_bytes) = (place.len(), self.event_bytes_max);
             return Err(Stop::Refused(Error::EventTooLarge { event: self.events, bytes, limit_bytes }));
         }
-        let start = self.lines.len();
-        self.lines.extend_from_slice(event);
-        if memchr::memchr2(b'\n', b'\r', event).is_some() {
-            // Only white space between tokens can hold them: strings have them escaped.
-            for byte in &mut self.lines[start..] {
+        self.events += 1;
+        if self.copy.is_empty() {
+            if place.start == self.lines && !broken && self.body.get(place.end) == Some(&b'\n') {
+                self.lines = place.end + 1;
+                return Ok(());
+            }
+            self.copy.reserve(self.body.len() + 1);
+            self.copy.extend_from_slice(&self.body[..self.lines]);
+        }
+        let start = self.copy.len();
+        self.copy.extend_from_slice(&self.body[place]);
+        if broken {
+            // Only white space between tokens can hold line ends: strings have them escaped.
+            for byte in &mut self.copy[start..] {
                 if matches!(byte, b'\n' | b'\r') {
                     *byte = b' ';
                 }
             }
         }
-        self.lines.push(b'\n');
-        self.events += 1;
+        self.copy.push(b'\n');
         Ok(())
     }
 }
@@ -102,6 +123,8 @@ impl Gather {
 struct Checker<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Whether a line end has been passed in this event.
+    broken: bool,
 }
 
 type Checked = Result<(), &'static str>;
@@ -114,12 +137,13 @@ impl Checker<'_> {
 
     #[inline]
     fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        while let Some(space @ (b' ' | b'\n' | b'\r' | b'\t')) = self.peek() {
+            self.broken |= matches!(space, b'\n' | b'\r');
             self.at += 1;
         }
     }
 
-    fn array_of_events(&mut self, gather: &mut Gather) -> Result<(), Stop> {
+    fn array_of_events(&mut self, gather: &mut Gather<'_>) -> Result<(), Stop> {
         self.at += 1;
         self.space();
         if self.peek() == Some(b']') {
@@ -145,7 +169,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn sequence_of_events(&mut self, gather: &mut Gather) -> Result<(), Stop> {
+    fn sequence_of_events(&mut self, gather: &mut Gather<'_>) -> Result<(), Stop> {
         loop {
             self.event(gather)?;
             let end = self.at;
@@ -159,15 +183,16 @@ impl Checker<'_> {
         }
     }
 
-    fn event(&mut self, gather: &mut Gather) -> Result<(), Stop> {
+    fn event(&mut self, gather: &mut Gather<'_>) -> Result<(), Stop> {
         match self.peek() {
             Some(b'{') => {}
             None => return Err("expected an event, a JSON object: the body may have been cut off".into()),
             Some(_) => return Err("an event must be a JSON object".into()),
         }
         let start = self.at;
+        self.broken = false;
         self.object()?;
-        gather.take(&self.bytes[start..self.at])
+        gather.take(start..self.at, self.broken)
     }
 
     /// Passes an object with all that is in it, without recursion: bit `n` of `kinds`, counted from the lowest, is set

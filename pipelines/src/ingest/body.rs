@@ -5,7 +5,6 @@ use crate::event_log::{EventLog, Room};
 use crate::validate::{BodyShape, ValidEvents, validate};
 use crate::{Error, PipelinesConfig, Result};
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
 use cistern_runtime::offload;
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt as _;
@@ -36,42 +35,26 @@ pub(super) async fn receive(
     let body = read(request.into_body(), announced, limit_bytes).await?;
     let event_bytes_max = config.event_bytes_max;
     let events = if encoding == ContentEncoding::Identity && body.len() <= INLINE_BYTES_MAX {
-        validate(&body, shape, event_bytes_max)?
+        validate(body, shape, event_bytes_max)?
     } else {
-        offload(move || {
-            if encoding == ContentEncoding::Identity {
-                return validate(&body, shape, event_bytes_max);
-            }
-            validate(&decompress(encoding, &body, limit_bytes)?, shape, event_bytes_max)
-        })
-        .await?
+        offload(move || validate(decompress(encoding, body, limit_bytes)?, shape, event_bytes_max)).await?
     };
     room.shrink(events.lines.len());
     Ok((events, room))
 }
 
-async fn read(mut body: Body, announced: Option<usize>, limit_bytes: usize) -> Result<Bytes> {
-    let mut whole = BytesMut::new();
-    let mut single = Bytes::new();
+async fn read(mut body: Body, announced: Option<usize>, limit_bytes: usize) -> Result<Vec<u8>> {
+    let mut whole = Vec::with_capacity(announced.unwrap_or(0));
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Error::IncompleteBody)?.into_data() else {
             continue;
         };
-        if single.len() + whole.len() + data.len() > limit_bytes {
+        if whole.len() + data.len() > limit_bytes {
             return Err(Error::BodyTooLarge { limit_bytes });
-        }
-        if single.is_empty() && whole.is_empty() {
-            single = data;
-            continue;
-        }
-        if whole.is_empty() {
-            whole.reserve(announced.unwrap_or(single.len() + data.len()).max(single.len() + data.len()));
-            whole.extend_from_slice(&single);
-            single = Bytes::new();
         }
         whole.extend_from_slice(&data);
     }
-    Ok(if whole.is_empty() { single } else { whole.freeze() })
+    Ok(whole)
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {

@@ -290,7 +290,7 @@ impl Process {
 
     /// Appends a body; whether it was acknowledged.
     async fn append(&mut self, body: &str) -> bool {
-        let events = validate(body.as_bytes(), BodyShape::Any, 1_000_000).unwrap();
+        let events = validate(body.as_bytes().to_vec(), BodyShape::Any, 1_000_000).unwrap();
         let room = self.parts.log.room(events.lines.len()).await.unwrap();
         let append = self.parts.log.append(Arc::clone(&self.live), events, room);
         let flush = async {
