@@ -5,8 +5,10 @@
 
 use crate::BatchSpec;
 use crate::batch::Batch;
+use bytes::Bytes;
 use cistern_types::Timestamp;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Open and closed batches.
@@ -20,23 +22,45 @@ pub(crate) struct Batcher {
 }
 
 impl Batcher {
-    /// Adds an event to the batch of its key value, and closes the batch if that fills it.
-    pub(crate) fn push(&mut self, spec: &BatchSpec, partition: &[u8], offset: u64, at: Timestamp, event: &[u8]) {
+    /// Adds events of one key value, which stand at their places in `run`, and closes each batch that is full.
+    pub(crate) fn push(
+        &mut self,
+        spec: &BatchSpec,
+        partition: &[u8],
+        at: Timestamp,
+        run: &Bytes,
+        events: impl Iterator<Item = (u64, Range<usize>)>,
+    ) {
+        let mut events = events.peekable();
+        while let Some((first, line)) = events.peek().cloned() {
+            let batch = self.open(partition, first, at);
+            let before = batch.memory_bytes();
+            let mut lines = line.start..line.start;
+            let mut full = false;
+            while !full && let Some((offset, line)) = events.next_if(|(_, line)| line.start == lines.end) {
+                batch.count(offset, line.len());
+                lines.end = line.end;
+                full = batch.bytes() as u64 >= spec.size.as_u64() || batch.rows() >= spec.rows;
+            }
+            batch.extend(run, lines);
+            let (first, grown) = (batch.first_offset(), batch.memory_bytes() - before);
+            self.memory_bytes += grown;
+            if full {
+                self.close(first);
+            }
+        }
+    }
+
+    /// The open batch of a key value; when there is none, a new one that begins with the event at `first`.
+    fn open(&mut self, partition: &[u8], first: u64, at: Timestamp) -> &mut Batch {
         if !self.open.contains_key(partition) {
             let partition: Arc<[u8]> = partition.into();
-            let batch = Batch::new(Arc::clone(&partition), offset, at);
+            let batch = Batch::new(Arc::clone(&partition), first, at);
             self.memory_bytes += batch.memory_bytes();
-            self.by_first.insert(offset, Arc::clone(&partition));
+            self.by_first.insert(first, Arc::clone(&partition));
             self.open.insert(partition, batch);
         }
-        let batch = self.open.get_mut(partition).expect("it was put there if it was missing");
-        let before = batch.memory_bytes();
-        batch.push(offset, event);
-        self.memory_bytes += batch.memory_bytes() - before;
-        if batch.bytes() as u64 >= spec.size.as_u64() || batch.rows() >= spec.rows {
-            let first = batch.first_offset();
-            self.close(first);
-        }
+        self.open.get_mut(partition).expect("it was put there if it was missing")
     }
 
     fn close(&mut self, first: u64) {
@@ -133,6 +157,11 @@ mod tests {
         BatchSpec { size: ByteSize::bytes(bytes), rows, timeout: Duration::from_secs(10), json_key: None }
     }
 
+    fn push(batcher: &mut Batcher, spec: &BatchSpec, partition: &[u8], offset: u64, at: Timestamp, event: &[u8]) {
+        let line = Bytes::from([event, b"\n"].concat());
+        batcher.push(spec, partition, at, &line, std::iter::once((offset, 0..line.len())));
+    }
+
     fn at(second: u64) -> Timestamp {
         Timestamp::from_millis(second * 1000)
     }
@@ -154,14 +183,14 @@ mod tests {
     fn a_batch_closes_at_its_rows_or_bytes_and_keys_do_not_mix() {
         let mut batcher = Batcher::default();
         for (offset, key) in ["a", "b", "a", "a", "b"].iter().enumerate() {
-            batcher.push(&spec(1_000, 2), key.as_bytes(), offset as u64, at(0), b"{}");
+            push(&mut batcher, &spec(1_000, 2), key.as_bytes(), offset as u64, at(0), b"{}");
         }
         assert_eq!(closed(&mut batcher), [row("a", 0, 2, 2), row("b", 1, 4, 2)]);
         assert_eq!(batcher.first_offset(), Some(3));
         let mut batcher = Batcher::default();
-        batcher.push(&spec(6, 100), b"", 0, at(0), b"{}");
+        push(&mut batcher, &spec(6, 100), b"", 0, at(0), b"{}");
         assert!(!batcher.has_closed());
-        batcher.push(&spec(6, 100), b"", 1, at(0), b"{}");
+        push(&mut batcher, &spec(6, 100), b"", 1, at(0), b"{}");
         assert_eq!(closed(&mut batcher), [row("", 0, 1, 2)]);
         assert!(batcher.is_empty());
         assert_eq!(batcher.memory_bytes(), 0);
@@ -171,9 +200,9 @@ mod tests {
     fn a_batch_closes_when_its_first_event_is_old_enough() {
         let spec = spec(1_000, 100);
         let mut batcher = Batcher::default();
-        batcher.push(&spec, b"a", 0, at(0), b"{}");
-        batcher.push(&spec, b"b", 1, at(4), b"{}");
-        batcher.push(&spec, b"a", 2, at(9), b"{}");
+        push(&mut batcher, &spec, b"a", 0, at(0), b"{}");
+        push(&mut batcher, &spec, b"b", 1, at(4), b"{}");
+        push(&mut batcher, &spec, b"a", 2, at(9), b"{}");
         assert_eq!(batcher.next_due(&spec), Some(at(10)));
         batcher.close_due(&spec, at(9));
         assert!(!batcher.has_closed());
@@ -192,7 +221,7 @@ mod tests {
         let mut offset = 0;
         for (key, events) in [("small", 1), ("large", 100), ("middle", 10)] {
             for _ in 0..events {
-                batcher.push(&spec, key.as_bytes(), offset, at(0), &[b'x'; 99]);
+                push(&mut batcher, &spec, key.as_bytes(), offset, at(0), &[b'x'; 99]);
                 offset += 1;
             }
         }
@@ -207,12 +236,40 @@ mod tests {
         let spec = BatchSpec::default();
         let mut batcher = Batcher::default();
         for offset in 0..100_000 {
-            batcher.push(&spec, format!("u_{offset:08}").as_bytes(), offset, at(0), &[b'x'; 200]);
+            push(&mut batcher, &spec, format!("u_{offset:08}").as_bytes(), offset, at(0), &[b'x'; 200]);
         }
         assert!(batcher.memory_bytes() < 64_000_000, "{}", batcher.memory_bytes());
     }
 
     proptest! {
+        #[test]
+        fn events_of_a_run_are_batched_as_one_by_one(
+            lengths in prop::collection::vec((0usize..9, any::<bool>()), 1..60), bytes in 1u64..60, rows in 1u64..8
+        ) {
+            let spec = spec(bytes, rows);
+            let text: String = lengths.iter().map(|(length, _)| "x".repeat(*length) + "\n").collect();
+            let run = Bytes::from(text);
+            let mut end = 0;
+            let places = lengths.iter().map(|(length, _)| { end += length + 1; end - length - 1..end });
+            let taken: Vec<(u64, Range<usize>)> =
+                (0..).zip(places).zip(&lengths).filter(|(_, (_, taken))| *taken).map(|(event, _)| event).collect();
+            let (mut together, mut alone) = (Batcher::default(), Batcher::default());
+            together.push(&spec, b"", at(0), &run, taken.iter().cloned());
+            for (offset, place) in taken {
+                push(&mut alone, &spec, b"", offset, at(0), &run[place.start..place.end - 1]);
+            }
+            prop_assert_eq!(together.memory_bytes(), alone.memory_bytes());
+            let events = |batcher: &mut Batcher| {
+                batcher.close_all();
+                let mut events = Vec::new();
+                for (number, mut batch) in batcher.take_closed(usize::MAX, usize::MAX).into_iter().enumerate() {
+                    batch.drain(|offset, event| events.push((number, offset, event.to_vec())));
+                }
+                events
+            };
+            prop_assert_eq!(events(&mut together), events(&mut alone));
+        }
+
         #[test]
         fn every_event_is_in_exactly_one_batch_in_order(
             keys in prop::collection::vec(0u8..6, 1..200), bytes in 1u64..60, rows in 1u64..8, relief in 0usize..4000
@@ -223,7 +280,7 @@ mod tests {
             for (offset, key) in keys.iter().enumerate() {
                 let second = offset as u64 / 3;
                 batcher.close_due(&spec, at(second));
-                batcher.push(&spec, &[*key], offset as u64, at(second), format!("{{\"k\":{key}}}").as_bytes());
+                push(&mut batcher, &spec, &[*key], offset as u64, at(second), format!("{{\"k\":{key}}}").as_bytes());
                 if offset % 7 == 0 {
                     batcher.relieve(relief);
                 }

@@ -126,7 +126,7 @@ mod tests {
         let spec = PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
         let mut batch = Batch::new(b"".as_slice().into(), 0, Timestamp::default());
         for (offset, event) in events.iter().enumerate() {
-            batch.push(offset as u64, event.as_bytes());
+            batch.push(offset as u64, event);
         }
         encode(batch, &spec, schema).unwrap()
     }

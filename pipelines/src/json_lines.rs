@@ -1,10 +1,11 @@
 //! A batch as JSON lines: the events as they came.
 
 use crate::JsonCompression;
+use bytes::Bytes;
 use std::io::Write as _;
 
 /// Writes a file of the chunks, which hold one event a line.
-pub(crate) fn write(chunks: Vec<Vec<u8>>, compression: JsonCompression) -> std::io::Result<Vec<u8>> {
+pub(crate) fn write(chunks: Vec<Bytes>, compression: JsonCompression) -> std::io::Result<Vec<u8>> {
     match compression {
         JsonCompression::None => Ok(chunks.concat()),
         JsonCompression::Gzip => {

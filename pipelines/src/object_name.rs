@@ -91,8 +91,8 @@ mod tests {
 
     fn batch(partition: &str) -> Batch {
         let mut batch = Batch::new(partition.as_bytes().into(), 7, Timestamp::from_millis(1_700_000_000_000));
-        batch.push(7, b"{}");
-        batch.push(12, b"{}");
+        batch.push(7, "{}");
+        batch.push(12, "{}");
         batch
     }
 

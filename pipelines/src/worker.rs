@@ -295,19 +295,23 @@ fn with_causes(error: &crate::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// Puts events into their batches: those that follow one another with the same key value at once.
 fn split(batcher: &mut Batcher, done: &DoneKeys, watermark: u64, events: &LoggedEvents, spec: &PipelineSpec) {
+    let run = &events.lines;
     let mut start = 0;
-    for (offset, end) in (events.first..).zip(memchr::memchr_iter(b'\n', &events.lines)) {
-        let event = &events.lines[start..end];
-        start = end + 1;
-        if offset < watermark {
-            continue;
-        }
-        let partition = partition_of(spec.batch.json_key.as_ref(), event);
-        if !done.is_empty() && done.covers(&key_id(&partition), offset) {
-            continue;
-        }
-        batcher.push(&spec.batch, &partition, offset, events.at, event);
+    let lines = memchr::memchr_iter(b'\n', run).map(|newline| std::mem::replace(&mut start, newline + 1)..newline + 1);
+    let mut fresh = (events.first..)
+        .zip(lines)
+        .filter(|(offset, _)| *offset >= watermark)
+        .map(|(offset, line)| {
+            (partition_of(spec.batch.json_key.as_ref(), &run[line.start..line.end - 1]), offset, line)
+        })
+        .filter(|(partition, offset, _)| done.is_empty() || !done.covers(&key_id(partition), *offset))
+        .peekable();
+    while let Some((partition, ..)) = fresh.peek() {
+        let partition = partition.clone();
+        let alike = std::iter::from_fn(|| fresh.next_if(|(other, ..)| *other == partition));
+        batcher.push(&spec.batch, &partition, events.at, run, alike.map(|(_, offset, line)| (offset, line)));
     }
 }
 
