@@ -45,6 +45,19 @@ pub(crate) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
+/// Whether the same `length` bytes stand at two places.
+#[inline]
+pub(crate) fn same(bytes: &[u8], one: usize, other: usize, length: usize) -> bool {
+    let chunk = |at: usize| bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()).copied();
+    match (chunk(one), chunk(other)) {
+        (Some(one), Some(other)) if length <= 16 => {
+            let differ = !u8x16::new(one).simd_eq(u8x16::new(other)).to_bitmask();
+            differ.trailing_zeros() as usize >= length
+        }
+        _ => bytes.get(one..one + length).is_some_and(|one| bytes.get(other..other + length) == Some(one)),
+    }
+}
+
 /// The position of the first byte at or after `at` that is no digit; the length when there is none.
 #[inline]
 pub(crate) fn digits_stop(bytes: &[u8], mut at: usize) -> usize {
@@ -374,6 +387,12 @@ mod tests {
                 let slow = bytes[at..].iter().position(|byte| !byte.is_ascii_digit());
                 prop_assert_eq!(digits_stop(bytes, at), slow.map_or(bytes.len(), |found| at + found));
             }
+        }
+
+        #[test]
+        fn places_are_the_same_where_a_slow_comparison_says(text in "[ab]{0,60}", one in 0usize..40, other in 0usize..40, length in 1usize..24) {
+            let slow = text.get(one..one + length).is_some_and(|one| text.get(other..other + length) == Some(one));
+            prop_assert_eq!(same(text.as_bytes(), one, other, length), slow);
         }
 
         #[test]

@@ -150,9 +150,14 @@ fn json() -> impl Strategy<Value = Value> {
 
 /// serde_json reads larger numbers as doubles, and knows no depth of ours; otherwise both must say the same.
 fn agrees(text: &str) -> Result<(), TestCaseError> {
+    agrees_after("", text)
+}
+
+/// The same for an event that comes after good ones.
+fn agrees_after(before: &str, text: &str) -> Result<(), TestCaseError> {
     let theirs = serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object());
-    let ours = match run(text) {
-        Ok(events) => events.events == 1 && !text.trim_start().starts_with('['),
+    let ours = match run(&format!("{before}{text}")) {
+        Ok(events) => events.events as usize == before.lines().count() + 1 && !text.trim_start().starts_with('['),
         Err(Error::Malformed { reason, .. }) if reason.contains("out of range") => return Ok(()),
         Err(_) => false,
     };
@@ -184,13 +189,16 @@ proptest! {
 
     #[test]
     fn damaged_json_is_judged_as_serde_judges_it(value in json(), at: prop::sample::Index, with in "[\\[\\]{}:,\"\\\\0-9eE.+tnu \n-]?") {
-        let mut text: Vec<char> = serde_json::json!({"v": value}).to_string().chars().collect();
+        let good = serde_json::json!({"v": value}).to_string();
+        let mut text: Vec<char> = good.chars().collect();
         let at = at.index(text.len());
         match with.chars().next() {
             Some(with) => text[at] = with,
             None => { text.remove(at); }
         }
-        agrees(&text.into_iter().collect::<String>())?;
+        let damaged: String = text.into_iter().collect();
+        agrees(&damaged)?;
+        agrees_after(&format!("{good}\n"), &damaged)?;
     }
 
     #[test]
