@@ -4,7 +4,7 @@ use crate::{Admin, StorageStatus, register_process_metrics, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use cistern_access::Access;
-use cistern_drives::{DriveState, DriveStatus, LogStatus, Passes, Space, Stats};
+use cistern_drives::{DriveState, DriveStatus, LogStatus, Passes, SpaceUsage, Stats};
 use cistern_objects::{Limits, Objects};
 use cistern_pipelines::{Pipelines, PipelinesConfig};
 use cistern_runtime::{Clock, Shutdown, Supervisor, TestClock};
@@ -32,7 +32,7 @@ fn live_storage() -> LogStatus {
         read_only_reason: None,
         degraded: false,
         segments: 1,
-        space: Some(Space { live_bytes: 1 << 20, allocated_bytes: 2 << 20 }),
+        space: Some(SpaceUsage { live_bytes: 1 << 20, allocated_bytes: 2 << 20 }),
         counters: Stats { syncs: 7, ..Stats::default() },
     }
 }

@@ -71,9 +71,9 @@ type Changes<'a> = BTreeMap<(Space, Cow<'a, [u8]>), Option<Cow<'a, [u8]>>>;
 /// What to do with the parts of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum States {
-    /// The view holds what they say: it is where they come from.
+    /// The view holds what they say, for they were made from it just now.
     Known,
-    /// The view is being made from them.
+    /// The view may be in the making, from them.
     News,
 }
 

@@ -12,12 +12,12 @@ use crate::frame::{FRAME_HEADER_BYTES, Predecessor, SEGMENT_HEADER_BYTES, Segmen
 use crate::lanes::{LaneWrite, LaneWriters};
 use crate::log::{Core, Queue};
 use crate::record::decode_heads;
-use crate::segment::{ActiveSegment, NewSegment, Tail, begin, segment_name};
+use crate::segment::{ActiveSegment, NewSegment, Tail, begin, check_room, segment_name};
 use crate::status::count;
 use crate::stripe::{Lanes, Record, StripePlace, encoded_bytes, records};
 use crate::upkeep::{Upkeep, move_records, retire_records, state_part, state_records};
 use crate::view::{Batch, Snapshot, VIEW_VERSION, Watermark};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,6 +31,10 @@ const FLUSH_EVERY_BYTES: u64 = 16 << 20;
 const FLUSH_IDLE: Duration = Duration::from_millis(500);
 /// Appends in one group at most.
 const GROUP_APPENDS_MAX: usize = 4096;
+/// From so many entries on the writers are a crowd, and a group waits for it.
+const CROWD_MIN: usize = 8;
+/// How long between two arrivals it waits.
+const GATHER_MAX: Duration = Duration::from_micros(250);
 /// An ended segment is not cut for less than this part of its size.
 const LITTLE_SHARE: u64 = 16;
 
@@ -88,6 +92,8 @@ pub(crate) struct Committer {
     generation: u64,
     generation_marked: bool,
     unflushed_bytes: u64,
+    /// Entries of the group before.
+    last_group: usize,
 }
 
 /// The committer of a log without threads: whoever waits, writes.
@@ -157,7 +163,17 @@ impl Core {
 impl Committer {
     pub(crate) fn new(core: Arc<Core>, writers: LaneWriters, tail: Tail, generation: u64) -> Self {
         let lanes = Lanes::new(core.config.data, core.config.parity);
-        Self { core, writers, lanes, active: None, tail, generation, generation_marked: false, unflushed_bytes: 0 }
+        Self {
+            core,
+            writers,
+            lanes,
+            active: None,
+            tail,
+            generation,
+            generation_marked: false,
+            unflushed_bytes: 0,
+            last_group: 0,
+        }
     }
 
     /// The committer thread: until the log is closed and the queue is empty.
@@ -176,6 +192,7 @@ impl Committer {
         let mut queue = core.queue.lock();
         loop {
             if !queue.entries.is_empty() && (queue.urgent || queue.closed) {
+                self.gather(core, &mut queue);
                 return Some(core.take_group(&mut queue));
             }
             if queue.closed {
@@ -191,6 +208,17 @@ impl Committer {
         }
     }
 
+    /// Writers that were answered together come back together: a moment's wait for most of them makes one group of what would be
+    /// several. A writer who is alone never waits.
+    fn gather(&self, core: &Core, queue: &mut MutexGuard<'_, Queue>) {
+        let expected = self.last_group * 3 / 4;
+        while queue.entries.len() < expected && !queue.closed && self.last_group >= CROWD_MIN {
+            if core.work.wait_for(queue, GATHER_MAX).timed_out() {
+                return;
+            }
+        }
+    }
+
     fn flush_view(&mut self) {
         self.unflushed_bytes = 0;
         if let Err(error) = self.core.view.flush() {
@@ -200,6 +228,7 @@ impl Committer {
     }
 
     fn commit(&mut self, group: Vec<Entry>) {
+        self.last_group = group.len();
         let mut waiting = Vec::with_capacity(group.len());
         let mut parts = Vec::with_capacity(group.len() * 2);
         let last_stamp = group.last().map_or(0, |entry| entry.stamp);
@@ -236,6 +265,14 @@ impl Committer {
                     drop(entry.reply.send(Ok(())));
                 }
             }
+            Err(error @ Error::Full { .. }) if purpose == Purpose::Upkeep => {
+                // nothing was written: the writers behind it lose nothing
+                self.core.publish(None, last_stamp);
+                for entry in waiting {
+                    drop(entry.permit);
+                    drop(entry.reply.send(Err(repeat(&error))));
+                }
+            }
             Err(error) => self.fail(waiting, &error),
         }
     }
@@ -246,12 +283,12 @@ impl Committer {
         let (data, group_bytes_max) = (core.config.data, core.config.group_bytes_max);
         let now = Arc::clone(&core.published.read().view);
         match upkeep {
-            Upkeep::BeginCheckpoint { begun } => {
+            Upkeep::BeginSegment { begun } => {
                 if self.active.as_ref().is_none_or(|active| active.head > SEGMENT_HEADER_BYTES) {
                     self.begin_segment(Purpose::Upkeep)?;
                 }
                 if begun.send(self.tail.segment).is_err() {
-                    tracing::debug!("whoever wanted a checkpoint has given up");
+                    tracing::debug!("whoever wanted a segment has given up");
                 }
             }
             Upkeep::State { from, next } => {
@@ -365,6 +402,8 @@ impl Committer {
 
     fn begin_segment(&mut self, purpose: Purpose) -> Result<()> {
         let core = Arc::clone(&self.core);
+        let left_bytes = purpose.left_bytes(core.config.free_bytes_reserve);
+        check_room(&core.drives, core.config.segment_bytes, left_bytes)?;
         self.active = None;
         if !self.generation_marked {
             core.drives.mark_generation(self.generation);
@@ -379,10 +418,11 @@ impl Committer {
             checkpoint: self.tail.checkpoint,
         };
         let bytes = core.config.segment_bytes;
-        let new = NewSegment { header, bytes, left_bytes: purpose.left_bytes(core.config.free_bytes_reserve) };
+        let new = NewSegment { header, bytes, left_bytes };
         let active = begin(&core.drives, new, &core.counters)?;
         core.segments.write().insert(active.id, active.generation);
         self.trim(header.predecessor);
+        core.active_segment.store(active.id, Ordering::Release);
         self.tail.segment = active.id;
         self.tail.next_segment = active.id + 1;
         self.tail.end_offset = active.head;

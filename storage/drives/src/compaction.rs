@@ -1,16 +1,18 @@
 //! Gives the space of forgotten blobs and replaced rows back: [`Compactor`], a worker that does one small piece at a time.
 //!
 //! ```text
-//! rows, forget lists     needed until a checkpoint has stated what they made: BeginCheckpoint, State ..., EndCheckpoint
+//! rows, forget lists     needed until a checkpoint has stated what they made: BeginSegment, State ..., EndCheckpoint
 //! segments before it     without needed chunks: Retire, and its files go
 //!                        with stripes nobody needs: holes are punched, nothing is rewritten
 //!                        with much else that nobody needs: their needed chunks Move, then Retire
 //! ```
 //! Everything that changes the log goes through the committer as a group of its own ([`crate::upkeep`]), so a crash at any
 //! moment leaves a log that shows the same. Files go only after the record that retires their segment is durable; readers that come
-//! too late look the chunk up again. Needs at most one segment's room, which the reserve holds.
+//! too late look the chunk up again. A move needs one segment's room, a checkpoint as many as the rows and places fill; both may take
+//! the reserve that writers leave alone.
 
 use crate::NewPiece;
+use crate::apply::decode_chunk_row;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, StripeHeader};
@@ -20,12 +22,13 @@ use crate::read::{FoundChunk, read_found_blocking};
 use crate::record::scan_bytes;
 use crate::recovery::{LaneScan, StripeId, read_records, read_stripe_header};
 use crate::segment::{clear_away, segment_name};
-use crate::status::{Space, count};
+use crate::status::{SpaceUsage, count};
 use crate::upkeep::{Cursor, MovedChunk, Upkeep};
+use crate::view::{Direction, Space};
 use async_trait::async_trait;
 use cistern_runtime::{Clock, Work, Worker, WorkerError, offload};
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,6 +44,8 @@ const MOVE_BYTES: usize = 1 << 20;
 const HOLE_BYTES_MIN: u64 = 32 << 10;
 /// Segments retired in one group at most.
 const RETIRED_MAX: usize = 64;
+/// Rows of places read from the view at once.
+const PAGE_ROWS: usize = 1024;
 /// How long after a change the compactor looks again.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -117,6 +122,8 @@ pub struct Compactor {
     /// What lay behind the last checkpoint when it had just ended: its own padding, which the next would bring again.
     /// `None`: to be looked at.
     padding_bytes: Option<u64>,
+    /// How much space had been given back when a checkpoint found no room.
+    no_room_at: Option<u64>,
     looked_at: Option<u64>,
     pause: Duration,
 }
@@ -132,6 +139,7 @@ impl DriveLog {
             punched_at: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             padding_bytes: Some(0),
+            no_room_at: None,
             looked_at: None,
             pause: LOOK_PAUSE,
         }
@@ -165,7 +173,7 @@ impl Worker for Compactor {
 
     async fn wait_for_work(&mut self) {
         if let Some(looked_at) = self.looked_at.take() {
-            // an error means that the log is closed: then nothing is to be done any more
+            // ends with the next write; without one there is nothing to do
             drop(self.log.wait_applied(looked_at + 1).await);
             self.pause = self.pause.max(LOOK_PAUSE);
         }
@@ -180,9 +188,9 @@ impl Compactor {
             return Ok(true);
         }
         if let Some((begin, cursor)) = self.checkpoint.take() {
-            self.checkpoint = self.checkpoint_step(begin, cursor).await?;
+            let stepped = self.checkpoint_step(begin, cursor).await.map(|next| self.checkpoint = next);
             self.padding_bytes = self.padding_bytes.filter(|_| self.checkpoint.is_some());
-            return Ok(true);
+            return self.unless_full(stepped);
         }
         if let Some(victim) = self.victim.take() {
             self.victim = self.move_some(victim).await?;
@@ -192,9 +200,9 @@ impl Compactor {
         let unreadable: Vec<u64> = self.unreadable.keys().copied().collect();
         let survey = offload(move || Survey::of(&core, &unreadable)).await?;
         let padding_bytes = *self.padding_bytes.get_or_insert(survey.behind_bytes);
-        if survey.checkpoint_pays(self.log.core(), effort, padding_bytes) {
-            self.begin_checkpoint().await?;
-            return Ok(true);
+        if self.has_room_for_checkpoint() && survey.checkpoint_pays(self.log.core(), effort, padding_bytes) {
+            let begun = self.begin_checkpoint().await;
+            return self.unless_full(begun);
         }
         let percent_min = effort.garbage_percent_min();
         let pays = |candidate: &&Candidate| candidate.garbage_bytes * 100 >= candidate.allocated_bytes * percent_min;
@@ -206,7 +214,9 @@ impl Compactor {
             let punched_at = self.punched_at.get(&candidate.segment);
             punched_at.is_none_or(|then| candidate.row.live_bytes < then - then / 10)
         };
-        if let Some(candidate) = candidates.iter().find(grown) {
+        // what only some drives hold whole is not made less
+        let all_whole = self.log.core().drives.all_whole();
+        if let Some(candidate) = candidates.iter().find(grown).filter(|_| all_whole) {
             self.punch(**candidate).await?;
             return Ok(true);
         }
@@ -220,12 +230,33 @@ impl Compactor {
         Ok(true)
     }
 
+    /// Whether space has come back since a checkpoint found no room.
+    fn has_room_for_checkpoint(&self) -> bool {
+        self.no_room_at.is_none_or(|then| self.space_returned() > then)
+    }
+
+    /// Grows whenever space is given back.
+    fn space_returned(&self) -> u64 {
+        let counters = self.log.core().counters.read();
+        counters.segments_retired + counters.punched_bytes
+    }
+
+    /// On full drives holes and moves come before a checkpoint.
+    fn unless_full(&mut self, done: Result<()>) -> Result<bool> {
+        match done {
+            Err(Error::Full { .. }) => {
+                tracing::warn!("a checkpoint found no room; it is tried again when some was freed");
+                self.checkpoint = None;
+                self.no_room_at = Some(self.space_returned());
+                Ok(true)
+            }
+            done => done.map(|()| true),
+        }
+    }
+
     /// Begins a checkpoint now, whether it pays or not.
     pub async fn begin_checkpoint(&mut self) -> Result<()> {
-        let (begun, answer) = oneshot::channel();
-        self.log.upkeep(Upkeep::BeginCheckpoint { begun }).await?;
-        let segment = answer.await.map_err(|_| Error::Closed)?;
-        self.checkpoint = Some((segment, Cursor::start()));
+        self.checkpoint = Some((self.log.begin_segment().await?, Cursor::start()));
         Ok(())
     }
 
@@ -268,6 +299,7 @@ impl Compactor {
                 }
                 core.segments.write().remove(&segment);
                 count(&core.counters.segments_retired, 1);
+                let _files = core.segment_files.lock();
                 for drive in core.drives.live() {
                     if let Err(error) = clear_away(&core.drives, drive, segment, core.config.segment_bytes) {
                         tracing::warn!(drive = core.drives.label(drive), segment, error = %error, "a retired segment was not removed; the next start does");
@@ -300,10 +332,18 @@ impl Compactor {
                 return Ok(None);
             }
         };
-        if !chunks.is_empty() {
-            self.log.upkeep(Upkeep::Move { chunks }).await?;
+        if chunks.is_empty() {
+            return Ok(rest);
         }
-        Ok(rest)
+        match self.log.upkeep(Upkeep::Move { chunks }).await {
+            Ok(_) => Ok(rest),
+            // written when groups might be longer than they may be now
+            Err(error @ Error::TooLarge { .. }) => {
+                self.leave_alone(victim.segment, &error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn leave_alone(&mut self, segment: u64, error: &Error) {
@@ -339,7 +379,7 @@ impl Survey {
         let lanes = core.config.lanes() as u64;
         let with_parity = |bytes: u64| bytes * lanes / core.config.data as u64;
         let mut survey = Self { behind_bytes: 0, needed_bytes: 0, garbage_bytes: 0, candidates: Vec::new() };
-        let mut space = Space::default();
+        let mut space = SpaceUsage::default();
         for (segment, row) in segment_rows(view.as_ref())? {
             let (needed_bytes, allocated_bytes) = (with_parity(row.live_bytes), allocated_bytes(core, segment));
             space.live_bytes += row.live_bytes;
@@ -407,8 +447,32 @@ fn walk(core: &Core, segment: u64, generation: u64, at: Place) -> Result<Walked>
         offset: at.offset,
         detail: "no drive has a header of the stripe".into(),
     })?;
-    let records = walk_records(core, &stripe)?;
+    let records = match walk_records(core, &stripe) {
+        // punched, and a drive with heads of it is away: nobody needs it if no chunk is found there
+        Err(Error::Corrupt { .. }) if !is_named(core, &stripe)? => Vec::new(),
+        records => records?,
+    };
     Ok(Walked { stripe, records })
+}
+
+/// Whether any chunk is found in the stripe, by looking at all: only for stripes whose records cannot be read.
+pub(crate) fn is_named(core: &Core, stripe: &StripeHeader) -> Result<bool> {
+    let view = Arc::clone(&core.published.read().view);
+    let mut after: Option<bytes::Bytes> = None;
+    loop {
+        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let page = view.range(Space::Pieces, (from, Bound::Unbounded), PAGE_ROWS, Direction::Forward)?;
+        for (_, value) in &page {
+            let row = decode_chunk_row(value)?;
+            if (row.segment, row.stripe_offset) == (stripe.segment, stripe.offset) {
+                return Ok(true);
+            }
+        }
+        match page.into_iter().last() {
+            Some((key, _)) => after = Some(key),
+            None => return Ok(false),
+        }
+    }
 }
 
 /// The chunks of a stripe that the view still finds there.
@@ -467,7 +531,9 @@ fn punch_segment(core: &Core, segment: u64, row: &SegmentRow) -> Result<()> {
     let mut at = Place::start(row);
     while at.offset < row.end_offset {
         let walked = walk(core, segment, row.generation, at)?;
-        let needed = !needed_chunks(core, &walked.stripe, &walked.records)?.is_empty();
+        // one whose heads had to be rebuilt could not be walked any more without its payloads
+        let rebuilt = walked.records.iter().any(|lane| lane.rebuilt);
+        let needed = rebuilt || !needed_chunks(core, &walked.stripe, &walked.records)?.is_empty();
         let stripe = &walked.stripe;
         for lane in 0..stripe.lanes() {
             if let Some((_, holes)) = &mut files[stripe.drive(lane)] {

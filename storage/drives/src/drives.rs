@@ -25,6 +25,8 @@ pub(crate) struct Drives {
     stale_since: Mutex<BTreeMap<usize, u64>>,
     /// The run's number, once it is on the drives.
     generation: AtomicU64,
+    /// Held while the identities are written: what is written last is what was known last.
+    marking: Mutex<()>,
     claims: Mutex<Vec<Box<dyn Claim>>>,
     data: usize,
     parity: usize,
@@ -44,6 +46,7 @@ impl Drives {
             states,
             stale_since: Mutex::new(set.stale_since),
             generation: AtomicU64::new(set.generation),
+            marking: Mutex::default(),
             claims: Mutex::new(set.claims),
             data,
             parity,
@@ -129,10 +132,19 @@ impl Drives {
         }
     }
 
-    /// Notes that a drive lacks nothing any more.
-    pub(crate) fn mark_whole(&self, drive: usize) {
-        self.stale_since.lock().remove(&drive);
-        self.write_marks();
+    /// Notes that a drive that was stale since a segment lacks nothing any more, unless it has gone out meanwhile.
+    pub(crate) fn mark_whole(&self, drive: usize, since: u64) {
+        let whole = {
+            let mut stale_since = self.stale_since.lock();
+            let whole = self.is_live(drive) && stale_since.get(&drive) == Some(&since);
+            if whole {
+                stale_since.remove(&drive);
+            }
+            whole
+        };
+        if whole {
+            self.write_marks();
+        }
     }
 
     /// Live drives that may lack something, and of which segment on.
@@ -141,7 +153,13 @@ impl Drives {
         stale.into_iter().filter(|(drive, _)| self.is_live(*drive)).collect()
     }
 
+    /// Whether every drive is live and lacks nothing.
+    pub(crate) fn all_whole(&self) -> bool {
+        self.live().len() == self.count() && self.stale_since.lock().is_empty()
+    }
+
     fn write_marks(&self) {
+        let _alone = self.marking.lock();
         let generation = self.generation.load(Ordering::Acquire);
         let stale_since = self.stale_since.lock().clone();
         for drive in self.live() {

@@ -92,7 +92,7 @@ pub(crate) struct FrameHeader {
     pub(crate) stripe: StripeHeader,
     pub(crate) lane: usize,
     pub(crate) record_count: usize,
-    /// Bytes of the scan region at the start of the payload: record heads and the bodies of rows and forget lists.
+    /// Bytes of the scan region at the start of the payload: record heads and the bodies of everything but pieces.
     pub(crate) scan_bytes: usize,
     pub(crate) scan_crc: u64,
     /// Over the coded bytes, the zeros behind the used ones included.

@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 /// The file that says who a drive is.
 pub(crate) const DRIVE_FILE: &str = "drive.json";
-const DRIVE_FORMAT_VERSION: u32 = 1;
+/// 1: no checkpoints. 2: segments may begin with a checkpoint, and what lies before it need not be a chain any more.
+const DRIVE_FORMAT_VERSION: u32 = 2;
 const CHECKSUM_FIELD: &str = "\"checksum\"";
 
 /// The random name of a set of drives.
@@ -352,7 +353,9 @@ impl Place {
     pub(crate) fn mark(&self, generation: u64, stale_since: &BTreeMap<usize, u64>) -> io::Result<()> {
         if let (Ok(disk), Some(file)) = (&self.disk, &self.file) {
             let stale_since = stale_since.clone();
-            disk.write_file(DRIVE_FILE, &DriveFile { generation, stale_since, ..file.clone() }.encode())?;
+            let format_version = DRIVE_FORMAT_VERSION;
+            let now = DriveFile { format_version, generation, stale_since, ..file.clone() };
+            disk.write_file(DRIVE_FILE, &now.encode())?;
         }
         Ok(())
     }

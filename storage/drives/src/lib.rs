@@ -64,7 +64,7 @@ pub use log::DriveLog;
 pub use passes::{Pass, PassKind, Passes};
 pub use read::{Chunk, FoundChunk};
 pub use scrub::Scrubber;
-pub use status::{DriveState, DriveStatus, LogStatus, Space, Stats};
+pub use status::{DriveState, DriveStatus, LogStatus, SpaceUsage, Stats};
 pub use view::{Direction, Snapshot};
 
 /// Bytes of every chunk of a blob but its last.

@@ -14,9 +14,9 @@ use crate::identity::assemble;
 use crate::lanes::LaneWriters;
 use crate::passes::Passes;
 use crate::recovery::recover;
-use crate::scrub::Asked;
+use crate::scrub::{Asked, load};
 use crate::segment::check_room;
-use crate::status::{Counters, DriveState, DriveStatus, LogStatus, Space};
+use crate::status::{Counters, DriveState, DriveStatus, LogStatus, SpaceUsage};
 use crate::stripe::encoded_bytes;
 use crate::upkeep::Upkeep;
 use crate::view::{Snapshot, View};
@@ -63,8 +63,12 @@ pub(crate) struct Core {
     pub(crate) passes: Mutex<Passes>,
     pub(crate) asked: Mutex<Asked>,
     pub(crate) pass_wanted: Notify,
+    /// Held while a heal writes to an ended segment, and while the files of a retired one are taken away.
+    pub(crate) segment_files: Mutex<()>,
+    /// The segment that is being written; 0 when the next append begins one.
+    pub(crate) active_segment: AtomicU64,
     /// As the compactor saw it last.
-    pub(crate) space: Mutex<Option<Space>>,
+    pub(crate) space: Mutex<Option<SpaceUsage>>,
     pub(crate) published: RwLock<Snapshot>,
     pub(crate) applied: watch::Sender<u64>,
     pub(crate) room: Arc<Semaphore>,
@@ -162,6 +166,7 @@ impl DriveLog {
         };
         let published = Snapshot { applied: tail.last_stamp, view: recovered.view.snapshot() };
         let lanes = config.lanes();
+        let passes = load(&drives);
         let core = Arc::new(Core {
             room: Arc::new(Semaphore::new(config.queue_bytes_max)),
             config,
@@ -173,9 +178,11 @@ impl DriveLog {
             work: Condvar::new(),
             segments: RwLock::new(recovered.segments),
             checkpoint: AtomicU64::new(tail.checkpoint),
-            passes: Mutex::default(),
+            passes: Mutex::new(passes),
             asked: Mutex::default(),
             pass_wanted: Notify::new(),
+            segment_files: Mutex::default(),
+            active_segment: AtomicU64::new(0),
             space: Mutex::default(),
             published: RwLock::new(published),
             applied: watch::Sender::new(tail.last_stamp),
@@ -282,6 +289,13 @@ impl DriveLog {
     pub(crate) async fn upkeep(&self, upkeep: Upkeep) -> Result<Committed> {
         let reservation = self.reserve(upkeep.bytes(self.core().config.group_bytes_max)).await?;
         self.queue(Work::Upkeep(upkeep), &[], reservation.permit, Urgency::Now)?.await
+    }
+
+    /// Begins a segment, unless the one that is written is empty; its number. All before it have ended.
+    pub(crate) async fn begin_segment(&self) -> Result<u64> {
+        let (begun, answer) = oneshot::channel();
+        self.upkeep(Upkeep::BeginSegment { begun }).await?;
+        answer.await.map_err(|_| Error::Closed)
     }
 
     fn queue(

@@ -2,7 +2,7 @@
 //! [`Occupancy`], what one stripe changes in these rows.
 //!
 //! Only chunks of blobs count as needed. Rows and forget lists are needed until a checkpoint has stated what they made
-//! ([`crate::checkpoint`]); afterwards a segment without needed chunks can go.
+//! (`upkeep.rs`); afterwards a segment without needed chunks can go.
 
 use crate::error::{Error, Result};
 use crate::frame::StripeHeader;
@@ -54,12 +54,13 @@ pub(crate) fn segment_row(view: &dyn ViewSnapshot, segment: u64) -> Result<Optio
 /// Every segment that has a row.
 pub(crate) fn segment_rows(view: &dyn ViewSnapshot) -> Result<BTreeMap<u64, SegmentRow>> {
     let rows = view.range(Space::Segments, (Bound::Unbounded, Bound::Unbounded), usize::MAX, Direction::Forward)?;
-    let broken = || Error::View { action: "decode a segment row", detail: "its key is not a segment's number".into() };
-    let row = |(key, value): &(bytes::Bytes, bytes::Bytes)| {
-        let segment = u64::from_be_bytes(key[..].try_into().map_err(|_| broken())?);
-        Ok((segment, decode_segment_row(value)?))
-    };
-    rows.iter().map(row).collect()
+    rows.iter().map(|(key, value)| decode_segment(key, value)).collect()
+}
+
+/// A segment's number and row as the view holds them.
+pub(crate) fn decode_segment(key: &[u8], value: &[u8]) -> Result<(u64, SegmentRow)> {
+    let broken = |_| Error::View { action: "decode a segment row", detail: "its key is not a segment's number".into() };
+    Ok((u64::from_be_bytes(key.try_into().map_err(broken)?), decode_segment_row(value)?))
 }
 
 /// What a stripe changes in the rows of segments.

@@ -72,8 +72,8 @@ struct Survey {
     unsettled: Option<StripeHeader>,
 }
 
-/// Brings the log and its view together; what it may change on the drives is the last segment's bad lanes and files that no
-/// segment's header leads to.
+/// Brings the log and its view together; what it may change on the drives is the last segment's bad lanes and files of segments that
+/// neither a header nor the view knows.
 pub(crate) fn recover(
     config: &DriveLogConfig,
     drives: &Drives,
@@ -326,8 +326,6 @@ impl Recovery<'_> {
         lacking: Option<Position>,
         view: &dyn View,
     ) -> Result<Replayed> {
-        // what a view that is made anew takes in is all news; one that goes on has seen what the checkpoints since state
-        let states = if mark.is_some() { States::Known } else { States::News };
         let mut replayed = Replayed { stripes: 0, last_stamp: mark.map_or(0, |mark| mark.last_stamp) };
         for link in chain.links.iter().skip(start) {
             let mut at = Self::begin(link, mark);
@@ -342,7 +340,7 @@ impl Recovery<'_> {
                 })?;
                 at = Position { offset: stripe.end(), next_sequence: stripe.sequence + 1 };
                 let heal_from = lacking.filter(|lacking| link.end.is_none() && lacking.offset < at.offset);
-                self.replay_stripe(&stripe, heal_from.unwrap_or(at), states, view)?;
+                self.replay_stripe(&stripe, heal_from.unwrap_or(at), view)?;
                 replayed.stripes += 1;
                 replayed.last_stamp = stripe.last_stamp;
             }
@@ -361,10 +359,10 @@ impl Recovery<'_> {
     }
 
     /// Only the scan regions are read, unless one is bad: payloads were checked when the stripe was the last, and are when they are read.
-    fn replay_stripe(&self, stripe: &StripeHeader, heal_from: Position, states: States, view: &dyn View) -> Result<()> {
+    fn replay_stripe(&self, stripe: &StripeHeader, heal_from: Position, view: &dyn View) -> Result<()> {
         let records = read_records(self.drives, self.erasure, self.counters, stripe)?;
         let lanes: Vec<LaneRecords<'_>> = records.iter().map(LaneScan::records).collect();
-        Self::apply(self.drives.set, stripe, &lanes, heal_from, states, view)
+        Self::apply(self.drives.set, stripe, &lanes, heal_from, view)
     }
 
     fn read_rebuilt(&self, stripe: &StripeHeader) -> Result<LaneSet> {
@@ -376,10 +374,10 @@ impl Recovery<'_> {
         stripe: &StripeHeader,
         lanes: &[LaneRecords<'_>],
         heal_from: Position,
-        states: States,
         view: &dyn View,
     ) -> Result<()> {
-        let changes = changes(stripe, lanes, states, view.snapshot().as_ref())?;
+        // also a view that goes on: the run before may have stopped while it was making it anew
+        let changes = changes(stripe, lanes, States::News, view.snapshot().as_ref())?;
         let watermark = Watermark {
             version: VIEW_VERSION,
             set: set.to_bytes(),

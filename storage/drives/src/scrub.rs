@@ -1,6 +1,6 @@
 //! Reads the log stripe by stripe, checks every lane, and writes back what is missing or damaged: [`Scrubber`], a worker.
 //!
-//! One mechanism for three needs: a scrub reads everything, on a schedule or when asked; a heal reads what a drive lacks that was
+//! The segment that is being written is ended first: its file is the committer's. One mechanism for three needs: a scrub reads everything, on a schedule or when asked; a heal reads what a drive lacks that was
 //! away, from the segment on that the others have noted; a damaged piece found by a GET has its segment healed. What is healed is
 //! synced, dropped from the page cache and read again before it counts, and a drive is whole only once a pass has seen
 //! nothing bad on it. Stripes before the checkpoint that nobody needs are not looked at: compaction punches them.
@@ -8,19 +8,22 @@
 //! How far a pass has come is kept in a small file on every live drive, so that a restart goes on where it was; losing it costs
 //! reading again.
 
-use crate::compaction::{needed_chunks, walk_records};
+use crate::compaction::{is_named, needed_chunks, walk_records};
+use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader, StripeHeader};
 use crate::log::{Core, DriveLog};
-use crate::occupancy::{SegmentRow, segment_row, segment_rows};
+use crate::occupancy::{SegmentRow, decode_segment, segment_key, segment_row, segment_rows};
 use crate::passes::{Pass, PassKind, Passes};
 use crate::recovery::{StripeId, frame_header_at, heal, read_lanes, read_rebuilt, read_stripe_header};
-use crate::segment::segment_name;
+use crate::segment::{is_full, segment_name};
 use crate::status::count;
+use crate::view::{Direction, Space};
 use async_trait::async_trait;
 use cistern_runtime::{Clock, Work, Worker, WorkerError, offload};
 use cistern_types::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -49,9 +52,11 @@ pub struct Scrubber {
     clock: Arc<dyn Clock>,
     /// Where in its segment the pass that runs goes on.
     at: Option<Place>,
+    /// Drives that were stale when the pass began, and since when. Empty for a pass that an earlier run began: that drive may have
+    /// been away for a part of it.
+    to_be_whole: BTreeMap<usize, u64>,
     stored: Timestamp,
     pause: Duration,
-    loaded: bool,
 }
 
 /// A place between two stripes.
@@ -65,7 +70,7 @@ impl DriveLog {
     /// The worker that verifies and heals.
     pub fn scrubber(&self, clock: Arc<dyn Clock>) -> Scrubber {
         let stored = clock.now();
-        Scrubber { log: self.clone(), clock, at: None, stored, pause: LOOK_PAUSE, loaded: false }
+        Scrubber { log: self.clone(), clock, at: None, to_be_whole: BTreeMap::new(), stored, pause: LOOK_PAUSE }
     }
 
     /// Asks for a pass, which begins soon if none runs, and after it otherwise.
@@ -138,13 +143,13 @@ impl Worker for Scrubber {
 impl Scrubber {
     /// Does one step; the bytes it read, or `None` when there is nothing to do.
     pub async fn step(&mut self) -> Result<Option<u64>> {
-        let core = Arc::clone(self.log.core());
-        if !self.loaded {
-            self.loaded = true;
-            let stored = offload(move || load(&core)).await;
-            *self.log.core().passes.lock() = stored;
-        }
-        let Some(pass) = self.log.passes().running.or_else(|| self.next_pass()) else { return Ok(None) };
+        let running = self.log.passes().running;
+        let Some(pass) = (match running {
+            Some(pass) => Some(pass),
+            None => self.next_pass().await?,
+        }) else {
+            return Ok(None);
+        };
         let (core, at) = (Arc::clone(self.log.core()), self.at);
         let (pass, next, read) = offload(move || advance(&core, pass, at)).await?;
         self.at = next.place;
@@ -153,66 +158,84 @@ impl Scrubber {
     }
 
     /// Begins the pass that is most needed, if any is.
-    fn next_pass(&mut self) -> Option<Pass> {
-        let core = self.log.core();
+    async fn next_pass(&mut self) -> Result<Option<Pass>> {
+        let core = Arc::clone(self.log.core());
         let now = self.clock.now();
-        let rows = segment_rows(core.published.read().view.as_ref()).ok()?;
         let stale = core.drives.stale();
-        let begin = |kind, from: u64| {
-            let last = rows.last_key_value().map_or(0, |(segment, _)| *segment);
-            let total =
-                rows.range(from..).map(|(_, row)| row.end_offset.saturating_sub(SEGMENT_HEADER_BYTES)).sum::<u64>();
-            Pass::new(kind, from..=last, total * core.config.lanes() as u64, now)
+        let Some((kind, segments)) = self.most_needed(now, &stale) else { return Ok(None) };
+        let (from, last) = segments.into_inner();
+        // what is being written belongs to the committer; on drives without room for another segment it is left out
+        let active = match core.active_segment.load(Ordering::Acquire) {
+            0 => 0,
+            active => self.log.begin_segment().await.unwrap_or(active),
         };
-        let mut asked = core.asked.lock();
+        let rows = offload(move || {
+            let view = Arc::clone(&core.published.read().view);
+            segment_rows(view.as_ref())
+        })
+        .await?;
+        let last = if active == 0 { last } else { last.min(active - 1) };
+        let last = rows.last_key_value().map_or(0, |(segment, _)| *segment).min(last);
+        let lanes = self.log.core().config.lanes() as u64;
+        let bytes = |row: &SegmentRow| row.end_offset.saturating_sub(SEGMENT_HEADER_BYTES) * lanes;
+        let total = if from <= last { rows.range(from..=last).map(|(_, row)| bytes(row)).sum() } else { 0 };
+        self.to_be_whole = stale;
+        self.at = None;
+        Ok(Some(Pass::new(kind, from..=last, total, now)))
+    }
+
+    /// What to read next and why. What was asked for is forgotten by asking.
+    fn most_needed(&self, now: Timestamp, stale: &BTreeMap<usize, u64>) -> Option<(PassKind, RangeInclusive<u64>)> {
+        let core = self.log.core();
         let passes = *core.passes.lock();
         // what could not be healed just now will not be healed at once either
         let futile = passes.last_heal.filter(|pass| !pass.is_clean()).and_then(|pass| pass.ended);
         let futile = futile.is_some_and(|ended| now.since(ended) < HEAL_RETRY);
-        let wanted = stale.values().copied().chain(asked.damaged.first().copied()).min().filter(|_| !futile);
-        let from = if asked.heal_all { Some(0) } else { wanted };
-        if let Some(from) = from {
-            asked.heal_all = false;
+        let mut asked = core.asked.lock();
+        if std::mem::take(&mut asked.heal_all) {
             asked.damaged.clear();
-            return Some(begin(PassKind::Heal, from));
+            return Some((PassKind::Heal, 0..=u64::MAX));
+        }
+        if !futile && !stale.is_empty() {
+            let damaged = std::mem::take(&mut asked.damaged);
+            let from = stale.values().copied().chain(damaged.first().copied()).min().unwrap_or(0);
+            return Some((PassKind::Heal, from..=u64::MAX));
+        }
+        if !futile && let (Some(&first), Some(&last)) = (asked.damaged.first(), asked.damaged.last()) {
+            asked.damaged.clear();
+            return Some((PassKind::Heal, first..=last));
         }
         // a log that was never read is as old as its drives
         let last = passes.last_scrub.and_then(|pass| pass.ended).unwrap_or(core.drives.created);
         let due = now.since(last) >= SCRUB_INTERVAL;
-        (std::mem::take(&mut asked.scrub) || due).then(|| begin(PassKind::Scrub, 0))
+        (std::mem::take(&mut asked.scrub) || due).then_some((PassKind::Scrub, 0..=u64::MAX))
     }
 
     /// Shows how far the pass is, stores it now and then, and draws the conclusions at its end.
     async fn keep(&mut self, mut pass: Pass, ended: bool) -> Result<()> {
         let core = Arc::clone(self.log.core());
         let now = self.clock.now();
-        {
-            let mut passes = core.passes.lock();
-            if ended {
-                pass.ended = Some(now);
-                pass.total_bytes = pass.verified_bytes;
-                passes.running = None;
-                match pass.kind {
-                    PassKind::Scrub => passes.last_scrub = Some(pass),
-                    PassKind::Heal => passes.last_heal = Some(pass),
-                }
-            } else {
-                passes.running = Some(pass);
-            }
-        }
         if ended {
             report(&pass);
             self.at = None;
+            pass.ended = Some(now);
+            pass.total_bytes = pass.verified_bytes;
+            let (core, to_be_whole) = (Arc::clone(&core), std::mem::take(&mut self.to_be_whole));
+            // said on the drives before anybody is told
+            offload(move || whole_again(&core, &pass, &to_be_whole)).await;
+        }
+        {
+            let mut passes = core.passes.lock();
+            passes.running = Some(pass).filter(|_| !ended);
+            match pass.kind {
+                PassKind::Scrub if ended => passes.last_scrub = Some(pass),
+                PassKind::Heal if ended => passes.last_heal = Some(pass),
+                _ => {}
+            }
         }
         if ended || now.since(self.stored) >= STORE_INTERVAL {
             self.stored = now;
-            offload(move || {
-                if ended {
-                    whole_again(&core, &pass);
-                }
-                store(&core);
-            })
-            .await;
+            offload(move || store(&core)).await;
         }
         Ok(())
     }
@@ -235,28 +258,33 @@ fn report(pass: &Pass) {
 }
 
 /// Drives that a clean pass has read from where they were stale on lack nothing any more.
-fn whole_again(core: &Core, pass: &Pass) {
+fn whole_again(core: &Core, pass: &Pass, to_be_whole: &BTreeMap<usize, u64>) {
     if !pass.is_clean() {
         return;
     }
-    for (drive, since) in core.drives.stale() {
-        if since >= pass.from_segment {
+    for (&drive, &since) in to_be_whole.iter().filter(|(_, since)| **since >= pass.from_segment) {
+        core.drives.mark_whole(drive, since);
+        if !core.drives.stale().contains_key(&drive) {
             tracing::info!(drive = core.drives.label(drive), "the drive has everything again");
-            core.drives.mark_whole(drive);
         }
     }
 }
 
-fn load(core: &Core) -> Passes {
+/// The passes as the drives remember them. One that was running goes on, unless a drive is stale: it begins anew then, for it would
+/// have to read from where the drive lacks something.
+pub(crate) fn load(drives: &Drives) -> Passes {
     let of_drive = |drive| {
-        let bytes = core.drives.disk(drive)?.read_file(PASSES_FILE).ok()?;
+        let bytes = drives.disk(drive)?.read_file(PASSES_FILE).ok()?;
         serde_json::from_slice::<Passes>(&bytes).ok()
     };
     let newest = |passes: &Passes| {
-        let times = [passes.running.map(|pass| pass.started), passes.last_scrub.and_then(|pass| pass.ended)];
-        (times.into_iter().flatten().max(), passes.running.map(|pass| pass.verified_bytes))
+        let ended = [passes.last_scrub, passes.last_heal].map(|pass| pass.and_then(|pass| pass.ended));
+        let begun = passes.running.map(|pass| pass.started);
+        (ended.into_iter().chain([begun]).flatten().max(), passes.running.map(|pass| pass.verified_bytes))
     };
-    core.drives.live().into_iter().filter_map(of_drive).max_by_key(newest).unwrap_or_default()
+    let mut passes = drives.live().into_iter().filter_map(of_drive).max_by_key(newest).unwrap_or_default();
+    passes.running = passes.running.filter(|_| drives.stale().is_empty());
+    passes
 }
 
 fn store(core: &Core) {
@@ -279,34 +307,56 @@ struct Next {
 
 /// Verifies the next stripes of a pass.
 fn advance(core: &Core, mut pass: Pass, at: Option<Place>) -> Result<(Pass, Next, u64)> {
-    let rows = segment_rows(core.published.read().view.as_ref())?;
-    let ahead =
-        (pass.next_segment <= pass.last_segment).then(|| rows.range(pass.next_segment..=pass.last_segment).next());
-    let Some((&segment, row)) = ahead.flatten() else {
+    let Some((segment, row)) =
+        next_segment(core, pass.next_segment)?.filter(|(segment, _)| *segment <= pass.last_segment)
+    else {
         return Ok((pass, Next { place: None, ended: true }, 0));
     };
     let start = Place { offset: SEGMENT_HEADER_BYTES, sequence: row.first_sequence };
     let mut at = at.filter(|_| segment == pass.next_segment).unwrap_or(start);
     pass.next_segment = segment;
-    let mut read = 0;
-    while at.offset < row.end_offset && read < STEP_BYTES {
-        let before = at.offset;
-        at = verify_stripe(core, segment, row, at, &mut pass)?;
-        read += (at.offset - before) * core.config.lanes() as u64;
+    let step = STEP_BYTES / core.config.lanes() as u64;
+    forget_cached(core, segment, at.offset..(at.offset + 2 * step).min(row.end_offset).max(at.offset));
+    let first = at.offset;
+    while at.offset < row.end_offset && at.offset - first < step {
+        at = verify_stripe(core, segment, &row, at, &mut pass)?;
     }
+    let read = (at.offset - first) * core.config.lanes() as u64;
     pass.verified_bytes += read;
     if at.offset < row.end_offset {
         return Ok((pass, Next { place: Some(at), ended: false }, read));
     }
-    cut_healed(core, segment, row);
     pass.next_segment = segment + 1;
     Ok((pass, Next { place: None, ended: false }, read))
+}
+
+/// The first segment from `from` on that is part of the log.
+fn next_segment(core: &Core, from: u64) -> Result<Option<(u64, SegmentRow)>> {
+    let view = Arc::clone(&core.published.read().view);
+    let key = segment_key(from);
+    let found = view.range(Space::Segments, (Bound::Included(&key[..]), Bound::Unbounded), 1, Direction::Forward)?;
+    found.first().map(|(key, value)| decode_segment(key, value)).transpose()
+}
+
+/// What is verified must come from the device: after a failed sync the kernel holds pages for clean that never reached it.
+fn forget_cached(core: &Core, segment: u64, range: Range<u64>) {
+    if range.is_empty() {
+        return;
+    }
+    for drive in core.drives.live() {
+        if let Some(file) = core.drives.disk(drive).and_then(|disk| disk.open(&segment_name(segment)).ok()) {
+            file.forget_cached(range.clone());
+        }
+    }
 }
 
 /// Reads all lanes of the stripe, heals what is bad, and answers where the next one begins.
 fn verify_stripe(core: &Core, segment: u64, row: &SegmentRow, at: Place, pass: &mut Pass) -> Result<Place> {
     let id = stripe_id(core, segment, row, at);
     let Some(stripe) = read_stripe_header(&core.drives, id) else {
+        if is_retired(core, segment)? {
+            return Ok(Place { offset: row.end_offset, ..at });
+        }
         pass.lost_stripes += 1;
         return Ok(next_frame(core, id, row.end_offset));
     };
@@ -317,16 +367,27 @@ fn verify_stripe(core: &Core, segment: u64, row: &SegmentRow, at: Place, pass: &
     if bad.is_empty() || !is_needed(core, &stripe)? {
         return Ok(next);
     }
-    pass.bad_lanes += bad.len() as u64;
     match heal_stripe(core, row, &stripe, &bad) {
-        Ok(healed) => pass.healed_lanes += healed,
+        Ok(Healed::Lanes(healed)) => {
+            pass.bad_lanes += bad.len() as u64;
+            pass.healed_lanes += healed;
+        }
+        Ok(Healed::SegmentGone) => return Ok(Place { offset: row.end_offset, ..at }),
+        // compaction may have moved its chunks and punched it meanwhile
+        Err(Error::Corrupt { .. }) if is_retired(core, segment)? || !is_needed(core, &stripe)? => {}
         Err(Error::Corrupt { segment, offset, detail }) => {
             tracing::error!(segment, offset, detail, "a stripe cannot be rebuilt");
+            pass.bad_lanes += bad.len() as u64;
             pass.lost_stripes += 1;
         }
         Err(error) => return Err(error),
     }
     Ok(next)
+}
+
+fn is_retired(core: &Core, segment: u64) -> Result<bool> {
+    let view = Arc::clone(&core.published.read().view);
+    Ok(segment_row(view.as_ref(), segment)?.is_none())
 }
 
 fn stripe_id(core: &Core, segment: u64, row: &SegmentRow, at: Place) -> StripeId {
@@ -341,52 +402,71 @@ fn is_needed(core: &Core, stripe: &StripeHeader) -> Result<bool> {
     }
     match walk_records(core, stripe) {
         Ok(records) => Ok(!needed_chunks(core, stripe, &records)?.is_empty()),
-        // what it holds cannot be said: then it counts
-        Err(Error::Corrupt { .. }) => Ok(true),
+        Err(Error::Corrupt { .. }) => is_named(core, stripe),
         Err(error) => Err(error),
     }
 }
 
-/// Rebuilds lanes, writes them back, syncs, and reads them again from the device; how many are whole then.
-fn heal_stripe(core: &Core, row: &SegmentRow, stripe: &StripeHeader, bad: &[usize]) -> Result<u64> {
+/// What became of bad lanes.
+#[derive(Debug, Clone, Copy)]
+enum Healed {
+    /// So many are whole now.
+    Lanes(u64),
+    /// The segment was retired meanwhile.
+    SegmentGone,
+}
+
+/// Rebuilds lanes, writes them back, syncs, and reads them again from the device. A drive that refuses goes out, unless it is full.
+fn heal_stripe(core: &Core, row: &SegmentRow, stripe: &StripeHeader, bad: &[usize]) -> Result<Healed> {
     let lanes = read_rebuilt(&core.drives, &core.erasure, &core.counters, stripe)?;
-    // the segment may have been retired while it was read: then nothing may be written any more
-    if segment_row(core.published.read().view.as_ref(), stripe.segment)?.is_none() {
-        return Ok(bad.len() as u64);
-    }
-    let header = segment_header(core, stripe.segment, row);
-    for &lane in bad {
-        let payload = lanes.payloads[lane].as_deref().expect("every lane was read or rebuilt");
-        let drive = stripe.drive(lane);
-        let written = heal(&core.drives, core.config.segment_bytes, &header, stripe, lane, payload).and_then(|file| {
-            file.sync()?;
-            file.forget_cached(stripe.offset..stripe.end());
-            Ok(())
-        });
-        count(&core.counters.syncs, 1);
-        if let Err(error) = written {
-            tracing::warn!(drive = core.drives.label(drive), segment = stripe.segment, error = %error, "a lane was not healed");
+    let Some(header) = segment_header(core, stripe.segment, row) else { return Ok(Healed::Lanes(0)) };
+    let mut written = Vec::with_capacity(bad.len());
+    {
+        // a retired segment's file may be another one's by now
+        let _files = core.segment_files.lock();
+        if is_retired(core, stripe.segment)? {
+            return Ok(Healed::SegmentGone);
+        }
+        for &lane in bad {
+            let payload = lanes.payloads[lane].as_deref().expect("every lane was read or rebuilt");
+            let drive = stripe.drive(lane);
+            // a new file grows with what is written: compaction may have punched most of the segment on the other drives
+            let done = heal(&core.drives, SEGMENT_HEADER_BYTES, &header, stripe, lane, payload).and_then(|file| {
+                file.sync()?;
+                file.forget_cached(stripe.offset..stripe.end());
+                Ok(())
+            });
+            count(&core.counters.syncs, 1);
+            match done {
+                Ok(()) => written.push(lane),
+                Err(error) if is_full(&error) => {
+                    tracing::warn!(
+                        drive = core.drives.label(drive),
+                        segment = stripe.segment,
+                        "no room to heal a lane"
+                    );
+                }
+                Err(error) => core.drives.take_out(drive, "heal a lane", &error),
+            }
         }
     }
     let again = read_lanes(&core.drives, stripe);
-    let healed = bad.iter().filter(|lane| !again.bad.contains(lane)).count() as u64;
+    let healed = written.iter().filter(|lane| !again.bad.contains(lane)).count() as u64;
     count(&core.counters.lanes_healed, healed);
-    Ok(healed)
+    Ok(Healed::Lanes(healed))
 }
 
-/// The header of a segment as any drive has it; one made from what is known when none has.
-fn segment_header(core: &Core, segment: u64, row: &SegmentRow) -> SegmentHeader {
+/// The header of a segment as any drive has it. Before the checkpoint, where nothing follows the chain any more, one made from what
+/// is known does as well; behind it a made-up one could hide that the chain is broken.
+fn segment_header(core: &Core, segment: u64, row: &SegmentRow) -> Option<SegmentHeader> {
     let found = core.drives.present().into_iter().find_map(|drive| {
         crate::recovery::segment_header_at(&core.drives, drive, segment)
             .filter(|header| header.generation == row.generation)
     });
-    found.unwrap_or(SegmentHeader {
-        set: core.drives.set,
-        segment,
-        generation: row.generation,
-        predecessor: Predecessor { segment: 0, end_offset: 0, next_sequence: row.first_sequence },
-        checkpoint: 0,
-    })
+    let predecessor = Predecessor { segment: 0, end_offset: 0, next_sequence: row.first_sequence };
+    let (set, generation) = (core.drives.set, row.generation);
+    let made = SegmentHeader { set, segment, generation, predecessor, checkpoint: 0 };
+    found.or_else(|| (segment < core.checkpoint.load(Ordering::Acquire)).then_some(made))
 }
 
 /// The next frame of the segment behind a stripe that no drive has a header of.
@@ -406,22 +486,4 @@ fn next_frame(core: &Core, id: StripeId, end_offset: u64) -> Place {
         offset += FRAME_ALIGN_BYTES;
     }
     Place { offset: end_offset, sequence: id.sequence + 1 }
-}
-
-/// A file that a heal made is as long as a segment may be: what lies behind the end goes, unless the segment is being written.
-fn cut_healed(core: &Core, segment: u64, row: &SegmentRow) {
-    let is_last = core.segments.read().last_key_value().is_none_or(|(last, _)| *last <= segment);
-    if is_last {
-        return;
-    }
-    for drive in core.drives.live() {
-        let file = core.drives.disk(drive).and_then(|disk| disk.open(&segment_name(segment)).ok());
-        let cut = file.map(|file| {
-            let little = core.config.segment_bytes / 16;
-            if file.length()? > row.end_offset + little { file.set_length(row.end_offset) } else { Ok(()) }
-        });
-        if let Some(Err(error)) = cut {
-            tracing::debug!(drive = core.drives.label(drive), segment, error = %error, "an ended segment was not cut");
-        }
-    }
 }

@@ -96,14 +96,13 @@ pub(crate) struct NewSegment {
     pub(crate) left_bytes: u64,
 }
 
-/// Begins a segment: a preallocated file with a synced header on every live drive. A drive without room refuses the
-/// segment for all (nothing is lost, it can be tried again); any other failure takes the drive out.
+/// Begins a segment, for which [`check_room`] has found room: a preallocated file with a synced header on every live drive. A drive
+/// without room all the same refuses the segment for all (nothing is lost, it can be tried again); any other failure takes the drive out.
 pub(crate) fn begin(drives: &Drives, new: NewSegment, counters: &Counters) -> Result<ActiveSegment> {
     let lanes = drives.count();
     let name = segment_name(new.header.segment);
     let mut files: Vec<Option<Arc<dyn DiskFile>>> = vec![None; lanes];
     let mut zeroed_to = vec![0; lanes];
-    check_room(drives, new.bytes, new.left_bytes)?;
     for drive in drives.live() {
         match allocate(drives, drive, &name, new.bytes) {
             Ok((file, reused)) => {
@@ -175,7 +174,7 @@ fn full(drives: &Drives, drive: usize, needed_bytes: u64) -> Error {
     Error::Full { drive: drives.label(drive).to_owned(), free_bytes, needed_bytes }
 }
 
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

@@ -37,7 +37,7 @@ pub struct DriveStatus {
 
 /// What the log takes of its drives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Space {
+pub struct SpaceUsage {
     /// Bytes of blobs that are needed, without parity.
     pub live_bytes: u64,
     /// Bytes of the devices that the segments take, on all live drives.
@@ -60,7 +60,7 @@ pub struct LogStatus {
     /// Segments in the log.
     pub segments: usize,
     /// What they take, as the compactor saw it last; `None` before it has looked.
-    pub space: Option<Space>,
+    pub space: Option<SpaceUsage>,
     /// What was done since the log was opened.
     pub counters: Stats,
 }

@@ -44,8 +44,9 @@ pub(crate) struct MovedChunk {
 
 #[derive(Debug)]
 pub(crate) enum Upkeep {
-    /// Begins a segment, whose number is the answer: the checkpoint's first.
-    BeginCheckpoint { begun: oneshot::Sender<u64> },
+    /// Ends the segment that is written, if it holds anything, and begins one, whose number is the answer: for a checkpoint, or so
+    /// that what was written can be verified.
+    BeginSegment { begun: oneshot::Sender<u64> },
     /// States a part of what the view holds; answers where the next part begins, `None` after the last.
     State { from: Cursor, next: oneshot::Sender<Option<Cursor>> },
     /// Begins a segment whose header says that the checkpoint that began with segment `begin` is whole.
@@ -60,7 +61,7 @@ impl Upkeep {
     /// Bytes to reserve for it.
     pub(crate) fn bytes(&self, group_bytes_max: usize) -> usize {
         match self {
-            Self::BeginCheckpoint { .. } | Self::EndCheckpoint { .. } => 1,
+            Self::BeginSegment { .. } | Self::EndCheckpoint { .. } => 1,
             Self::State { .. } => state_bytes(group_bytes_max),
             Self::Move { chunks } => chunks.iter().map(|moved| moved.chunk.bytes.len()).sum(),
             Self::Retire { segments } => segments.len() * 8,

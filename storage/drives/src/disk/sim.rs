@@ -593,7 +593,21 @@ impl DiskFile for SimFile {
         if fate == Fate::Interrupted { Err(power_went()) } else { Ok(true) }
     }
 
-    fn forget_cached(&self, _: Range<u64>) {}
+    fn forget_cached(&self, range: Range<u64>) {
+        let mut content = self.content.lock();
+        let Content { current, durable, unsynced, .. } = &mut *content;
+        unsynced.retain(|change| {
+            let Unsynced::Write { offset, bytes, doomed: true } = change else { return true };
+            let lost = *offset..*offset + bytes.len();
+            let forgotten = range.start <= lost.start as u64 && lost.end as u64 <= range.end;
+            if forgotten {
+                // pages that a failed sync has marked clean are read from the device again
+                durable.resize(durable.len().max(lost.end), 0);
+                current[lost.clone()].copy_from_slice(&durable[lost]);
+            }
+            !forgotten
+        });
+    }
 
     fn allocated_bytes(&self) -> io::Result<u64> {
         self.here()?;

@@ -145,7 +145,7 @@ pub(crate) fn read_records(
             offset: stripe.offset,
             detail: format!("the record table of lane {lane} does not hold together"),
         })?;
-        records.push(LaneScan { lane, bytes, heads });
+        records.push(LaneScan { lane, bytes, heads, rebuilt: lanes.bad.contains(&lane) });
     }
     Ok(records)
 }
@@ -162,6 +162,8 @@ pub(crate) struct LaneScan {
     pub(crate) lane: usize,
     bytes: Vec<u8>,
     pub(crate) heads: Vec<Head>,
+    /// Whether its own drive did not have it.
+    pub(crate) rebuilt: bool,
 }
 
 impl LaneScan {
@@ -182,13 +184,14 @@ fn read_scan(drives: &Drives, stripe: &StripeHeader, lane: usize) -> Option<Lane
         return None;
     }
     let heads = decode_heads(&scan, header.record_count)?;
-    Some(LaneScan { lane, bytes: scan, heads })
+    Some(LaneScan { lane, bytes: scan, heads, rebuilt: false })
 }
 
-/// Writes a lane back to its drive, with the segment's file and header where these are missing too. The caller syncs.
+/// Writes a lane back to its drive, with the segment's header and file where these are missing too: it is made with
+/// `new_file_bytes` and grows as needed. The caller syncs.
 pub(crate) fn heal(
     drives: &Drives,
-    segment_bytes: u64,
+    new_file_bytes: u64,
     segment: &SegmentHeader,
     stripe: &StripeHeader,
     lane: usize,
@@ -197,7 +200,7 @@ pub(crate) fn heal(
     let disk = drives.disk(stripe.drive(lane)).ok_or(io::ErrorKind::NotFound)?;
     let name = segment_name(segment.segment);
     let file = match disk.open(&name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&name, segment_bytes)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&name, new_file_bytes)?,
         opened => opened?,
     };
     let mut found = [0; FRAME_HEADER_BYTES];

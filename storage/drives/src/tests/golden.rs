@@ -1,7 +1,7 @@
 //! The format held still: files of every version ever written are in `tests/golden`, are written again byte for byte by this
 //! version, and are opened by recovery.
 
-use super::world::{Model, Step, World, a_clock, expect_model, small, submit};
+use super::world::{Model, Step, World, a_clock, compact, expect_model, small, submit};
 use crate::{DriveLog, DriveLogConfig, SimDisk, Threads};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,15 @@ fn golden_config() -> DriveLogConfig {
     DriveLogConfig { segment_bytes: 24 << 10, group_bytes_max: 6 << 10, ..small(2, 1) }
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+/// Every version there ever was; the last is the one that is written.
+const VERSIONS: [&str; 2] = ["v1", "v2"];
+
+fn folder(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
 }
 
-/// Two runs, three groups, every kind of record, an overwritten row, a forgotten blob.
-fn golden_world() -> (World, Model) {
+/// Two runs, three groups, an overwritten row, a forgotten blob; from version 2 on a compaction, with every kind of record.
+fn golden_world(version: &str) -> (World, Model) {
     let world = World::new(golden_config());
     let mut model = Model::default();
     let runs: [&[&[Step]]; 2] = [
@@ -39,13 +42,16 @@ fn golden_world() -> (World, Model) {
                 step.apply(&mut model, pending.wait().unwrap().stamp);
             }
         }
+        if version != "v1" {
+            compact(&log).unwrap();
+        }
     }
     (world, model)
 }
 
-fn read_golden() -> Vec<BTreeMap<String, Vec<u8>>> {
+fn read_golden(version: &str) -> Vec<BTreeMap<String, Vec<u8>>> {
     let read = |drive: usize| {
-        let folder = folder().join(format!("drive{drive}"));
+        let folder = folder(version).join(format!("drive{drive}"));
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
         files.map(|file| (file.file_name().into_string().unwrap(), std::fs::read(file.path()).unwrap())).collect()
     };
@@ -56,7 +62,7 @@ fn read_golden() -> Vec<BTreeMap<String, Vec<u8>>> {
 /// `CISTERN_WRITE_GOLDEN=1 cargo test -p cistern-drives golden`.
 fn write_golden(world: &World) {
     for (drive, files) in world.contents().into_iter().enumerate() {
-        let folder = folder().join(format!("drive{drive}"));
+        let folder = folder(VERSIONS[VERSIONS.len() - 1]).join(format!("drive{drive}"));
         std::fs::create_dir_all(&folder).unwrap();
         for (name, bytes) in files {
             std::fs::write(folder.join(name), bytes).unwrap();
@@ -66,11 +72,12 @@ fn write_golden(world: &World) {
 
 #[test]
 fn this_version_writes_the_golden_bytes() {
-    let (world, _) = golden_world();
+    let version = VERSIONS[VERSIONS.len() - 1];
+    let (world, _) = golden_world(version);
     if std::env::var_os("CISTERN_WRITE_GOLDEN").is_some() {
         write_golden(&world);
     }
-    let golden = read_golden();
+    let golden = read_golden(version);
     for (drive, (written, golden)) in world.contents().into_iter().zip(golden).enumerate() {
         assert_eq!(written.keys().collect::<Vec<_>>(), golden.keys().collect::<Vec<_>>(), "files of drive {drive}");
         for (name, bytes) in written {
@@ -81,10 +88,10 @@ fn this_version_writes_the_golden_bytes() {
 
 #[test]
 fn the_golden_files_are_opened_from_all_and_from_fewer_drives() {
-    let (_, model) = golden_world();
-    for missing in [None, Some(0), Some(1), Some(2)] {
+    for (version, missing) in VERSIONS.into_iter().flat_map(|v| [None, Some(0), Some(1), Some(2)].map(|m| (v, m))) {
+        let (_, model) = golden_world(version);
         let world = World::new(golden_config());
-        for (drive, files) in read_golden().into_iter().enumerate() {
+        for (drive, files) in read_golden(version).into_iter().enumerate() {
             for (name, bytes) in files {
                 world.disks[drive].put(&name, bytes);
             }
@@ -93,6 +100,6 @@ fn the_golden_files_are_opened_from_all_and_from_fewer_drives() {
             world.disks[drive].vanish();
         }
         let log = world.open().unwrap();
-        expect_model(&log, &model, &format!("golden files without {missing:?}"));
+        expect_model(&log, &model, &format!("golden files of {version} without {missing:?}"));
     }
 }

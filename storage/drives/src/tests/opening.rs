@@ -66,11 +66,11 @@ fn drives_of_another_set_are_refused() {
 fn a_newer_format_is_refused_in_words() {
     let (world, _) = a_used_set(2, 1);
     let text = String::from_utf8(world.disks[1].contents()["drive.json"].clone()).unwrap();
-    let newer = text.replace("\"format_version\": 1", "\"format_version\": 2");
+    let newer = text.replace("\"format_version\": 2", "\"format_version\": 3");
     let body = &newer[..newer.rfind("\"checksum\"").unwrap()];
     let newer = format!("{body}\"checksum\": \"{:016x}\"\n}}\n", crate::frame::crc64(body.as_bytes()));
     world.disks[1].put("drive.json", newer.into_bytes());
-    let fits = |error: &Error| matches!(error, Error::NewerFormat { found: 2, supported: 1, .. });
+    let fits = |error: &Error| matches!(error, Error::NewerFormat { found: 3, supported: 2, .. });
     expect_error(world.open(), fits, &["sim1", "newer program"]);
 }
 

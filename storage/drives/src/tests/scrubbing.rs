@@ -96,13 +96,13 @@ fn a_drive_that_was_away_is_stale_until_a_heal_has_brought_it_everything() {
     drop(log);
     world.disks[2].vanish();
     let log = world.open().unwrap();
-    fill_large(&log, &mut model, 20..50);
+    fill_large(&log, &mut model, 20..120);
     drop(log);
     world.disks[2].come_back();
     let log = world.open().unwrap();
     let status = log.status();
     assert!(status.degraded && status.drives[2].stale && status.drives[2].state == DriveState::Live, "{status:?}");
-    fill_large(&log, &mut model, 50..60);
+    fill_large(&log, &mut model, 120..130);
     drop(log);
     // not forgotten by a restart
     let log = world.open().unwrap();
