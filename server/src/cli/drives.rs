@@ -117,18 +117,28 @@ fn status(storage: Value, format: Format) -> anyhow::Result<()> {
     }
 }
 
-/// The last pass of a kind that came to its end.
-fn last_of(storage: &Storage, kind: &str) -> Option<String> {
+/// When the pass of a kind that ended last began.
+fn last_of<'a>(storage: &'a Storage, kind: &str) -> Option<&'a str> {
     let pass = if kind == "scrub" { &storage.last_scrub } else { &storage.last_heal };
-    pass.as_ref().map(|pass| pass.started.clone())
+    pass.as_ref().map(|pass| pass.started.as_str())
 }
 
 /// Begins a pass and waits for its end, with a bar; fails when something could not be mended.
 async fn run_pass(account: &Account<'_>, kind: &str, args: &PassArgs, format: Format) -> anyhow::Result<()> {
+    // neither the pass that has ended nor the one that runs is the one that is asked for
     let before: Storage = serde_json::from_value(storage(account).await?)?;
-    let before = last_of(&before, kind);
+    let running = before.running_pass.as_ref();
+    let others = [last_of(&before, kind), running.map(|pass| pass.started.as_str())];
     account.post(&format!("/cistern/drives/{kind}"), &Value::Null).await?;
+    if format == Format::Human
+        && let Some(running) = running
+    {
+        say(&format!("waits for the {} that runs since {}", running.kind, running.started))?;
+    }
     if args.no_wait {
+        if format == Format::Json {
+            return say_json(&serde_json::json!({ "requested": kind }));
+        }
         return say(&format!("{kind} requested; cistern drives status shows how far it is"));
     }
     let mut progress: Option<Progress> = None;
@@ -137,10 +147,12 @@ async fn run_pass(account: &Account<'_>, kind: &str, args: &PassArgs, format: Fo
         tokio::time::sleep(POLL_INTERVAL).await;
         let mut raw = storage(account).await?;
         let now: Storage = serde_json::from_value(raw.clone())?;
-        if last_of(&now, kind) != before {
+        let last = last_of(&now, kind);
+        if last.is_some() && !others.contains(&last) {
             break raw[format!("last_{kind}")].take();
         }
-        let Some(pass) = now.running_pass.filter(|pass| pass.kind == kind && pass.total_bytes > 0) else { continue };
+        let ours = |pass: &Pass| pass.kind == kind && pass.total_bytes > 0 && !others.contains(&Some(&pass.started));
+        let Some(pass) = now.running_pass.filter(ours) else { continue };
         let bar = progress.get_or_insert_with(|| Progress::new("read", Some(pass.total_bytes)));
         bar.set(pass.verified_bytes);
         let tenths = pass.verified_bytes * 10 / pass.total_bytes;
