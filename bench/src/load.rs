@@ -21,20 +21,30 @@ impl Times {
     }
 }
 
-/// Runs `operations` numbered from 0, shared among `clients` threads with one connection each.
+/// Runs `operations` numbered from 0 against S3, shared among `clients` threads with one connection each.
 pub(crate) fn run(
     server: &Server,
     clients: usize,
     operations: usize,
     operation: impl Fn(&mut S3, usize) -> Result<()> + Sync,
 ) -> Result<Times> {
+    run_with(clients, operations, || server.s3(), operation)
+}
+
+/// The same with connections of another kind.
+pub(crate) fn run_with<C>(
+    clients: usize,
+    operations: usize,
+    connect: impl Fn() -> Result<C> + Sync,
+    operation: impl Fn(&mut C, usize) -> Result<()> + Sync,
+) -> Result<Times> {
     let start = wait::now();
     let one_client = |client: usize| -> Result<Vec<Duration>> {
-        let mut s3 = server.s3()?;
+        let mut connection = connect()?;
         let mine = (client..operations).step_by(clients);
         mine.map(|number| {
             let begun = wait::now();
-            operation(&mut s3, number)?;
+            operation(&mut connection, number)?;
             Ok(begun.elapsed())
         })
         .collect()

@@ -13,6 +13,7 @@ const SMALL_BYTES: usize = 4096;
 const LARGE_BYTES: usize = 1 << 20;
 const LISTED_KEYS: usize = 10_000;
 const PAGE_KEYS: usize = 1_000;
+const FLOOR_ANSWERS: usize = 40_000;
 const SAMPLES_INGESTED: usize = 8;
 const SENDERS: usize = 4;
 const BODY_BYTES_MAX: usize = 1_000_000;
@@ -41,6 +42,19 @@ impl ObjectLoad {
         report.add(Line::of_load(self.name, operations, &times, used, self.goals));
         Ok(())
     }
+}
+
+/// A plain HTTP answer of the same process: what the machine takes for the least that a server can do.
+pub(crate) fn floor(server: &Server, divisor: usize, report: &mut Report) -> Result<()> {
+    let operations = FLOOR_ANSWERS / divisor;
+    let meter = Meter::read(server)?;
+    let connect = || Connection::open(server.management_host());
+    let times = load::run_with(8, operations, connect, |connection, _| {
+        connection.send("GET", "/healthz", &[], b"")?.ok().map(drop)
+    })?;
+    let used = meter.used(server)?;
+    report.add(Line::of_load("plain answer, 8 clients", operations, &times, used, Vec::new()));
+    Ok(())
 }
 
 /// PUT and GET of small and large objects.

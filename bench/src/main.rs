@@ -59,6 +59,7 @@ fn main() -> Result<()> {
 /// Runs all loads with their operations divided by `divisor`.
 fn measure(server: &Server, divisor: usize) -> Result<Report> {
     let mut report = Report::default();
+    loads::floor(server, divisor, &mut report)?;
     loads::objects(server, divisor, &mut report)?;
     loads::listing(server, divisor, &mut report)?;
     loads::ingest(server, divisor, &mut report)?;

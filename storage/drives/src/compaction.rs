@@ -117,6 +117,8 @@ pub struct Compactor {
     victim: Option<Victim>,
     /// The needed bytes of each segment when its holes were punched.
     punched_at: BTreeMap<u64, u64>,
+    /// What ended segments take of the drives: asked once, for they change by our doing only.
+    sizes: BTreeMap<u64, u64>,
     /// Segments with stripes that cannot be read: left alone until the next open.
     unreadable: BTreeMap<u64, String>,
     /// What lay behind the last checkpoint when it had just ended: its own padding, which the next would bring again.
@@ -137,6 +139,7 @@ impl DriveLog {
             checkpoint: None,
             victim: None,
             punched_at: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             padding_bytes: Some(0),
             no_room_at: None,
@@ -198,7 +201,10 @@ impl Compactor {
         }
         let core = Arc::clone(self.log.core());
         let unreadable: Vec<u64> = self.unreadable.keys().copied().collect();
-        let survey = offload(move || Survey::of(&core, &unreadable)).await?;
+        let mut sizes = std::mem::take(&mut self.sizes);
+        let (survey, sizes) = offload(move || (Survey::of(&core, &unreadable, &mut sizes), sizes)).await;
+        self.sizes = sizes;
+        let survey = survey?;
         let padding_bytes = *self.padding_bytes.get_or_insert(survey.behind_bytes);
         if self.has_room_for_checkpoint() && survey.checkpoint_pays(self.log.core(), effort, padding_bytes) {
             let begun = self.begin_checkpoint().await;
@@ -290,6 +296,7 @@ impl Compactor {
         let core = Arc::clone(core);
         for segment in &segments {
             self.punched_at.remove(segment);
+            self.sizes.remove(segment);
             self.unreadable.remove(segment);
         }
         offload(move || {
@@ -315,6 +322,7 @@ impl Compactor {
         let core = Arc::clone(self.log.core());
         let Candidate { segment, row, .. } = candidate;
         self.punched_at.insert(segment, row.live_bytes);
+        self.sizes.remove(&segment);
         if let Err(error) = offload(move || punch_segment(&core, segment, &row)).await {
             self.leave_alone(segment, &error);
         }
@@ -373,15 +381,26 @@ struct Survey {
 }
 
 impl Survey {
-    fn of(core: &Core, unreadable: &[u64]) -> Result<Self> {
+    /// `sizes` is what ended segments took when they were looked at; it grows by those that were not.
+    fn of(core: &Core, unreadable: &[u64], sizes: &mut BTreeMap<u64, u64>) -> Result<Self> {
         let checkpoint = core.checkpoint.load(Ordering::Acquire);
         let view = Arc::clone(&core.published.read().view);
         let lanes = core.config.lanes() as u64;
         let with_parity = |bytes: u64| bytes * lanes / core.config.data as u64;
         let mut survey = Self { behind_bytes: 0, needed_bytes: 0, garbage_bytes: 0, candidates: Vec::new() };
         let mut space = SpaceUsage::default();
-        for (segment, row) in segment_rows(view.as_ref())? {
-            let (needed_bytes, allocated_bytes) = (with_parity(row.live_bytes), allocated_bytes(core, segment));
+        let rows = segment_rows(view.as_ref())?;
+        // the last is still being written, or was just now and is not cut yet
+        let last = rows.last_key_value().map_or(0, |(segment, _)| *segment);
+        for (segment, row) in rows {
+            let needed_bytes = with_parity(row.live_bytes);
+            let allocated_bytes = match sizes.get(&segment) {
+                Some(bytes) => *bytes,
+                None => allocated_bytes(core, segment),
+            };
+            if segment < last {
+                sizes.insert(segment, allocated_bytes);
+            }
             space.live_bytes += row.live_bytes;
             space.allocated_bytes += allocated_bytes;
             survey.needed_bytes += needed_bytes;

@@ -1,9 +1,10 @@
 //! Damage is found and mended, and only what was read again counts as mended.
 
 use super::world::{Model, Step, World, commit, compact, expect_model, medium, run_passes, small, wait};
-use crate::{DriveLog, DriveLogConfig, DriveState, Pass, PassKind};
+use crate::{DriveLog, DriveLogConfig, DriveState, Effort, Pass, PassKind};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use std::sync::Arc;
 
 fn config() -> DriveLogConfig {
     DriveLogConfig { segment_bytes: 128 << 10, group_bytes_max: 96 << 10, ..small(4, 2) }
@@ -172,7 +173,119 @@ fn a_compacted_log_is_clean_and_a_pass_goes_on_after_a_restart() {
     drop(log);
     // ended passes are remembered
     let log = world.open().unwrap();
-    let mut scrubber = log.scrubber(std::sync::Arc::new(super::world::a_clock()));
+    let mut scrubber = log.scrubber(Arc::new(super::world::a_clock()));
     assert_eq!(wait(scrubber.step()).unwrap(), None);
     assert_eq!(log.passes().last_scrub, Some(pass));
+}
+
+#[test]
+fn a_pass_of_an_earlier_run_does_not_make_a_drive_whole_that_it_has_not_read() {
+    let world = World::new(medium(4, 2));
+    let log = world.open().unwrap();
+    let mut model = Model::default();
+    fill_large(&log, &mut model, 0..150);
+    log.request_pass(PassKind::Scrub);
+    let mut scrubber = log.scrubber(Arc::new(LateClock));
+    assert!(wait(scrubber.step()).unwrap().is_some());
+    assert!(log.passes().running.is_some(), "the scrub has just begun");
+    drop((scrubber, log));
+    world.disks[2].vanish();
+    let log = world.open().unwrap();
+    assert!(log.passes().running.is_some(), "with all live drives whole it goes on");
+    fill_large(&log, &mut model, 150..300);
+    drop(log);
+    world.disks[2].come_back();
+    let log = world.open().unwrap();
+    assert!(log.status().degraded && log.passes().running.is_none(), "{:?}", log.passes());
+    run_passes(&log).unwrap();
+    assert!(!log.status().degraded);
+    assert!(log.passes().last_heal.unwrap().healed_lanes > 0);
+    drop(log);
+    expect_protected(&world, &model);
+}
+
+/// Time that flies, so that every step of a pass is stored.
+#[derive(Debug)]
+struct LateClock;
+
+impl cistern_runtime::Clock for LateClock {
+    fn now(&self) -> cistern_types::Timestamp {
+        static MILLIS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1_700_000_000_000);
+        cistern_types::Timestamp::from_millis(MILLIS.fetch_add(3_600_000, std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn a_lane_whose_sync_fails_is_not_healed() {
+    let world = World::new(config());
+    let log = world.open().unwrap();
+    let mut model = Model::default();
+    fill(&log, &mut model, 1..40);
+    for offset in (4096..60_000).step_by(512) {
+        world.disks[3].flip("segment-0000000000000001", offset, 2);
+    }
+    log.request_pass(PassKind::Heal);
+    let mut scrubber = log.scrubber(Arc::new(super::world::a_clock()));
+    wait(log.begin_segment()).unwrap();
+    world.disks[3].fail_sync(0);
+    while wait(scrubber.step()).unwrap().is_some() {}
+    let pass = log.passes().last_heal.unwrap();
+    assert!(pass.bad_lanes > pass.healed_lanes && !pass.is_clean(), "{pass:?}");
+    assert!(matches!(log.status().drives[3].state, DriveState::Out { .. }), "{:?}", log.status().drives);
+    expect_model(&log, &model, "without the drive");
+}
+
+#[test]
+fn what_a_failed_sync_left_in_the_page_cache_is_not_believed() {
+    let world = World::new(medium(4, 2));
+    let log = world.open().unwrap();
+    let mut model = Model::default();
+    fill_large(&log, &mut model, 0..3);
+    world.disks[5].fail_sync(0);
+    fill_large(&log, &mut model, 3..120);
+    drop(log);
+    // the program starts again and the machine does not: its reads still show what the device never got
+    let log = world.open().unwrap();
+    run_passes(&log).unwrap();
+    let heal = log.passes().last_heal.unwrap();
+    assert!(heal.is_clean() && heal.healed_lanes > 0 && !log.status().degraded, "{heal:?}");
+    drop(log);
+    world.power.cut();
+    world.restart(3);
+    expect_protected(&world, &model);
+}
+
+#[test]
+fn passes_compaction_and_writers_do_not_disturb_one_another() {
+    let world = World::new(config());
+    let log = world.open().unwrap();
+    let mut model = Model::default();
+    fill(&log, &mut model, 0..60);
+    let mut compactor = log.compactor(Arc::new(super::world::a_clock()));
+    let mut scrubber = log.scrubber(Arc::new(super::world::a_clock()));
+    let mut random = SmallRng::seed_from_u64(17);
+    for blob in 60..400 {
+        fill(&log, &mut model, blob..blob + 1);
+        let step = Step::Forget { blob: random.random_range(0..blob) };
+        step.apply(&mut model, commit(&log, step.append()).unwrap().stamp);
+        if blob % 40 == 0 {
+            log.request_pass(PassKind::Scrub);
+        }
+        if blob % 25 == 0 {
+            wait(compactor.begin_checkpoint()).unwrap();
+        }
+        for _ in 0..random.random_range(0..4) {
+            wait(compactor.step(Effort::Thorough)).unwrap();
+        }
+        if random.random() {
+            wait(scrubber.step()).unwrap();
+        }
+    }
+    run_passes(&log).unwrap();
+    let pass = log.passes().last_scrub.unwrap();
+    assert!(pass.is_clean() && pass.bad_lanes == 0, "{pass:?}");
+    assert!(log.status().counters.segments_retired > 0);
+    expect_model(&log, &model, "in the end");
+    drop(log);
+    expect_protected(&world, &model);
 }
