@@ -20,7 +20,7 @@ use crate::log::{Core, DriveLog};
 use crate::occupancy::{SegmentRow, segment_row, segment_rows};
 use crate::read::{FoundChunk, read_found_blocking};
 use crate::record::scan_bytes;
-use crate::recovery::{LaneScan, StripeId, read_records, read_stripe_header};
+use crate::recovery::{LaneScan, Position, StripeId, read_records, read_stripe_header};
 use crate::segment::{clear_away, segment_name};
 use crate::status::{SpaceUsage, count};
 use crate::upkeep::{Cursor, MovedChunk, Upkeep};
@@ -72,20 +72,7 @@ impl Effort {
 #[derive(Debug, Clone, Copy)]
 struct Victim {
     segment: u64,
-    at: Place,
-}
-
-/// A place between two stripes.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    offset: u64,
-    sequence: u64,
-}
-
-impl Place {
-    fn start(row: &SegmentRow) -> Self {
-        Self { offset: SEGMENT_HEADER_BYTES, sequence: row.first_sequence }
-    }
+    at: Position,
 }
 
 /// What a segment takes of the drives.
@@ -232,7 +219,7 @@ impl Compactor {
         else {
             return Ok(false);
         };
-        self.victim = Some(Victim { segment: candidate.segment, at: Place::start(&candidate.row) });
+        self.victim = Some(Victim { segment: candidate.segment, at: Position::start_of(&candidate.row) });
         Ok(true)
     }
 
@@ -459,8 +446,8 @@ pub(crate) fn walk_records(core: &Core, stripe: &StripeHeader) -> Result<Vec<Lan
 }
 
 /// The stripe at a place of a segment.
-fn walk(core: &Core, segment: u64, generation: u64, at: Place) -> Result<Walked> {
-    let id = StripeId { set: core.drives.set, segment, generation, offset: at.offset, sequence: at.sequence };
+fn walk(core: &Core, segment: u64, generation: u64, at: Position) -> Result<Walked> {
+    let id = StripeId { set: core.drives.set, segment, generation, offset: at.offset, sequence: at.next_sequence };
     let stripe = read_stripe_header(&core.drives, id).ok_or_else(|| Error::Corrupt {
         segment,
         offset: at.offset,
@@ -525,7 +512,7 @@ fn gather(core: &Core, victim: Victim) -> Result<(Vec<MovedChunk>, Option<Victim
                 chunks.push(MovedChunk { chunk, segment: victim.segment, stripe_offset: walked.stripe.offset });
             }
         }
-        at = Place { offset: walked.stripe.end(), sequence: at.sequence + 1 };
+        at = Position::behind(&walked.stripe);
         if bytes >= limit {
             break;
         }
@@ -547,7 +534,7 @@ fn punch_segment(core: &Core, segment: u64, row: &SegmentRow) -> Result<()> {
         let disk = core.drives.disk(drive).filter(|_| core.drives.is_live(drive));
         files.push(disk.and_then(|disk| disk.open(&name).ok()).map(|file| (file, Holes::default())));
     }
-    let mut at = Place::start(row);
+    let mut at = Position::start_of(row);
     while at.offset < row.end_offset {
         let walked = walk(core, segment, row.generation, at)?;
         // one whose heads had to be rebuilt could not be walked any more without its payloads
@@ -559,7 +546,7 @@ fn punch_segment(core: &Core, segment: u64, row: &SegmentRow) -> Result<()> {
                 holes.add(stripe.offset + kept_bytes(&walked, lane, needed)..stripe.end());
             }
         }
-        at = Place { offset: stripe.end(), sequence: at.sequence + 1 };
+        at = Position::behind(stripe);
     }
     let hole_bytes_min = HOLE_BYTES_MIN.min(core.config.segment_bytes / 16);
     for (file, holes) in files.into_iter().flatten() {

@@ -22,7 +22,7 @@ use crate::erasure::Erasure;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, StripeHeader, stripe_bytes};
 use crate::identity::SetId;
-use crate::occupancy::segment_rows;
+use crate::occupancy::{SegmentRow, segment_rows};
 use crate::segment::{Tail, segment_name};
 use crate::status::{Counters, count};
 use crate::view::{self, Batch, VIEW_VERSION, View, Watermark};
@@ -41,9 +41,21 @@ pub(crate) struct Recovered {
 
 /// A place between two stripes of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Position {
-    offset: u64,
-    next_sequence: u64,
+pub(crate) struct Position {
+    pub(crate) offset: u64,
+    pub(crate) next_sequence: u64,
+}
+
+impl Position {
+    /// In front of the first stripe of a segment.
+    pub(crate) fn start_of(row: &SegmentRow) -> Self {
+        Self { offset: SEGMENT_HEADER_BYTES, next_sequence: row.first_sequence }
+    }
+
+    /// Behind a stripe.
+    pub(crate) fn behind(stripe: &StripeHeader) -> Self {
+        Self { offset: stripe.end(), next_sequence: stripe.sequence + 1 }
+    }
 }
 
 /// What a replay brought into the view.
@@ -226,7 +238,7 @@ impl Recovery<'_> {
                 torn = Some(lanes.describe(self.drives, &stripe));
                 break;
             }
-            end = Position { offset: stripe.end(), next_sequence: stripe.sequence + 1 };
+            end = Position::behind(&stripe);
             if !lanes.bad.is_empty() {
                 damaged.push(stripe.clone());
             }
@@ -338,7 +350,7 @@ impl Recovery<'_> {
                     offset: id.offset,
                     detail: "no drive has a header of the stripe".into(),
                 })?;
-                at = Position { offset: stripe.end(), next_sequence: stripe.sequence + 1 };
+                at = Position::behind(&stripe);
                 let heal_from = lacking.filter(|lacking| link.end.is_none() && lacking.offset < at.offset);
                 self.replay_stripe(&stripe, heal_from.unwrap_or(at), view)?;
                 replayed.stripes += 1;

@@ -15,7 +15,7 @@ use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, Segment
 use crate::log::{Core, DriveLog};
 use crate::occupancy::{SegmentRow, decode_segment, segment_key, segment_row, segment_rows};
 use crate::passes::{Pass, PassKind, Passes};
-use crate::recovery::{StripeId, frame_header_at, heal, read_lanes, read_rebuilt, read_stripe_header};
+use crate::recovery::{Position, StripeId, frame_header_at, heal, read_lanes, read_rebuilt, read_stripe_header};
 use crate::segment::{is_full, segment_name};
 use crate::status::count;
 use crate::view::{Direction, Space};
@@ -51,19 +51,12 @@ pub struct Scrubber {
     log: DriveLog,
     clock: Arc<dyn Clock>,
     /// Where in its segment the pass that runs goes on.
-    at: Option<Place>,
+    at: Option<Position>,
     /// Drives that were stale when the pass began, and since when. Empty for a pass that an earlier run began: that drive may have
     /// been away for a part of it.
     to_be_whole: BTreeMap<usize, u64>,
     stored: Timestamp,
     pause: Duration,
-}
-
-/// A place between two stripes.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    offset: u64,
-    sequence: u64,
 }
 
 impl DriveLog {
@@ -301,19 +294,18 @@ fn store(core: &Core) {
 /// Where a pass goes on.
 #[derive(Debug, Clone, Copy)]
 struct Next {
-    place: Option<Place>,
+    place: Option<Position>,
     ended: bool,
 }
 
 /// Verifies the next stripes of a pass.
-fn advance(core: &Core, mut pass: Pass, at: Option<Place>) -> Result<(Pass, Next, u64)> {
+fn advance(core: &Core, mut pass: Pass, at: Option<Position>) -> Result<(Pass, Next, u64)> {
     let Some((segment, row)) =
         next_segment(core, pass.next_segment)?.filter(|(segment, _)| *segment <= pass.last_segment)
     else {
         return Ok((pass, Next { place: None, ended: true }, 0));
     };
-    let start = Place { offset: SEGMENT_HEADER_BYTES, sequence: row.first_sequence };
-    let mut at = at.filter(|_| segment == pass.next_segment).unwrap_or(start);
+    let mut at = at.filter(|_| segment == pass.next_segment).unwrap_or_else(|| Position::start_of(&row));
     pass.next_segment = segment;
     let step = STEP_BYTES / core.config.lanes() as u64;
     forget_cached(core, segment, at.offset..(at.offset + 2 * step).min(row.end_offset).max(at.offset));
@@ -351,16 +343,16 @@ fn forget_cached(core: &Core, segment: u64, range: Range<u64>) {
 }
 
 /// Reads all lanes of the stripe, heals what is bad, and answers where the next one begins.
-fn verify_stripe(core: &Core, segment: u64, row: &SegmentRow, at: Place, pass: &mut Pass) -> Result<Place> {
+fn verify_stripe(core: &Core, segment: u64, row: &SegmentRow, at: Position, pass: &mut Pass) -> Result<Position> {
     let id = stripe_id(core, segment, row, at);
     let Some(stripe) = read_stripe_header(&core.drives, id) else {
         if is_retired(core, segment)? {
-            return Ok(Place { offset: row.end_offset, ..at });
+            return Ok(Position { offset: row.end_offset, ..at });
         }
         pass.lost_stripes += 1;
         return Ok(next_frame(core, id, row.end_offset));
     };
-    let next = Place { offset: stripe.end(), sequence: at.sequence + 1 };
+    let next = Position::behind(&stripe);
     let lanes = read_lanes(&core.drives, &stripe);
     // lanes of drives that are not there can be neither bad nor healed
     let bad: Vec<usize> = lanes.bad.iter().copied().filter(|&lane| core.drives.is_live(stripe.drive(lane))).collect();
@@ -372,7 +364,7 @@ fn verify_stripe(core: &Core, segment: u64, row: &SegmentRow, at: Place, pass: &
             pass.bad_lanes += bad.len() as u64;
             pass.healed_lanes += healed;
         }
-        Ok(Healed::SegmentGone) => return Ok(Place { offset: row.end_offset, ..at }),
+        Ok(Healed::SegmentGone) => return Ok(Position { offset: row.end_offset, ..at }),
         // compaction may have moved its chunks and punched it meanwhile
         Err(Error::Corrupt { .. }) if is_retired(core, segment)? || !is_needed(core, &stripe)? => {}
         Err(Error::Corrupt { segment, offset, detail }) => {
@@ -390,9 +382,9 @@ fn is_retired(core: &Core, segment: u64) -> Result<bool> {
     Ok(segment_row(view.as_ref(), segment)?.is_none())
 }
 
-fn stripe_id(core: &Core, segment: u64, row: &SegmentRow, at: Place) -> StripeId {
+fn stripe_id(core: &Core, segment: u64, row: &SegmentRow, at: Position) -> StripeId {
     let generation = row.generation;
-    StripeId { set: core.drives.set, segment, generation, offset: at.offset, sequence: at.sequence }
+    StripeId { set: core.drives.set, segment, generation, offset: at.offset, sequence: at.next_sequence }
 }
 
 /// Whether anybody needs what is in the stripe: always from the checkpoint on, before it as long as a chunk is found there.
@@ -470,7 +462,7 @@ fn segment_header(core: &Core, segment: u64, row: &SegmentRow) -> Option<Segment
 }
 
 /// The next frame of the segment behind a stripe that no drive has a header of.
-fn next_frame(core: &Core, id: StripeId, end_offset: u64) -> Place {
+fn next_frame(core: &Core, id: StripeId, end_offset: u64) -> Position {
     let mut offset = id.offset + FRAME_ALIGN_BYTES;
     while offset < end_offset {
         let frames =
@@ -481,9 +473,9 @@ fn next_frame(core: &Core, id: StripeId, end_offset: u64) -> Place {
                 && stripe.sequence > id.sequence
         });
         if let Some(stripe) = stripes.next() {
-            return Place { offset, sequence: stripe.sequence };
+            return Position { offset, next_sequence: stripe.sequence };
         }
         offset += FRAME_ALIGN_BYTES;
     }
-    Place { offset: end_offset, sequence: id.sequence + 1 }
+    Position { offset: end_offset, next_sequence: id.sequence + 1 }
 }
