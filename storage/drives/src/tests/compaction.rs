@@ -212,11 +212,12 @@ fn a_rebuild_that_is_interrupted_goes_on_without_losing_what_the_checkpoint_stat
     let world = World::new(memory.clone());
     let log = world.open().unwrap();
     let mut model = Model::default();
-    for blob in 0..60 {
-        step(&log, &mut model, &Step::Put { blob, bytes: 3000 });
+    // enough that the checkpoint has several parts
+    for blob in 0..700 {
+        step(&log, &mut model, &Step::Put { blob, bytes: 40 });
     }
     compact(&log).unwrap();
-    for blob in 60..100 {
+    for blob in 700..720 {
         step(&log, &mut model, &Step::Put { blob, bytes: 3000 });
     }
     drop(log);
@@ -225,9 +226,9 @@ fn a_rebuild_that_is_interrupted_goes_on_without_losing_what_the_checkpoint_stat
     let names: Vec<String> =
         world.disks[0].contents().into_keys().filter(|name| name.starts_with("segment-")).collect();
     let mut stops = 0;
-    for name in names.iter().rev().take(3) {
+    for name in &names {
         let length = world.disks.iter().map(|disk| disk.contents()[name].len()).min().unwrap();
-        for offset in [4096, 12_288, 20_480].into_iter().filter(|offset| *offset < length) {
+        for offset in (4096..40_960).step_by(4096).filter(|offset| *offset < length) {
             let world = World { config: config.clone(), ..world.fork() };
             let flip = |world: &World| world.disks.iter().for_each(|disk| disk.flip(name, offset, 1));
             flip(&world);
