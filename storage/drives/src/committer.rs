@@ -268,10 +268,7 @@ impl Committer {
             Err(error @ Error::Full { .. }) if purpose == Purpose::Upkeep => {
                 // nothing was written: the writers behind it lose nothing
                 self.core.publish(None, last_stamp);
-                for entry in waiting {
-                    drop(entry.permit);
-                    drop(entry.reply.send(Err(repeat(&error))));
-                }
+                refuse(waiting, &error);
             }
             Err(error) => self.fail(waiting, &error),
         }
@@ -281,7 +278,7 @@ impl Committer {
     fn make(&mut self, upkeep: Upkeep, stamp: u64, parts: &mut Vec<Record>) -> Result<()> {
         let core = Arc::clone(&self.core);
         let (data, group_bytes_max) = (core.config.data, core.config.group_bytes_max);
-        let now = Arc::clone(&core.published.read().view);
+        let now = core.current_view();
         match upkeep {
             Upkeep::BeginSegment { begun } => {
                 if self.active.as_ref().is_none_or(|active| active.head > SEGMENT_HEADER_BYTES) {
@@ -375,7 +372,7 @@ impl Committer {
             lanes.push(LaneRecords { lane, scan, heads });
         }
         let core = &self.core;
-        let now = Arc::clone(&core.published.read().view);
+        let now = core.current_view();
         let applied = changes(stripe, &lanes, states, now.as_ref()).and_then(|changes| {
             let watermark = Watermark {
                 version: VIEW_VERSION,
@@ -469,10 +466,7 @@ impl Committer {
         };
         // failed stamps count as dealt with: whoever waits for them must not wait for ever
         core.publish(None, last_stamp);
-        for entry in waiting {
-            drop(entry.permit);
-            drop(entry.reply.send(Err(repeat(error))));
-        }
+        refuse(waiting, error);
     }
 }
 
@@ -510,6 +504,14 @@ fn write_lanes(
     synced
 }
 
+/// Answers everybody who waits with the error.
+fn refuse(waiting: Vec<Waiting>, error: &Error) {
+    for entry in waiting {
+        drop(entry.permit);
+        drop(entry.reply.send(Err(repeat(error))));
+    }
+}
+
 /// The same error once more, for the next one who waits.
 fn repeat(error: &Error) -> Error {
     match error {
@@ -523,6 +525,11 @@ fn repeat(error: &Error) -> Error {
 }
 
 impl Core {
+    /// What the readers see now.
+    pub(crate) fn current_view(&self) -> Arc<dyn crate::view::ViewSnapshot> {
+        Arc::clone(&self.published.read().view)
+    }
+
     /// What the readers see from now on; `None` keeps the rows and moves the stamp.
     pub(crate) fn publish(&self, view: Option<Arc<dyn crate::view::ViewSnapshot>>, applied: u64) {
         let former = {

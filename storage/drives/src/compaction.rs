@@ -27,7 +27,7 @@ use crate::upkeep::{Cursor, MovedChunk, Upkeep};
 use crate::view::{Direction, Space};
 use async_trait::async_trait;
 use cistern_runtime::{Clock, Work, Worker, WorkerError, offload};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -107,7 +107,7 @@ pub struct Compactor {
     /// What ended segments take of the drives: asked once, for they change by our doing only.
     sizes: BTreeMap<u64, u64>,
     /// Segments with stripes that cannot be read: left alone until the next open.
-    unreadable: BTreeMap<u64, String>,
+    unreadable: BTreeSet<u64>,
     /// What lay behind the last checkpoint when it had just ended: its own padding, which the next would bring again.
     /// `None`: to be looked at.
     padding_bytes: Option<u64>,
@@ -127,7 +127,7 @@ impl DriveLog {
             victim: None,
             punched_at: BTreeMap::new(),
             sizes: BTreeMap::new(),
-            unreadable: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
             padding_bytes: Some(0),
             no_room_at: None,
             looked_at: None,
@@ -174,9 +174,6 @@ impl Worker for Compactor {
 impl Compactor {
     /// Does one piece of work; whether there was any.
     pub async fn step(&mut self, effort: Effort) -> Result<bool> {
-        if self.retire_some().await? {
-            return Ok(true);
-        }
         if let Some((begin, cursor)) = self.checkpoint.take() {
             let stepped = self.checkpoint_step(begin, cursor).await.map(|next| self.checkpoint = next);
             self.padding_bytes = self.padding_bytes.filter(|_| self.checkpoint.is_some());
@@ -186,8 +183,11 @@ impl Compactor {
             self.victim = self.move_some(victim).await?;
             return Ok(true);
         }
+        if self.retire_some().await? {
+            return Ok(true);
+        }
         let core = Arc::clone(self.log.core());
-        let unreadable: Vec<u64> = self.unreadable.keys().copied().collect();
+        let unreadable = self.unreadable.clone();
         let mut sizes = std::mem::take(&mut self.sizes);
         let (survey, sizes) = offload(move || (Survey::of(&core, &unreadable, &mut sizes), sizes)).await;
         self.sizes = sizes;
@@ -253,11 +253,6 @@ impl Compactor {
         Ok(())
     }
 
-    /// Whether a checkpoint is on its way.
-    pub fn is_in_checkpoint(&self) -> bool {
-        self.checkpoint.is_some()
-    }
-
     async fn checkpoint_step(&self, begin: u64, from: Cursor) -> Result<Option<(u64, Cursor)>> {
         let (next, behind) = oneshot::channel();
         self.log.upkeep(Upkeep::State { from, next }).await?;
@@ -272,7 +267,7 @@ impl Compactor {
     async fn retire_some(&mut self) -> Result<bool> {
         let core = self.log.core();
         let checkpoint = core.checkpoint.load(Ordering::Acquire);
-        let view = Arc::clone(&core.published.read().view);
+        let view = core.current_view();
         let empty = |(_, row): &(u64, SegmentRow)| row.live_bytes == 0;
         let rows = segment_rows(view.as_ref())?.into_iter().take_while(|(segment, _)| *segment < checkpoint);
         let segments: Vec<u64> = rows.filter(empty).map(|(segment, _)| segment).take(RETIRED_MAX).collect();
@@ -288,7 +283,7 @@ impl Compactor {
         }
         offload(move || {
             for segment in segments {
-                if !matches!(segment_row(core.published.read().view.as_ref(), segment), Ok(None)) {
+                if !matches!(core.is_retired(segment), Ok(true)) {
                     continue;
                 }
                 core.segments.write().remove(&segment);
@@ -343,7 +338,7 @@ impl Compactor {
 
     fn leave_alone(&mut self, segment: u64, error: &Error) {
         tracing::warn!(segment, error = %error, "a segment cannot be compacted");
-        self.unreadable.insert(segment, error.to_string());
+        self.unreadable.insert(segment);
     }
 }
 
@@ -369,9 +364,9 @@ struct Survey {
 
 impl Survey {
     /// `sizes` is what ended segments took when they were looked at; it grows by those that were not.
-    fn of(core: &Core, unreadable: &[u64], sizes: &mut BTreeMap<u64, u64>) -> Result<Self> {
+    fn of(core: &Core, unreadable: &BTreeSet<u64>, sizes: &mut BTreeMap<u64, u64>) -> Result<Self> {
         let checkpoint = core.checkpoint.load(Ordering::Acquire);
-        let view = Arc::clone(&core.published.read().view);
+        let view = core.current_view();
         let lanes = core.config.lanes() as u64;
         let with_parity = |bytes: u64| bytes * lanes / core.config.data as u64;
         let mut survey = Self { behind_bytes: 0, needed_bytes: 0, garbage_bytes: 0, candidates: Vec::new() };
@@ -463,7 +458,7 @@ fn walk(core: &Core, segment: u64, generation: u64, at: Position) -> Result<Walk
 
 /// Whether any chunk is found in the stripe, by looking at all: only for stripes whose records cannot be read.
 pub(crate) fn is_named(core: &Core, stripe: &StripeHeader) -> Result<bool> {
-    let view = Arc::clone(&core.published.read().view);
+    let view = core.current_view();
     let mut after: Option<bytes::Bytes> = None;
     loop {
         let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
@@ -495,7 +490,7 @@ pub(crate) fn needed_chunks(core: &Core, stripe: &StripeHeader, records: &[LaneS
 /// The next chunks of a victim to move, and how it goes on.
 fn gather(core: &Core, victim: Victim) -> Result<(Vec<MovedChunk>, Option<Victim>)> {
     let limit = MOVE_BYTES.min(core.config.group_bytes_max / 2);
-    let view = Arc::clone(&core.published.read().view);
+    let view = core.current_view();
     let Some(row) = segment_row(view.as_ref(), victim.segment)? else { return Ok((Vec::new(), None)) };
     let (mut chunks, mut bytes, mut at) = (Vec::new(), 0, victim.at);
     while at.offset < row.end_offset {

@@ -118,7 +118,13 @@ impl Drives {
 
     /// Notes that drives that are not live lack what is written from `segment` on. Must return before that is acknowledged.
     pub(crate) fn mark_absent_stale(&self, segment: u64) {
-        let absent: Vec<usize> = (0..self.count()).filter(|&drive| !self.is_live(drive)).collect();
+        let absent: Vec<usize> = {
+            let states = self.states.lock();
+            (0..states.len()).filter(|&drive| states[drive] != DriveState::Live).collect()
+        };
+        if absent.is_empty() {
+            return;
+        }
         let news = {
             let mut stale_since = self.stale_since.lock();
             let before = stale_since.len();

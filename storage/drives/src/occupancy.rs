@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::frame::StripeHeader;
+use crate::log::Core;
 use crate::view::{Direction, Space, ViewSnapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -49,6 +50,13 @@ fn encode_segment_row(row: &SegmentRow) -> Result<Vec<u8>> {
 pub(crate) fn segment_row(view: &dyn ViewSnapshot, segment: u64) -> Result<Option<SegmentRow>> {
     let value = view.get(Space::Segments, &segment_key(segment))?;
     value.map(|value| decode_segment_row(&value)).transpose()
+}
+
+impl Core {
+    /// Whether a segment is no longer part of the log.
+    pub(crate) fn is_retired(&self, segment: u64) -> Result<bool> {
+        Ok(segment_row(self.current_view().as_ref(), segment)?.is_none())
+    }
 }
 
 /// Every segment that has a row.

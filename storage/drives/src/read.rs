@@ -61,7 +61,7 @@ impl FoundChunk {
 
 impl Core {
     pub(crate) fn find_chunk(&self, blob: BlobId, chunk: u32) -> Result<Option<FoundChunk>> {
-        let view = Arc::clone(&self.published.read().view);
+        let view = self.current_view();
         let value = view.get(Space::Pieces, &chunk_key(blob, chunk))?;
         let found = |value: Bytes| Ok(FoundChunk { blob, chunk, row: decode_chunk_row(&value)? });
         value.map(found).transpose()

@@ -13,7 +13,7 @@ use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader, StripeHeader};
 use crate::log::{Core, DriveLog};
-use crate::occupancy::{SegmentRow, decode_segment, segment_key, segment_row, segment_rows};
+use crate::occupancy::{SegmentRow, decode_segment, segment_key, segment_rows};
 use crate::passes::{Pass, PassKind, Passes};
 use crate::recovery::{Position, StripeId, frame_header_at, heal, read_lanes, read_rebuilt, read_stripe_header};
 use crate::segment::{is_full, segment_name};
@@ -137,12 +137,8 @@ impl Scrubber {
     /// Does one step; the bytes it read, or `None` when there is nothing to do.
     pub async fn step(&mut self) -> Result<Option<u64>> {
         let running = self.log.passes().running;
-        let Some(pass) = (match running {
-            Some(pass) => Some(pass),
-            None => self.next_pass().await?,
-        }) else {
-            return Ok(None);
-        };
+        let wanted = if running.is_some() { running } else { self.next_pass().await? };
+        let Some(pass) = wanted else { return Ok(None) };
         let (core, at) = (Arc::clone(self.log.core()), self.at);
         let (pass, next, read) = offload(move || advance(&core, pass, at)).await?;
         self.at = next.place;
@@ -163,7 +159,7 @@ impl Scrubber {
             active => self.log.begin_segment().await.unwrap_or(active),
         };
         let rows = offload(move || {
-            let view = Arc::clone(&core.published.read().view);
+            let view = core.current_view();
             segment_rows(view.as_ref())
         })
         .await?;
@@ -210,7 +206,6 @@ impl Scrubber {
         let now = self.clock.now();
         if ended {
             report(&pass);
-            self.at = None;
             pass.ended = Some(now);
             pass.total_bytes = pass.verified_bytes;
             let (core, to_be_whole) = (Arc::clone(&core), std::mem::take(&mut self.to_be_whole));
@@ -324,7 +319,7 @@ fn advance(core: &Core, mut pass: Pass, at: Option<Position>) -> Result<(Pass, N
 
 /// The first segment from `from` on that is part of the log.
 fn next_segment(core: &Core, from: u64) -> Result<Option<(u64, SegmentRow)>> {
-    let view = Arc::clone(&core.published.read().view);
+    let view = core.current_view();
     let key = segment_key(from);
     let found = view.range(Space::Segments, (Bound::Included(&key[..]), Bound::Unbounded), 1, Direction::Forward)?;
     found.first().map(|(key, value)| decode_segment(key, value)).transpose()
@@ -346,7 +341,7 @@ fn forget_cached(core: &Core, segment: u64, range: Range<u64>) {
 fn verify_stripe(core: &Core, segment: u64, row: &SegmentRow, at: Position, pass: &mut Pass) -> Result<Position> {
     let id = stripe_id(core, segment, row, at);
     let Some(stripe) = read_stripe_header(&core.drives, id) else {
-        if is_retired(core, segment)? {
+        if core.is_retired(segment)? {
             return Ok(Position { offset: row.end_offset, ..at });
         }
         pass.lost_stripes += 1;
@@ -366,7 +361,7 @@ fn verify_stripe(core: &Core, segment: u64, row: &SegmentRow, at: Position, pass
         }
         Ok(Healed::SegmentGone) => return Ok(Position { offset: row.end_offset, ..at }),
         // compaction may have moved its chunks and punched it meanwhile
-        Err(Error::Corrupt { .. }) if is_retired(core, segment)? || !is_needed(core, &stripe)? => {}
+        Err(Error::Corrupt { .. }) if core.is_retired(segment)? || !is_needed(core, &stripe)? => {}
         Err(Error::Corrupt { segment, offset, detail }) => {
             tracing::error!(segment, offset, detail, "a stripe cannot be rebuilt");
             pass.bad_lanes += bad.len() as u64;
@@ -375,11 +370,6 @@ fn verify_stripe(core: &Core, segment: u64, row: &SegmentRow, at: Position, pass
         Err(error) => return Err(error),
     }
     Ok(next)
-}
-
-fn is_retired(core: &Core, segment: u64) -> Result<bool> {
-    let view = Arc::clone(&core.published.read().view);
-    Ok(segment_row(view.as_ref(), segment)?.is_none())
 }
 
 fn stripe_id(core: &Core, segment: u64, row: &SegmentRow, at: Position) -> StripeId {
@@ -416,7 +406,7 @@ fn heal_stripe(core: &Core, row: &SegmentRow, stripe: &StripeHeader, bad: &[usiz
     {
         // a retired segment's file may be another one's by now
         let _files = core.segment_files.lock();
-        if is_retired(core, stripe.segment)? {
+        if core.is_retired(stripe.segment)? {
             return Ok(Healed::SegmentGone);
         }
         for &lane in bad {
