@@ -211,8 +211,10 @@ impl Committer {
     /// Writers that were answered together come back together: a moment's wait for most of them makes one group of what would be
     /// several. A writer who is alone never waits.
     fn gather(&self, core: &Core, queue: &mut MutexGuard<'_, Queue>) {
-        let expected = self.last_group * 3 / 4;
-        while queue.entries.len() < expected && !queue.closed && self.last_group >= CROWD_MIN {
+        // those who wait already and those who were just answered: all who write now
+        let writers = self.last_group + queue.entries.len();
+        let expected = writers * 3 / 4;
+        while queue.entries.len() < expected && !queue.closed && writers >= CROWD_MIN {
             if core.work.wait_for(queue, GATHER_MAX).timed_out() {
                 return;
             }
