@@ -290,6 +290,14 @@ impl Committer {
                     tracing::debug!("whoever wanted a segment has given up");
                 }
             }
+            Upkeep::Seat { drive, disk, now, seated } => {
+                let done = core.drives.seat(drive, disk, now, self.tail.segment);
+                // the segment that is written has no file on it
+                self.active = None;
+                core.active_segment.store(0, Ordering::Release);
+                core.drive_came();
+                drop(seated.send(done));
+            }
             Upkeep::State { from, next } => {
                 let (bodies, behind) = state_part(now.as_ref(), from, data, group_bytes_max)?;
                 count(&core.counters.state_bytes, bodies.iter().map(|body| body.len() as u64).sum());

@@ -1,35 +1,48 @@
-//! The drives of an open set: which are live, which are out and why.
+//! The drives of an open set: which are live, which are out and why, and how another one takes a place.
 //!
-//! A drive goes out at its first failed write or sync and stays out until the log is opened again: what such a drive holds
-//! of the last stripes is unknown. Reads may still try it, for what they get is checked. A drive that others were written
-//! without is stale, and the others say so in their identity, until a heal has brought it what it lacks.
+//! A drive goes out at its first failed write or sync and stays out until the log is opened again or the drive is put in its place
+//! anew: what such a drive holds of the last stripes is unknown. Reads may still try it, for what they get is checked. A drive that
+//! others were written without is stale, and the others say so in their identity, until a heal has brought it what it lacks.
 
-use crate::disk::{Claim, Disk};
-use crate::identity::{DriveSet, Place, SetId};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::identity::{DRIVE_FILE, DriveSet, FreshDrive, Marks, Newcomer, Place, SetId, newcomer};
 use crate::status::{DriveState, DriveStatus};
 use cistern_types::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Drives {
     pub(crate) set: SetId,
     /// When the oldest drive was formatted.
     pub(crate) created: Timestamp,
-    places: Vec<Place>,
+    places: RwLock<Vec<Place>>,
     states: Mutex<Vec<DriveState>>,
-    /// Of each stale drive: the first segment that it may lack something of.
-    stale_since: Mutex<BTreeMap<usize, u64>>,
-    /// The run's number, once it is on the drives.
-    generation: AtomicU64,
+    known: Mutex<Known>,
     /// Held while the identities are written: what is written last is what was known last.
     marking: Mutex<()>,
-    claims: Mutex<Vec<Box<dyn Claim>>>,
     data: usize,
     parity: usize,
+}
+
+/// What is known of the drives, and whether they say so.
+#[derive(Debug)]
+struct Known {
+    marks: Marks,
+    written: bool,
+}
+
+/// That a drive may lack something. A heal that begins with it must end with the same to make the drive whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Staleness {
+    /// The first segment that it may lack something of.
+    pub(crate) since: u64,
+    /// How often it has been away.
+    pub(crate) absences: u64,
 }
 
 impl Drives {
@@ -38,33 +51,38 @@ impl Drives {
             Ok(_) => DriveState::Live,
             Err(reason) => DriveState::Missing { reason: reason.clone() },
         };
-        let states = Mutex::new(set.places.iter().map(state).collect());
+        let states: Vec<DriveState> = set.places.iter().map(state).collect();
+        let mut marks = set.marks;
+        let missing = (0..states.len()).filter(|&drive| states[drive] != DriveState::Live);
+        let mut written = true;
+        for drive in missing {
+            marks.count_absence(drive);
+            written = false;
+        }
         Self {
             set: set.id,
             created: set.created,
-            places: set.places,
-            states,
-            stale_since: Mutex::new(set.stale_since),
-            generation: AtomicU64::new(set.generation),
+            places: RwLock::new(set.places),
+            states: Mutex::new(states),
+            known: Mutex::new(Known { marks, written }),
             marking: Mutex::default(),
-            claims: Mutex::new(set.claims),
             data,
             parity,
         }
     }
 
-    pub(crate) fn label(&self, drive: usize) -> &str {
-        &self.places[drive].label
+    pub(crate) fn label(&self, drive: usize) -> String {
+        self.places.read()[drive].label.clone()
     }
 
-    /// The drive, unless it was missing at open.
-    pub(crate) fn disk(&self, drive: usize) -> Option<&Arc<dyn Disk>> {
-        self.places[drive].disk.as_ref().ok()
+    /// The drive, unless it is missing.
+    pub(crate) fn disk(&self, drive: usize) -> Option<Arc<dyn Disk>> {
+        self.places.read()[drive].disk.as_ref().ok().cloned()
     }
 
     /// How many places the set has.
     pub(crate) fn count(&self) -> usize {
-        self.places.len()
+        self.data + self.parity
     }
 
     pub(crate) fn is_live(&self, drive: usize) -> bool {
@@ -76,17 +94,21 @@ impl Drives {
         (0..states.len()).filter(|&drive| states[drive] == DriveState::Live).collect()
     }
 
-    /// The drives that were there at open, those that went out since included.
+    /// The drives that are there, those that went out included.
     pub(crate) fn present(&self) -> Vec<usize> {
-        (0..self.places.len()).filter(|&drive| self.disk(drive).is_some()).collect()
+        let places = self.places.read();
+        (0..places.len()).filter(|&drive| places[drive].disk.is_ok()).collect()
     }
 
     pub(crate) fn take_out(&self, drive: usize, action: &str, error: &io::Error) {
+        let reason = format!("{action}: {error}");
         let mut states = self.states.lock();
         if states[drive] == DriveState::Live {
-            let reason = format!("{action}: {error}");
             tracing::error!(drive = self.label(drive), reason, "drive is out until the next start");
             states[drive] = DriveState::Out { reason };
+            let mut known = self.known.lock();
+            known.marks.count_absence(drive);
+            known.written = false;
         }
     }
 
@@ -97,23 +119,49 @@ impl Drives {
 
     /// Why no write can be taken, if so.
     pub(crate) fn read_only_reason(&self) -> Option<String> {
-        let live = self.live().len();
-        (live < self.writers_min()).then(|| {
-            let out: Vec<&str> =
-                (0..self.places.len()).filter(|&drive| !self.is_live(drive)).map(|drive| self.label(drive)).collect();
+        let live = self.live();
+        (live.len() < self.writers_min()).then(|| {
+            let out: Vec<String> =
+                (0..self.count()).filter(|drive| !live.contains(drive)).map(|drive| self.label(drive)).collect();
             format!(
-                "{live} of {} drives are live, {} are needed; out: {}",
-                self.places.len(),
+                "{} of {} drives are live, {} are needed; out: {}",
+                live.len(),
+                self.count(),
                 self.writers_min(),
                 out.join(", ")
             )
         })
     }
 
+    /// The highest run that any drive knew of at open.
+    pub(crate) fn generation(&self) -> u64 {
+        self.known.lock().marks.generation
+    }
+
     /// Has every live drive say that this run has begun segments.
     pub(crate) fn mark_generation(&self, generation: u64) {
-        self.generation.store(generation, Ordering::Release);
+        self.known.lock().marks.generation = generation;
         self.write_marks();
+    }
+
+    /// Notes that live drives that have not seen the last runs lack what these wrote: drives that were put back from a copy. `first_of`
+    /// is the first segment of a run or of those behind it.
+    pub(crate) fn mark_old_stale(&self, first_of: impl Fn(u64) -> Option<u64>) {
+        let live = self.live();
+        let places = self.places.read();
+        let mut known = self.known.lock();
+        let newest = known.marks.generation;
+        for drive in live {
+            let seen = places[drive].generation().unwrap_or(newest);
+            if seen < newest
+                && !known.marks.stale_since.contains_key(&drive)
+                && let Some(since) = first_of(seen)
+            {
+                tracing::warn!(drive = places[drive].label, seen, newest, "the drive is older than the others");
+                known.marks.stale_since.insert(drive, since);
+                known.written = false;
+            }
+        }
     }
 
     /// Notes that drives that are not live lack what is written from `segment` on. Must return before that is acknowledged.
@@ -125,51 +173,117 @@ impl Drives {
         if absent.is_empty() {
             return;
         }
-        let news = {
-            let mut stale_since = self.stale_since.lock();
-            let before = stale_since.len();
+        let written = {
+            let mut known = self.known.lock();
             for drive in absent {
-                stale_since.entry(drive).or_insert(segment);
+                let before = known.marks.stale_since.len();
+                known.marks.stale_since.entry(drive).or_insert(segment);
+                known.written &= known.marks.stale_since.len() == before;
             }
-            stale_since.len() > before
+            known.written
         };
-        if news {
+        if !written {
             self.write_marks();
         }
     }
 
-    /// Notes that a drive that was stale since a segment lacks nothing any more, unless it has gone out meanwhile.
-    pub(crate) fn mark_whole(&self, drive: usize, since: u64) {
+    /// Notes that a drive lacks nothing any more, unless something has happened to it since it was stale in this way.
+    pub(crate) fn mark_whole(&self, drive: usize, staleness: Staleness) -> bool {
         let whole = {
-            let mut stale_since = self.stale_since.lock();
-            let whole = self.is_live(drive) && stale_since.get(&drive) == Some(&since);
+            let states = self.states.lock();
+            let mut known = self.known.lock();
+            let whole = states[drive] == DriveState::Live && known.staleness(drive) == Some(staleness);
             if whole {
-                stale_since.remove(&drive);
+                known.marks.stale_since.remove(&drive);
             }
             whole
         };
         if whole {
             self.write_marks();
         }
+        whole
     }
 
-    /// Live drives that may lack something, and of which segment on.
-    pub(crate) fn stale(&self) -> BTreeMap<usize, u64> {
-        let stale = self.stale_since.lock().clone();
-        stale.into_iter().filter(|(drive, _)| self.is_live(*drive)).collect()
+    /// Live drives that may lack something.
+    pub(crate) fn stale(&self) -> BTreeMap<usize, Staleness> {
+        let live = self.live();
+        let known = self.known.lock();
+        live.into_iter().filter_map(|drive| Some((drive, known.staleness(drive)?))).collect()
     }
 
     /// Whether every drive is live and lacks nothing.
     pub(crate) fn all_whole(&self) -> bool {
-        self.live().len() == self.count() && self.stale_since.lock().is_empty()
+        self.live().len() == self.count() && self.known.lock().marks.stale_since.is_empty()
+    }
+
+    /// Has `disk` take a place: an empty drive, which lacks everything then, or the drive that was there before, which lacks what was
+    /// written since it went, at least from `segment` on. No group may be on its way.
+    ///
+    /// The others say what it lacks before it says who it is: wherever a crash falls, the next start finds either no drive in the place
+    /// or one that is known to lack something.
+    pub(crate) fn seat(&self, drive: usize, disk: Arc<dyn Disk>, now: Timestamp, segment: u64) -> Result<()> {
+        self.check_replaceable(drive, &disk.label())?;
+        if !self.is_live(drive) && self.label(drive) == disk.label() {
+            // the same folder again: whatever is there now is claimed anew
+            self.places.write()[drive].claim = None;
+        }
+        let newcomer = newcomer(disk.as_ref(), drive, self.set)?;
+        if matches!(newcomer, Newcomer::Returned(..)) && self.is_live(drive) {
+            let reason = "it is a copy of the drive that has the place; give an empty one".into();
+            return Err(Error::NotReplaceable { drive: disk.label(), reason });
+        }
+        self.take_out(drive, "replace it", &io::Error::other(format!("{} takes its place", disk.label())));
+        let marks = {
+            let mut known = self.known.lock();
+            known.marks.count_absence(drive);
+            match newcomer {
+                Newcomer::Empty(_) => known.marks.stale_since.insert(drive, 0),
+                Newcomer::Returned(..) => Some(*known.marks.stale_since.entry(drive).or_insert(segment)),
+            };
+            known.marks.clone()
+        };
+        self.write_marks();
+        let fresh = FreshDrive {
+            set_id: self.set.to_string(),
+            drive_id: rand::random(),
+            index: drive,
+            data: self.data,
+            parity: self.parity,
+            now,
+        };
+        let place = Place::take(disk, newcomer, fresh, &marks)?;
+        tracing::info!(drive, label = place.label, "a drive has taken its place, what it lacks will be brought to it");
+        let former = std::mem::replace(&mut self.places.write()[drive], place);
+        self.states.lock()[drive] = DriveState::Live;
+        drop(former);
+        Ok(())
+    }
+
+    /// A drive may only go when the others hold everything.
+    fn check_replaceable(&self, drive: usize, label: &str) -> Result<()> {
+        let stale = self.stale();
+        let whole = self.live().into_iter().filter(|other| *other != drive && !stale.contains_key(other)).count();
+        if whole >= self.data {
+            return Ok(());
+        }
+        let reason = format!(
+            "only {whole} of the other drives are live and have everything, {} are needed to rebuild it; bring back or heal the others first",
+            self.data
+        );
+        Err(Error::NotReplaceable { drive: label.to_owned(), reason })
     }
 
     fn write_marks(&self) {
         let _alone = self.marking.lock();
-        let generation = self.generation.load(Ordering::Acquire);
-        let stale_since = self.stale_since.lock().clone();
+        let marks = {
+            let mut known = self.known.lock();
+            known.written = true;
+            known.marks.clone()
+        };
         for drive in self.live() {
-            if let Err(error) = self.places[drive].mark(generation, &stale_since) {
+            let marked = self.places.read()[drive].marked(&marks);
+            let Some((disk, bytes)) = marked else { continue };
+            if let Err(error) = disk.write_file(DRIVE_FILE, &bytes) {
                 self.take_out(drive, "write the identity", &error);
             }
         }
@@ -177,19 +291,28 @@ impl Drives {
 
     /// Gives the drives back to whoever opens them next.
     pub(crate) fn release(&self) {
-        self.claims.lock().clear();
+        for place in self.places.write().iter_mut() {
+            place.claim = None;
+        }
     }
 
     pub(crate) fn status(&self) -> Vec<DriveStatus> {
         let states = self.states.lock().clone();
-        let stale = self.stale_since.lock().clone();
-        let one = |(index, (place, state)): (usize, (&Place, DriveState))| DriveStatus {
+        let stale_since = self.known.lock().marks.stale_since.clone();
+        let one = |(index, state)| DriveStatus {
             index,
-            label: place.label.clone(),
+            label: self.label(index),
             state,
-            free_bytes: place.disk.as_ref().ok().and_then(|disk| disk.free_bytes().ok()),
-            stale: stale.contains_key(&index),
+            free_bytes: self.disk(index).and_then(|disk| disk.free_bytes().ok()),
+            stale: stale_since.contains_key(&index),
         };
-        self.places.iter().zip(states).enumerate().map(one).collect()
+        states.into_iter().enumerate().map(one).collect()
+    }
+}
+
+impl Known {
+    fn staleness(&self, drive: usize) -> Option<Staleness> {
+        let since = *self.marks.stale_since.get(&drive)?;
+        Some(Staleness { since, absences: self.marks.absences.get(&drive).copied().unwrap_or_default() })
     }
 }

@@ -86,6 +86,14 @@ pub enum Error {
         /// How many may be missing.
         parity: usize,
     },
+    /// A drive cannot take the place it was given for. Nothing was changed.
+    #[error("drive {drive} cannot take the place: {reason}")]
+    NotReplaceable {
+        /// The label of the drive.
+        drive: String,
+        /// Why not, and what would be right.
+        reason: String,
+    },
     /// The configuration cannot work.
     #[error("invalid drive configuration: {rule}")]
     InvalidConfig {
@@ -215,7 +223,7 @@ impl Error {
     /// What the caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooLarge { .. } | Self::InvalidAppend { .. } => ErrorKind::Invalid,
+            Self::TooLarge { .. } | Self::InvalidAppend { .. } | Self::NotReplaceable { .. } => ErrorKind::Invalid,
             Self::Full { .. } => ErrorKind::Full,
             Self::ReadOnly { .. } => ErrorKind::ReadOnly,
             Self::Unavailable { .. } | Self::LostPrerequisite { .. } | Self::Closed => ErrorKind::Unavailable,

@@ -62,6 +62,9 @@ struct DriveFile {
     /// Drives that were away when others were written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     stale_since: BTreeMap<usize, u64>,
+    /// How often each drive was away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    absences: BTreeMap<usize, u64>,
 }
 
 impl DriveFile {
@@ -108,6 +111,19 @@ pub(crate) struct Place {
     pub(crate) label: String,
     pub(crate) disk: Result<Arc<dyn Disk>, String>,
     file: Option<DriveFile>,
+    /// The drive is ours as long as this lives.
+    pub(crate) claim: Option<Box<dyn Claim>>,
+}
+
+/// What every live drive says about the set, in its identity.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Marks {
+    /// The highest run that began segments.
+    pub(crate) generation: u64,
+    /// Of each drive that may lack what the others hold: the first segment of which it may.
+    pub(crate) stale_since: BTreeMap<usize, u64>,
+    /// How often each drive was away: what was begun before may not have reached it.
+    pub(crate) absences: BTreeMap<usize, u64>,
 }
 
 /// The drives of a set in the order of their numbers.
@@ -115,14 +131,9 @@ pub(crate) struct Place {
 pub(crate) struct DriveSet {
     pub(crate) id: SetId,
     pub(crate) places: Vec<Place>,
-    /// The highest generation any drive has seen.
-    pub(crate) generation: u64,
+    pub(crate) marks: Marks,
     /// When the oldest of them was formatted.
     pub(crate) created: Timestamp,
-    /// Of each drive that may lack what the others hold: the first segment of which it may.
-    pub(crate) stale_since: BTreeMap<usize, u64>,
-    /// The drives are ours as long as these live.
-    pub(crate) claims: Vec<Box<dyn Claim>>,
 }
 
 enum Found {
@@ -150,7 +161,9 @@ pub(crate) fn assemble(
     let mut found = Vec::with_capacity(drives.len());
     let mut claims = Vec::with_capacity(drives.len());
     for disk in &drives {
-        found.push(look_at(disk.as_ref(), &mut claims)?);
+        let (claim, what) = look_at(disk.as_ref())?;
+        found.push(what);
+        claims.push(claim);
     }
     let formatted: Vec<&DriveFile> =
         found.iter().filter_map(|found| if let Found::Formatted(file) = found { Some(file) } else { None }).collect();
@@ -169,10 +182,10 @@ pub(crate) fn assemble(
         }
         None => SetId(random()).to_string(),
     };
-    for (disk, found) in drives.iter().zip(&found) {
+    for ((disk, found), claim) in drives.iter().zip(&found).zip(&mut claims) {
         if matches!(found, Found::Absent(_)) {
             disk.make().map_err(Error::drive(&disk.label(), "make the folder"))?;
-            claims.push(disk.claim().map_err(Error::drive(&disk.label(), "claim"))?);
+            *claim = Some(disk.claim().map_err(Error::drive(&disk.label(), "claim"))?);
         }
     }
     let found = format(config, &drives, found, &set_id, now, &mut random)?;
@@ -181,30 +194,36 @@ pub(crate) fn assemble(
 
 const NOT_THERE: &str = "the folder does not exist";
 
-fn look_at(disk: &dyn Disk, claims: &mut Vec<Box<dyn Claim>>) -> Result<Found> {
-    match disk.claim() {
-        Ok(claim) => claims.push(claim),
+/// Claims a drive, if it is there, and reads who it is.
+fn look_at(disk: &dyn Disk) -> Result<(Option<Box<dyn Claim>>, Found)> {
+    let claim = match disk.claim() {
+        Ok(claim) => claim,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Error::InUse { drive: disk.label() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent(NOT_THERE.into())),
-        Err(error) => return Ok(Found::Absent(error.to_string())),
-    }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, Found::Absent(NOT_THERE.into()))),
+        Err(error) => return Ok((None, Found::Absent(error.to_string()))),
+    };
+    Ok((Some(claim), read_identity(disk)?))
+}
+
+fn read_identity(disk: &dyn Disk) -> Result<Found> {
+    let absent = |reason: String| Ok(Found::Absent(reason));
     match disk.read_file(DRIVE_FILE) {
         Ok(bytes) => match DriveFile::decode(&bytes) {
             Ok(file) => Ok(Found::Formatted(file)),
             Err(DecodeError::Newer(found)) => {
                 Err(Error::NewerFormat { drive: disk.label(), found, supported: DRIVE_FORMAT_VERSION })
             }
-            Err(DecodeError::Damaged) => Ok(Found::Absent(format!("{DRIVE_FILE} is damaged"))),
+            Err(DecodeError::Damaged) => absent(format!("{DRIVE_FILE} is damaged")),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => match disk.list() {
             // segments without an identity are somebody's data: neither empty nor usable
             Ok(names) if names.iter().any(|name| name.starts_with("segment-")) => {
-                Ok(Found::Absent(format!("it holds segments but no {DRIVE_FILE}")))
+                absent(format!("it holds segments but no {DRIVE_FILE}"))
             }
             Ok(_) => Ok(Found::Empty),
-            Err(error) => Ok(Found::Absent(error.to_string())),
+            Err(error) => absent(error.to_string()),
         },
-        Err(error) => Ok(Found::Absent(error.to_string())),
+        Err(error) => absent(error.to_string()),
     }
 }
 
@@ -264,17 +283,15 @@ fn format(
             after.push(Found::Formatted(file));
             continue;
         }
-        let file = DriveFile {
-            format_version: DRIVE_FORMAT_VERSION,
+        let fresh = FreshDrive {
             set_id: set_id.to_owned(),
-            drive_id: format!("{:032x}", random()),
+            drive_id: random(),
             index: free.pop().expect("as many free numbers as drives without one"),
             data: config.data,
             parity: config.parity,
-            created: now,
-            generation: 0,
-            stale_since: BTreeMap::new(),
+            now,
         };
+        let file = fresh.into_file();
         let action = format!("write {DRIVE_FILE}");
         disk.write_file(DRIVE_FILE, &file.encode()).map_err(Error::drive(&disk.label(), action))?;
         after.push(Found::Formatted(file));
@@ -287,7 +304,7 @@ fn join(
     config: &DriveLogConfig,
     drives: Vec<Arc<dyn Disk>>,
     found: Vec<Found>,
-    claims: Vec<Box<dyn Claim>>,
+    claims: Vec<Option<Box<dyn Claim>>>,
 ) -> Result<DriveSet> {
     let missing = absent(&drives, &found);
     if missing.len() > config.parity {
@@ -296,9 +313,8 @@ fn join(
     let mut places: Vec<Option<Place>> = (0..config.lanes()).map(|_| None).collect();
     let mut homeless = Vec::new();
     let (mut set_id, mut created) = (None, None);
-    let mut generation = 0;
-    let mut stale_since = BTreeMap::new();
-    for (position, (disk, found)) in drives.into_iter().zip(found).enumerate() {
+    let mut marks = Marks::default();
+    for (position, ((disk, found), claim)) in drives.into_iter().zip(found).zip(claims).enumerate() {
         let label = disk.label();
         match found {
             Found::Formatted(file) => {
@@ -317,22 +333,12 @@ fn join(
                 })?;
                 set_id = Some(SetId(id));
                 created = Some(created.map_or(file.created, |oldest: Timestamp| oldest.min(file.created)));
-                // what a drive says that was away itself is old
-                if file.generation > generation {
-                    stale_since.clear();
-                }
-                if file.generation >= generation {
-                    for (&drive, &segment) in file.stale_since.iter().filter(|(drive, _)| **drive < config.lanes()) {
-                        let since: &mut u64 = stale_since.entry(drive).or_insert(segment);
-                        *since = segment.min(*since);
-                    }
-                }
-                generation = generation.max(file.generation);
+                marks.add(&file);
                 let index = file.index;
-                places[index] = Some(Place { label, disk: Ok(disk), file: Some(file) });
+                places[index] = Some(Place { label, disk: Ok(disk), file: Some(file), claim });
             }
-            Found::Empty => homeless.push(Place { label, disk: Err("empty".into()), file: None }),
-            Found::Absent(reason) => homeless.push(Place { label, disk: Err(reason), file: None }),
+            Found::Empty => homeless.push(Place { label, disk: Err("empty".into()), file: None, claim }),
+            Found::Absent(reason) => homeless.push(Place { label, disk: Err(reason), file: None, claim }),
         }
     }
     for place in &homeless {
@@ -345,18 +351,124 @@ fn join(
     let places = places.into_iter().map(fill).map(|place| place.expect("one place for each drive")).collect();
     let id = set_id.expect("fewer missing drives than drives");
     let created = created.expect("fewer missing drives than drives");
-    Ok(DriveSet { id, places, generation, created, stale_since, claims })
+    Ok(DriveSet { id, places, marks, created })
+}
+
+impl Marks {
+    /// With what one more drive says. What a drive says that was away itself is old.
+    fn add(&mut self, file: &DriveFile) {
+        if file.generation > self.generation {
+            self.stale_since.clear();
+        }
+        let known = |drive: &usize| *drive < file.data + file.parity;
+        if file.generation >= self.generation {
+            for (&drive, &segment) in file.stale_since.iter().filter(|(drive, _)| known(drive)) {
+                let since = self.stale_since.entry(drive).or_insert(segment);
+                *since = segment.min(*since);
+            }
+        }
+        for (&drive, &times) in file.absences.iter().filter(|(drive, _)| known(drive)) {
+            let most = self.absences.entry(drive).or_default();
+            *most = times.max(*most);
+        }
+        self.generation = self.generation.max(file.generation);
+    }
+
+    /// Notes that a drive is away once more.
+    pub(crate) fn count_absence(&mut self, drive: usize) {
+        *self.absences.entry(drive).or_default() += 1;
+    }
+}
+
+/// What a drive says of itself.
+#[derive(Debug)]
+pub(crate) struct Identity(Box<DriveFile>);
+
+/// A drive that takes a place of an open set.
+#[derive(Debug)]
+pub(crate) enum Newcomer {
+    /// It holds nothing yet.
+    Empty(Box<dyn Claim>),
+    /// The drive that had the place before.
+    Returned(Box<dyn Claim>, Identity),
+}
+
+/// Claims a drive that shall take place `index`, and makes out whether it may: changes nothing of what it holds.
+pub(crate) fn newcomer(disk: &dyn Disk, index: usize, set: SetId) -> Result<Newcomer> {
+    let refuse = |reason: String| Err(Error::NotReplaceable { drive: disk.label(), reason });
+    match look_at(disk)? {
+        (Some(claim), Found::Empty) => Ok(Newcomer::Empty(claim)),
+        (Some(claim), Found::Formatted(file)) if file.set_id == set.to_string() && file.index == index => {
+            Ok(Newcomer::Returned(claim, Identity(Box::new(file))))
+        }
+        (_, Found::Formatted(file)) if file.set_id == set.to_string() => {
+            refuse(format!("it is drive {} of this set; give an empty one", file.index))
+        }
+        (_, Found::Formatted(file)) => {
+            refuse(format!("it belongs to the set {}; empty it first, or give another one", file.set_id))
+        }
+        (_, Found::Absent(reason)) if reason == NOT_THERE => {
+            refuse(format!("{NOT_THERE}; mount the new drive there, or make the folder"))
+        }
+        (_, Found::Absent(reason)) => refuse(format!("{reason}; give an empty one")),
+        (None, Found::Empty) => refuse("it cannot be claimed".into()),
+    }
 }
 
 impl Place {
-    /// Writes that this drive has seen `generation`, and which drives lack something since when.
-    pub(crate) fn mark(&self, generation: u64, stale_since: &BTreeMap<usize, u64>) -> io::Result<()> {
-        if let (Ok(disk), Some(file)) = (&self.disk, &self.file) {
-            let stale_since = stale_since.clone();
-            let format_version = DRIVE_FORMAT_VERSION;
-            let now = DriveFile { format_version, generation, stale_since, ..file.clone() };
-            disk.write_file(DRIVE_FILE, &now.encode())?;
+    /// The place of a newcomer, which says from now on who it is.
+    pub(crate) fn take(disk: Arc<dyn Disk>, newcomer: Newcomer, fresh: FreshDrive, marks: &Marks) -> Result<Self> {
+        let (claim, file) = match newcomer {
+            Newcomer::Returned(claim, Identity(file)) => (claim, *file),
+            Newcomer::Empty(claim) => (claim, fresh.into_file()),
+        };
+        let label = disk.label();
+        let place = Self { label, disk: Ok(disk), file: Some(file), claim: Some(claim) };
+        if let Some((disk, bytes)) = place.marked(marks) {
+            disk.write_file(DRIVE_FILE, &bytes).map_err(Error::drive(&place.label, format!("write {DRIVE_FILE}")))?;
         }
-        Ok(())
+        Ok(place)
+    }
+
+    /// The run that this drive has seen begin segments last.
+    pub(crate) fn generation(&self) -> Option<u64> {
+        self.file.as_ref().map(|file| file.generation)
+    }
+
+    /// The drive and its identity with what is known of the set.
+    pub(crate) fn marked(&self, marks: &Marks) -> Option<(Arc<dyn Disk>, Vec<u8>)> {
+        let (Ok(disk), Some(file)) = (&self.disk, &self.file) else { return None };
+        let Marks { generation, stale_since, absences } = marks.clone();
+        let format_version = DRIVE_FORMAT_VERSION;
+        let now = DriveFile { format_version, generation, stale_since, absences, ..file.clone() };
+        Some((Arc::clone(disk), now.encode()))
+    }
+}
+
+/// Who an empty drive becomes.
+#[derive(Debug)]
+pub(crate) struct FreshDrive {
+    pub(crate) set_id: String,
+    pub(crate) drive_id: u128,
+    pub(crate) index: usize,
+    pub(crate) data: usize,
+    pub(crate) parity: usize,
+    pub(crate) now: Timestamp,
+}
+
+impl FreshDrive {
+    fn into_file(self) -> DriveFile {
+        DriveFile {
+            format_version: DRIVE_FORMAT_VERSION,
+            set_id: self.set_id,
+            drive_id: format!("{:032x}", self.drive_id),
+            index: self.index,
+            data: self.data,
+            parity: self.parity,
+            created: self.now,
+            generation: 0,
+            stale_since: BTreeMap::new(),
+            absences: BTreeMap::new(),
+        }
     }
 }

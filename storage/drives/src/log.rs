@@ -12,7 +12,7 @@ use crate::erasure::Erasure;
 use crate::error::{Error, Result};
 use crate::identity::assemble;
 use crate::lanes::LaneWriters;
-use crate::passes::Passes;
+use crate::passes::PassBook;
 use crate::recovery::recover;
 use crate::scrub::{Asked, load};
 use crate::segment::check_room;
@@ -21,7 +21,7 @@ use crate::stripe::encoded_bytes;
 use crate::upkeep::Upkeep;
 use crate::view::{Snapshot, View};
 use cistern_runtime::{Clock, offload};
-use cistern_types::Receipt;
+use cistern_types::{Receipt, Timestamp};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -60,7 +60,7 @@ pub(crate) struct Core {
     pub(crate) segments: RwLock<BTreeMap<u64, u64>>,
     /// The segment in which the last whole checkpoint begins; 0 when there is none.
     pub(crate) checkpoint: AtomicU64,
-    pub(crate) passes: Mutex<Passes>,
+    pub(crate) passes: Mutex<PassBook>,
     pub(crate) asked: Mutex<Asked>,
     pub(crate) pass_wanted: Notify,
     /// Held while a heal writes to an ended segment, and while the files of a retired one are taken away.
@@ -148,20 +148,21 @@ impl DriveLog {
         random: impl FnMut() -> u128,
     ) -> Result<Self> {
         let set = assemble(&config, drives, clock.now(), random)?;
-        let generation = set.generation + 1;
         let drives = Drives::new(set, config.data, config.parity);
+        let generation = drives.generation() + 1;
         let erasure = Erasure::new(config.data, config.parity);
         let counters = Counters::default();
         let recovered = recover(&config, &drives, &erasure, &counters)?;
         let tail = recovered.tail;
-        let read_only = drives.read_only_reason();
+        let since = |run| recovered.segments.iter().find(|(_, generation)| **generation >= run);
+        drives.mark_old_stale(|run| since(run).map(|(segment, _)| *segment));
         let queue = Queue {
             entries: VecDeque::new(),
             urgent: false,
             next_stamp: tail.last_stamp + 1,
             era: 1,
             closed: false,
-            read_only,
+            read_only: None,
             full: false,
         };
         let published = Snapshot { applied: tail.last_stamp, view: recovered.view.snapshot() };
@@ -291,6 +292,24 @@ impl DriveLog {
         self.queue(Work::Upkeep(upkeep), &[], reservation.permit, Urgency::Now)?.await
     }
 
+    /// Has `disk` take the place of drive number `drive`: an empty drive, or the one that was there before. It is written from then on,
+    /// stale until a heal, which begins by itself, has brought it what it lacks. Goes on where it was when the server is stopped or dies meanwhile.
+    ///
+    /// [`Error::NotReplaceable`] when it is neither, when the others do not hold everything that is needed to rebuild it, or when there is no
+    /// such number. Also works when too few drives are live for writes.
+    pub async fn replace_drive(&self, drive: usize, disk: Arc<dyn Disk>, now: Timestamp) -> Result<()> {
+        let core = self.core();
+        if drive >= core.config.lanes() {
+            let reason = format!("the set has drives 0 to {}", core.config.lanes() - 1);
+            return Err(Error::NotReplaceable { drive: disk.label(), reason });
+        }
+        let (seated, answer) = oneshot::channel();
+        let permit = Arc::clone(&core.room).acquire_owned().await.map_err(|_| Error::Closed)?;
+        let upkeep = Upkeep::Seat { drive, disk, now, seated };
+        self.queue(Work::Upkeep(upkeep), &[], permit, Urgency::Now)?.await?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
     /// Begins a segment, unless the one that is written is empty; its number. All before it have ended.
     pub(crate) async fn begin_segment(&self) -> Result<u64> {
         let (begun, answer) = oneshot::channel();
@@ -363,7 +382,7 @@ impl DriveLog {
         LogStatus {
             degraded: !drives.iter().all(whole),
             drives,
-            passes: *core.passes.lock(),
+            passes: core.passes.lock().passes,
             writable: read_only_reason.is_none(),
             read_only_reason,
             segments: core.segments.read().len(),

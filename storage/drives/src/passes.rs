@@ -1,7 +1,9 @@
 //! What is known of passes over the log: what was asked for, which one runs, what the last ones found. `scrub.rs` does the work.
 
+use crate::drives::Staleness;
 use cistern_types::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 /// Why the log is read.
@@ -74,4 +76,12 @@ pub struct Passes {
     pub last_scrub: Option<Pass>,
     /// The last heal that came to its end.
     pub last_heal: Option<Pass>,
+}
+
+/// The passes, and what the end of the running one will mean. What is kept on the drives.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct PassBook {
+    pub(crate) passes: Passes,
+    /// Drives that lack something, as they were when the pass began: it has read all they lack when it ends.
+    pub(crate) to_be_whole: BTreeMap<usize, Staleness>,
 }

@@ -9,12 +9,12 @@
 //! reading again.
 
 use crate::compaction::{is_named, needed_chunks, walk_records};
-use crate::drives::Drives;
+use crate::drives::{Drives, Staleness};
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader, StripeHeader};
 use crate::log::{Core, DriveLog};
 use crate::occupancy::{SegmentRow, decode_segment, segment_key, segment_rows};
-use crate::passes::{Pass, PassKind, Passes};
+use crate::passes::{Pass, PassBook, PassKind, Passes};
 use crate::recovery::{Position, StripeId, frame_header_at, heal, read_lanes, read_rebuilt, read_stripe_header};
 use crate::segment::{is_full, segment_name};
 use crate::status::count;
@@ -52,9 +52,6 @@ pub struct Scrubber {
     clock: Arc<dyn Clock>,
     /// Where in its segment the pass that runs goes on.
     at: Option<Position>,
-    /// Drives that were stale when the pass began, and since when. Empty for a pass that an earlier run began: that drive may have
-    /// been away for a part of it.
-    to_be_whole: BTreeMap<usize, u64>,
     stored: Timestamp,
     pause: Duration,
 }
@@ -63,7 +60,7 @@ impl DriveLog {
     /// The worker that verifies and heals.
     pub fn scrubber(&self, clock: Arc<dyn Clock>) -> Scrubber {
         let stored = clock.now();
-        Scrubber { log: self.clone(), clock, at: None, to_be_whole: BTreeMap::new(), stored, pause: LOOK_PAUSE }
+        Scrubber { log: self.clone(), clock, at: None, stored, pause: LOOK_PAUSE }
     }
 
     /// Asks for a pass, which begins soon if none runs, and after it otherwise.
@@ -78,7 +75,7 @@ impl DriveLog {
 
     /// The passes now and before.
     pub fn passes(&self) -> Passes {
-        *self.core().passes.lock()
+        self.core().passes.lock().passes
     }
 }
 
@@ -87,11 +84,19 @@ impl DriveLog {
 pub(crate) struct Asked {
     scrub: bool,
     heal_all: bool,
+    /// A drive has taken a place that may lack something.
+    newcomer: bool,
     /// Segments in which a reader found damage.
     damaged: BTreeSet<u64>,
 }
 
 impl Core {
+    /// Notes that a drive has taken a place: what it lacks is brought to it at once.
+    pub(crate) fn drive_came(&self) {
+        self.asked.lock().newcomer = true;
+        self.pass_wanted.notify_one();
+    }
+
     /// Notes that a reader has found damage in a segment: it is healed soon.
     pub(crate) fn found_damage(&self, segment: u64) {
         let mut asked = self.asked.lock();
@@ -136,6 +141,9 @@ impl Worker for Scrubber {
 impl Scrubber {
     /// Does one step; the bytes it read, or `None` when there is nothing to do.
     pub async fn step(&mut self) -> Result<Option<u64>> {
+        if self.log.core().give_up_for_stale() {
+            self.at = None;
+        }
         let running = self.log.passes().running;
         let wanted = if running.is_some() { running } else { self.next_pass().await? };
         let Some(pass) = wanted else { return Ok(None) };
@@ -168,26 +176,31 @@ impl Scrubber {
         let lanes = self.log.core().config.lanes() as u64;
         let bytes = |row: &SegmentRow| row.end_offset.saturating_sub(SEGMENT_HEADER_BYTES) * lanes;
         let total = if from <= last { rows.range(from..=last).map(|(_, row)| bytes(row)).sum() } else { 0 };
-        self.to_be_whole = stale;
         self.at = None;
+        self.log.core().passes.lock().to_be_whole = stale;
         Ok(Some(Pass::new(kind, from..=last, total, now)))
     }
 
     /// What to read next and why. What was asked for is forgotten by asking.
-    fn most_needed(&self, now: Timestamp, stale: &BTreeMap<usize, u64>) -> Option<(PassKind, RangeInclusive<u64>)> {
+    fn most_needed(
+        &self,
+        now: Timestamp,
+        stale: &BTreeMap<usize, Staleness>,
+    ) -> Option<(PassKind, RangeInclusive<u64>)> {
         let core = self.log.core();
-        let passes = *core.passes.lock();
+        let passes = core.passes.lock().passes;
         // what could not be healed just now will not be healed at once either
         let futile = passes.last_heal.filter(|pass| !pass.is_clean()).and_then(|pass| pass.ended);
         let futile = futile.is_some_and(|ended| now.since(ended) < HEAL_RETRY);
         let mut asked = core.asked.lock();
+        let futile = !std::mem::take(&mut asked.newcomer) && futile;
         if std::mem::take(&mut asked.heal_all) {
             asked.damaged.clear();
             return Some((PassKind::Heal, 0..=u64::MAX));
         }
         if !futile && !stale.is_empty() {
             let damaged = std::mem::take(&mut asked.damaged);
-            let from = stale.values().copied().chain(damaged.first().copied()).min().unwrap_or(0);
+            let from = stale.values().map(|stale| stale.since).chain(damaged.first().copied()).min().unwrap_or(0);
             return Some((PassKind::Heal, from..=u64::MAX));
         }
         if !futile && let (Some(&first), Some(&last)) = (asked.damaged.first(), asked.damaged.last()) {
@@ -208,12 +221,14 @@ impl Scrubber {
             report(&pass);
             pass.ended = Some(now);
             pass.total_bytes = pass.verified_bytes;
-            let (core, to_be_whole) = (Arc::clone(&core), std::mem::take(&mut self.to_be_whole));
+            let core = Arc::clone(&core);
             // said on the drives before anybody is told
-            offload(move || whole_again(&core, &pass, &to_be_whole)).await;
+            offload(move || whole_again(&core, &pass)).await;
         }
         {
-            let mut passes = core.passes.lock();
+            let mut book = core.passes.lock();
+            core.forget_absent(&mut book);
+            let passes = &mut book.passes;
             passes.running = Some(pass).filter(|_| !ended);
             match pass.kind {
                 PassKind::Scrub if ended => passes.last_scrub = Some(pass),
@@ -246,38 +261,59 @@ fn report(pass: &Pass) {
 }
 
 /// Drives that a clean pass has read from where they were stale on lack nothing any more.
-fn whole_again(core: &Core, pass: &Pass, to_be_whole: &BTreeMap<usize, u64>) {
+fn whole_again(core: &Core, pass: &Pass) {
+    let to_be_whole = std::mem::take(&mut core.passes.lock().to_be_whole);
     if !pass.is_clean() {
         return;
     }
-    for (&drive, &since) in to_be_whole.iter().filter(|(_, since)| **since >= pass.from_segment) {
-        core.drives.mark_whole(drive, since);
-        if !core.drives.stale().contains_key(&drive) {
+    for (drive, stale) in to_be_whole.into_iter().filter(|(_, stale)| stale.since >= pass.from_segment) {
+        if core.drives.mark_whole(drive, stale) {
             tracing::info!(drive = core.drives.label(drive), "the drive has everything again");
         }
     }
 }
 
-/// The passes as the drives remember them. One that was running goes on, unless a drive is stale: it begins anew then, for it would
-/// have to read from where the drive lacks something.
-pub(crate) fn load(drives: &Drives) -> Passes {
+impl Core {
+    /// A drive that went away while a pass ran was not read by all of it: the end of the pass says nothing about it.
+    fn forget_absent(&self, book: &mut PassBook) {
+        let stale = self.drives.stale();
+        book.to_be_whole.retain(|drive, staleness| stale.get(drive) == Some(staleness));
+    }
+
+    /// Gives up the pass that runs when a drive that lacks something has come since it began: another one, for it, is needed more. A
+    /// pass that somebody asked for comes after that one.
+    fn give_up_for_stale(&self) -> bool {
+        let mut book = self.passes.lock();
+        self.forget_absent(&mut book);
+        let covered = self.drives.stale().keys().all(|drive| book.to_be_whole.contains_key(drive));
+        let Some(pass) = book.passes.running.filter(|_| !covered) else { return false };
+        book.passes.running = None;
+        let mut asked = self.asked.lock();
+        match pass.kind {
+            PassKind::Scrub => asked.scrub = true,
+            PassKind::Heal => asked.heal_all = true,
+        }
+        true
+    }
+}
+
+/// The passes as the drives remember them.
+pub(crate) fn load(drives: &Drives) -> PassBook {
     let of_drive = |drive| {
         let bytes = drives.disk(drive)?.read_file(PASSES_FILE).ok()?;
-        serde_json::from_slice::<Passes>(&bytes).ok()
+        serde_json::from_slice::<PassBook>(&bytes).ok()
     };
-    let newest = |passes: &Passes| {
+    let newest = |PassBook { passes, .. }: &PassBook| {
         let ended = [passes.last_scrub, passes.last_heal].map(|pass| pass.and_then(|pass| pass.ended));
         let begun = passes.running.map(|pass| pass.started);
         (ended.into_iter().chain([begun]).flatten().max(), passes.running.map(|pass| pass.verified_bytes))
     };
-    let mut passes = drives.live().into_iter().filter_map(of_drive).max_by_key(newest).unwrap_or_default();
-    passes.running = passes.running.filter(|_| drives.stale().is_empty());
-    passes
+    drives.live().into_iter().filter_map(of_drive).max_by_key(newest).unwrap_or_default()
 }
 
 fn store(core: &Core) {
-    let passes = *core.passes.lock();
-    let Ok(bytes) = serde_json::to_vec_pretty(&passes) else { return };
+    let book = core.passes.lock().clone();
+    let Ok(bytes) = serde_json::to_vec_pretty(&book) else { return };
     for drive in core.drives.live() {
         let Some(disk) = core.drives.disk(drive) else { continue };
         if let Err(error) = disk.write_file(PASSES_FILE, &bytes) {

@@ -171,7 +171,7 @@ fn spare_bytes(disk: &dyn Disk, bytes: u64) -> u64 {
 
 fn full(drives: &Drives, drive: usize, needed_bytes: u64) -> Error {
     let free_bytes = drives.disk(drive).and_then(|disk| disk.free_bytes().ok()).unwrap_or(0);
-    Error::Full { drive: drives.label(drive).to_owned(), free_bytes, needed_bytes }
+    Error::Full { drive: drives.label(drive), free_bytes, needed_bytes }
 }
 
 pub(crate) fn is_full(error: &io::Error) -> bool {

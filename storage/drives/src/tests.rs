@@ -8,6 +8,7 @@ mod damage;
 mod faults;
 mod golden;
 mod opening;
+mod replacing;
 mod scrubbing;
 mod threads;
 mod world;

@@ -5,6 +5,7 @@
 //! already, wherever a crash falls. What is done when: `compaction.rs`.
 
 use crate::apply::{chunk_key, decode_chunk_row};
+use crate::disk::Disk;
 use crate::error::Result;
 use crate::occupancy::segment_row;
 use crate::record::{Kind, encode_retire, encode_state};
@@ -12,7 +13,9 @@ use crate::stripe::{Record, push_chunk};
 use crate::view::{Direction, Space, ViewSnapshot};
 use crate::{KEY_BYTES_MAX, NewPiece, VALUE_BYTES_MAX};
 use bytes::Bytes;
+use cistern_types::Timestamp;
 use std::ops::Bound;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Bytes that one part of a checkpoint states, about: small enough that the writers behind it hardly wait.
@@ -47,6 +50,8 @@ pub(crate) enum Upkeep {
     /// Ends the segment that is written, if it holds anything, and begins one, whose number is the answer: for a checkpoint, or so
     /// that what was written can be verified.
     BeginSegment { begun: oneshot::Sender<u64> },
+    /// Has a drive take a place of the set; answers whether it did.
+    Seat { drive: usize, disk: Arc<dyn Disk>, now: Timestamp, seated: oneshot::Sender<Result<()>> },
     /// States a part of what the view holds; answers where the next part begins, `None` after the last.
     State { from: Cursor, next: oneshot::Sender<Option<Cursor>> },
     /// Begins a segment whose header says that the checkpoint that began with segment `begin` is whole.
@@ -61,7 +66,7 @@ impl Upkeep {
     /// Bytes to reserve for it.
     pub(crate) fn bytes(&self, group_bytes_max: usize) -> usize {
         match self {
-            Self::BeginSegment { .. } | Self::EndCheckpoint { .. } => 1,
+            Self::BeginSegment { .. } | Self::EndCheckpoint { .. } | Self::Seat { .. } => 1,
             Self::State { .. } => state_bytes(group_bytes_max),
             Self::Move { chunks } => chunks.iter().map(|moved| moved.chunk.bytes.len()).sum(),
             Self::Retire { segments } => segments.len() * 8,

@@ -69,7 +69,7 @@ impl LaneSet {
 
     /// Which drives have no or a damaged lane, for an error.
     pub(crate) fn describe(&self, drives: &Drives, stripe: &StripeHeader) -> String {
-        let bad: Vec<&str> = self.bad.iter().map(|&lane| drives.label(stripe.drive(lane))).collect();
+        let bad: Vec<String> = self.bad.iter().map(|&lane| drives.label(stripe.drive(lane))).collect();
         format!("{} lanes are missing or damaged, {} can be made up for: {}", bad.len(), stripe.parity, bad.join(", "))
     }
 }

@@ -18,7 +18,7 @@ fn fill(log: &DriveLog, model: &mut Model, blobs: std::ops::Range<u64>) {
 }
 
 /// Chunks that are cut over all data lanes, so that a drive that is away lacks something.
-fn fill_large(log: &DriveLog, model: &mut Model, blobs: std::ops::Range<u64>) {
+pub(super) fn fill_large(log: &DriveLog, model: &mut Model, blobs: std::ops::Range<u64>) {
     for blob in blobs {
         let step = Step::Put { blob, bytes: 200_000 };
         step.apply(model, commit(log, step.append()).unwrap().stamp);
@@ -32,7 +32,7 @@ fn scrub(log: &DriveLog) -> Pass {
 }
 
 /// The model is there with the view lost and every pair of drives gone.
-fn expect_protected(world: &World, model: &Model) {
+pub(super) fn expect_protected(world: &World, model: &Model) {
     for first in 0..6 {
         for second in first + 1..6 {
             let world = world.fork();
@@ -196,7 +196,7 @@ fn a_pass_of_an_earlier_run_does_not_make_a_drive_whole_that_it_has_not_read() {
     drop(log);
     world.disks[2].come_back();
     let log = world.open().unwrap();
-    assert!(log.status().degraded && log.passes().running.is_none(), "{:?}", log.passes());
+    assert!(log.status().degraded);
     run_passes(&log).unwrap();
     assert!(!log.status().degraded);
     assert!(log.passes().last_heal.unwrap().healed_lanes > 0);
@@ -206,7 +206,7 @@ fn a_pass_of_an_earlier_run_does_not_make_a_drive_whole_that_it_has_not_read() {
 
 /// Time that flies, so that every step of a pass is stored.
 #[derive(Debug)]
-struct LateClock;
+pub(super) struct LateClock;
 
 impl cistern_runtime::Clock for LateClock {
     fn now(&self) -> cistern_types::Timestamp {

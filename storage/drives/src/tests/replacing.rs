@@ -1,0 +1,257 @@
+//! Another drive takes a place while the log is open: an empty one, the one that was there, and those that may not.
+
+use super::scrubbing::{LateClock, expect_protected, fill_large};
+use super::world::{Model, Step, World, a_clock, commit, expect_model, medium, run_passes, wait};
+use crate::{Disk, DriveLog, DriveState, Error, Result, SimDisk};
+use cistern_runtime::Clock;
+use std::sync::Arc;
+
+fn replace(log: &DriveLog, drive: usize, disk: &Arc<SimDisk>) -> Result<()> {
+    wait(log.replace_drive(drive, Arc::clone(disk) as Arc<dyn Disk>, a_clock().now()))
+}
+
+#[track_caller]
+fn expect_refused(log: &DriveLog, drive: usize, disk: &Arc<SimDisk>, words: &str) {
+    let before = (disk.contents(), log.status());
+    let error = replace(log, drive, disk).expect_err("this drive may not take the place");
+    assert!(matches!(error, Error::NotReplaceable { .. }) && error.to_string().contains(words), "{error}");
+    assert_eq!(disk.contents().keys().collect::<Vec<_>>(), before.0.keys().collect::<Vec<_>>());
+    assert_eq!(log.status().drives, before.1.drives, "a refusal changes nothing");
+}
+
+#[track_caller]
+fn expect_whole(log: &DriveLog) {
+    assert!(!log.status().degraded, "{:?} after {:?}", log.status().drives, log.passes());
+}
+
+#[test]
+fn an_empty_folder_found_at_open_takes_its_place_and_is_filled() {
+    let mut world = World::new(medium(4, 2));
+    let mut model = Model::default();
+    let log = world.open().unwrap();
+    fill_large(&log, &mut model, 0..40);
+    drop(log);
+    world.disks[2].wipe();
+    let log = world.open().unwrap();
+    assert!(matches!(log.status().drives[2].state, DriveState::Missing { .. }));
+    replace(&log, 2, &world.disks[2]).unwrap();
+    let status = log.status();
+    assert!(status.drives[2].state == DriveState::Live && status.drives[2].stale && status.degraded, "{status:?}");
+    fill_large(&log, &mut model, 40..60);
+    run_passes(&log).unwrap();
+    expect_whole(&log);
+    assert_eq!(log.passes().last_heal.unwrap().from_segment, 0);
+    expect_model(&log, &model, "filled");
+    drop(log);
+    expect_protected(&world, &model);
+
+    // once more with another drive in the place of one that fails, and again while that one is filled
+    let log = world.open().unwrap();
+    for label in ["first", "second"] {
+        world.disks[5].fail_sync(0);
+        fill_large(&log, &mut model, 60..70);
+        assert!(matches!(log.status().drives[5].state, DriveState::Out { .. }));
+        world.disks[5] = SimDisk::new(label, &world.power);
+        replace(&log, 5, &world.disks[5]).unwrap();
+        assert_eq!(log.status().drives[5].label, label);
+        wait(log.scrubber(Arc::new(a_clock())).step()).unwrap();
+        fill_large(&log, &mut model, 70..75);
+    }
+    run_passes(&log).unwrap();
+    expect_whole(&log);
+    drop(log);
+    expect_protected(&world, &model);
+}
+
+#[test]
+fn a_drive_in_use_can_be_exchanged_for_an_empty_one() {
+    let mut world = World::new(medium(4, 2));
+    let mut model = Model::default();
+    let log = world.open().unwrap();
+    fill_large(&log, &mut model, 0..30);
+    let former = std::mem::replace(&mut world.disks[0], SimDisk::new("new", &world.power));
+    replace(&log, 0, &world.disks[0]).unwrap();
+    former.vanish();
+    fill_large(&log, &mut model, 30..40);
+    run_passes(&log).unwrap();
+    expect_whole(&log);
+    drop(log);
+    expect_protected(&world, &model);
+}
+
+#[test]
+fn a_drive_that_went_out_comes_back_without_a_restart() {
+    let world = World::new(medium(4, 2));
+    let mut model = Model::default();
+    let log = world.open().unwrap();
+    fill_large(&log, &mut model, 0..40);
+    world.disks[1].fail_sync(0);
+    fill_large(&log, &mut model, 40..80);
+    replace(&log, 1, &world.disks[1]).unwrap();
+    assert!(log.status().drives[1].stale);
+    run_passes(&log).unwrap();
+    expect_whole(&log);
+    assert!(log.passes().last_heal.unwrap().from_segment > 1, "only what it lacks is read");
+    drop(log);
+    expect_protected(&world, &model);
+}
+
+#[test]
+fn a_set_with_too_few_drives_for_writes_takes_new_ones_and_writes_again() {
+    let mut world = World::new(medium(4, 2));
+    let mut model = Model::default();
+    let log = world.open().unwrap();
+    fill_large(&log, &mut model, 0..20);
+    drop(log);
+    for drive in [3, 4] {
+        world.disks[drive] = SimDisk::new(format!("new {drive}"), &world.power);
+        world.disks[drive].vanish();
+    }
+    let log = world.open().unwrap();
+    let refused = wait(log.reserve(10)).unwrap_err();
+    assert!(matches!(refused, Error::ReadOnly { .. }), "{refused}");
+    expect_refused(&log, 3, &world.disks[3], "the folder does not exist");
+    for drive in [3, 4] {
+        world.disks[drive].come_back();
+        replace(&log, drive, &world.disks[drive]).unwrap();
+        fill_large(&log, &mut model, 20..25);
+    }
+    run_passes(&log).unwrap();
+    expect_whole(&log);
+    drop(log);
+    expect_protected(&world, &model);
+}
+
+#[test]
+fn drives_that_may_not_take_a_place_are_refused_and_stay_as_they_are() {
+    let world = World::new(medium(4, 2));
+    let other = World::new(medium(4, 2));
+    drop(other.open().unwrap());
+    let mut model = Model::default();
+    let log = world.open().unwrap();
+    fill_large(&log, &mut model, 0..10);
+    let copy = world.disks[2].fork(&world.power);
+    let empty = SimDisk::new("empty", &world.power);
+    expect_refused(&log, 6, &empty, "drives 0 to 5");
+    expect_refused(&log, 2, &other.disks[2], "belongs to the set");
+    expect_refused(&log, 2, &copy, "copy of the drive");
+    let headless = SimDisk::new("headless", &world.power);
+    headless.put("segment-0000000000000001", vec![1; 5000]);
+    expect_refused(&log, 2, &headless, "segments but no drive.json");
+    let busy = replace(&log, 3, &world.disks[2]).unwrap_err();
+    assert!(matches!(busy, Error::InUse { .. }), "{busy}");
+    // with two drives out, the copy's place is not free for another drive's copy, and no third drive may go
+    for drive in [0, 1] {
+        world.disks[drive].fail_sync(0);
+    }
+    let write = Step::Put { blob: 10, bytes: 200_000 };
+    commit(&log, write.append()).expect_err("four drives are too few for a write");
+    expect_refused(&log, 0, &copy, "drive 2 of this set");
+    expect_refused(&log, 3, &empty, "only 3 of the other drives");
+    replace(&log, 0, &empty).unwrap();
+    expect_refused(&log, 3, &SimDisk::new("another", &world.power), "only 3 of the other drives");
+    expect_model(&log, &model, "after all this");
+}
+
+#[test]
+fn filling_a_drive_goes_on_after_a_restart_unless_it_was_away() {
+    for away in [false, true] {
+        let world = World::new(medium(4, 2));
+        let mut model = Model::default();
+        let log = world.open().unwrap();
+        fill_large(&log, &mut model, 0..150);
+        drop(log);
+        world.disks[2].wipe();
+        let log = world.open().unwrap();
+        replace(&log, 2, &world.disks[2]).unwrap();
+        let mut scrubber = log.scrubber(Arc::new(LateClock));
+        for _ in 0..4 {
+            assert!(wait(scrubber.step()).unwrap().is_some());
+        }
+        let begun = log.passes().running.unwrap();
+        assert!(begun.healed_lanes > 0 && begun.next_segment > 1, "{begun:?}");
+        drop((scrubber, log));
+        if away {
+            world.disks[2].vanish();
+            let log = world.open().unwrap();
+            fill_large(&log, &mut model, 150..300);
+            drop(log);
+            world.disks[2].come_back();
+        }
+        let log = world.open().unwrap();
+        assert!(log.status().degraded);
+        run_passes(&log).unwrap();
+        expect_whole(&log);
+        let ended = log.passes().last_heal.unwrap();
+        assert_eq!(ended.started == begun.started, !away, "{ended:?} after {begun:?}");
+        drop(log);
+        expect_protected(&world, &model);
+    }
+}
+
+#[test]
+fn a_drive_put_back_from_an_old_copy_is_stale_from_where_the_copy_ends() {
+    let mut world = World::new(medium(4, 2));
+    let mut model = Model::default();
+    drop(world.open().unwrap());
+    for run in 0..3 {
+        let log = world.open().unwrap();
+        fill_large(&log, &mut model, run * 40..(run + 1) * 40);
+        drop(log);
+        if run == 1 {
+            let copy = world.disks[4].fork(&world.power);
+            let log = world.open().unwrap();
+            fill_large(&log, &mut model, 200..240);
+            drop(log);
+            world.disks[4] = copy;
+            let log = world.open().unwrap();
+            assert!(log.status().drives[4].stale, "{:?}", log.status().drives);
+            run_passes(&log).unwrap();
+            expect_whole(&log);
+            assert!(log.passes().last_heal.unwrap().healed_lanes > 0);
+            drop(log);
+            expect_protected(&world, &model);
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_time_while_a_drive_is_replaced_loses_nothing() {
+    let mut points = 0;
+    for cut in 0.. {
+        let world = World::new(medium(2, 1));
+        let mut model = Model::default();
+        let log = world.open().unwrap();
+        fill_large(&log, &mut model, 0..12);
+        drop(log);
+        world.disks[1].wipe();
+        let log = world.open().unwrap();
+        world.power.cut_at(world.power.operations() + cut);
+        drop(replace(&log, 1, &world.disks[1]));
+        let step = Step::Put { blob: 500, bytes: 200_000 };
+        let written = commit(&log, step.append()).is_ok();
+        drop(run_passes(&log));
+        drop(log);
+        if !world.power.is_off() {
+            assert!(written);
+            break;
+        }
+        points += 1;
+        world.restart(cut ^ 0x51ee9);
+        let context = format!("cut at operation {cut}");
+        let log = world.open().unwrap_or_else(|error| panic!("{context}: {error}"));
+        if log.status().drives[1].state != DriveState::Live {
+            replace(&log, 1, &world.disks[1]).unwrap_or_else(|error| panic!("{context}, once more: {error}"));
+        }
+        run_passes(&log).unwrap_or_else(|error| panic!("{context}, heal: {error}"));
+        expect_whole(&log);
+        step.apply(&mut model, commit(&log, step.append()).unwrap().stamp);
+        drop(log);
+        for gone in 0..3 {
+            let world = world.fork();
+            world.disks[gone].vanish();
+            expect_model(&world.open().unwrap(), &model, &format!("{context}, without {gone}"));
+        }
+    }
+    assert!(points > 40, "only {points} cuts");
+}
