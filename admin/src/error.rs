@@ -62,6 +62,9 @@ pub(crate) enum Error {
     /// Buckets and objects.
     #[error(transparent)]
     Objects(#[from] cistern_objects::Error),
+    /// The drives.
+    #[error(transparent)]
+    Drives(#[from] cistern_drives::Error),
     /// Keys.
     #[error(transparent)]
     Access(#[from] cistern_access::Error),
@@ -98,6 +101,7 @@ impl Error {
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 100_100),
             Self::PipelineSetting { .. } => INVALID_PIPELINE,
             Self::Objects(error) => objects(error),
+            Self::Drives(error) => drives(error),
             Self::Access(error) => access(error),
             Self::Pipelines(error) => pipelines(error),
         }
@@ -110,6 +114,7 @@ impl Error {
             UNAVAILABLE => "the storage does not take this now, try again; /readyz says more".into(),
             // Texts of that crate continue "failed to".
             _ if matches!(self, Self::Access(_)) => format!("failed to {self}"),
+            _ if let Self::Drives(cistern_drives::Error::Drive { source, .. }) = self => format!("{self}: {source}"),
             _ => self.to_string(),
         }
     }
@@ -148,6 +153,29 @@ fn objects(error: &cistern_objects::Error) -> Coded {
             | cistern_objects::ErrorKind::Corrupt
             | cistern_objects::ErrorKind::Internal => INTERNAL,
         },
+    }
+}
+
+fn drives(error: &cistern_drives::Error) -> Coded {
+    use cistern_drives::Error as Below;
+    match error {
+        Below::NotReplaceable { .. } => (StatusCode::CONFLICT, 20101),
+        Below::InUse { .. } => (StatusCode::CONFLICT, 20102),
+        // the person who gave the drive stands in front of it: what it says helps
+        Below::Drive { .. } | Below::NewerFormat { .. } => (StatusCode::BAD_REQUEST, 20103),
+        Below::Unavailable { .. } | Below::ReadOnly { .. } | Below::Full { .. } | Below::Closed => UNAVAILABLE,
+        Below::OtherSet { .. }
+        | Below::DuplicateDrive { .. }
+        | Below::OtherShape { .. }
+        | Below::DrivesMissing { .. }
+        | Below::InvalidConfig { .. }
+        | Below::Corrupt { .. }
+        | Below::AcknowledgedLost { .. }
+        | Below::BlobCorrupt { .. }
+        | Below::LostPrerequisite { .. }
+        | Below::TooLarge { .. }
+        | Below::InvalidAppend { .. }
+        | Below::View { .. } => INTERNAL,
     }
 }
 

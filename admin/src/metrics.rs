@@ -1,7 +1,7 @@
 //! `/metrics`: the registry as text; and the collectors for what others only know at the moment they are asked: the
 //! process, the drive log, the workers. All their names are here.
 
-use crate::state::{Admin, StorageStatus};
+use crate::state::{Admin, Storage};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use cistern_drives::{DriveState, LogStatus};
@@ -14,6 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::sync::Arc;
 
 const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Clock ticks a second in `/proc`, the same on every Linux.
@@ -31,7 +32,7 @@ pub(crate) async fn metrics(State(admin): State<Admin>) -> Response {
 }
 
 /// Registers memory and CPU time of this process, the drives, and the workers.
-pub fn register_process_metrics(registry: &mut Registry, storage: StorageStatus, supervisor: Supervisor) {
+pub fn register_process_metrics(registry: &mut Registry, storage: Arc<dyn Storage>, supervisor: Supervisor) {
     registry.register_collector(Box::new(ProcessCollector));
     registry.register_collector(Box::new(DriveCollector(storage)));
     registry.register_collector(Box::new(WorkerCollector(supervisor)));
@@ -76,11 +77,11 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 }
 
 #[derive(Debug)]
-struct DriveCollector(StorageStatus);
+struct DriveCollector(Arc<dyn Storage>);
 
 impl Collector for DriveCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let status = self.0.now();
+        let status = self.0.status();
         let flag = |on: bool| ConstGauge::new(i64::from(on));
         write(&mut encoder, "cistern_drives_writable", "1 when writes are taken", &flag(status.writable))?;
         write(&mut encoder, "cistern_drives_degraded", "1 when a drive is out or missing", &flag(status.degraded))?;

@@ -26,6 +26,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/cistern/status", get(status::status))
         .route("/cistern/drives/scrub", post(status::scrub))
         .route("/cistern/drives/heal", post(status::heal))
+        .route("/cistern/drives/replace", post(status::replace))
         .route_layer(from_fn_with_state(admin.clone(), auth::require_account));
     let api = Router::new()
         .route("/user", get(account::user))

@@ -1,5 +1,6 @@
 //! What the door is built from: handed in by the binary, shared by all requests.
 
+use async_trait::async_trait;
 use cistern_access::Access;
 use cistern_drives::{LogStatus, PassKind};
 use cistern_objects::Objects;
@@ -10,37 +11,20 @@ use http::header::HOST;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-/// Answers how the storage is now, and passes on what operators ask of it.
-#[derive(Clone)]
-pub struct StorageStatus {
-    source: Arc<dyn Fn() -> LogStatus + Send + Sync>,
-    request_pass: Arc<dyn Fn(PassKind) + Send + Sync>,
-}
+/// The storage as operators see it.
+#[async_trait]
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// How it is now.
+    fn status(&self) -> LogStatus;
 
-impl StorageStatus {
-    /// Asks `source` each time, and has `request_pass` begin scrubs and heals.
-    pub fn new(
-        source: impl Fn() -> LogStatus + Send + Sync + 'static,
-        request_pass: impl Fn(PassKind) + Send + Sync + 'static,
-    ) -> Self {
-        Self { source: Arc::new(source), request_pass: Arc::new(request_pass) }
-    }
+    /// Asks for a scrub or a heal; returns at once.
+    fn request_pass(&self, kind: PassKind);
 
-    pub(crate) fn now(&self) -> LogStatus {
-        (self.source)()
-    }
-
-    pub(crate) fn request_pass(&self, kind: PassKind) {
-        (self.request_pass)(kind);
-    }
-}
-
-impl fmt::Debug for StorageStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StorageStatus").finish_non_exhaustive()
-    }
+    /// Has the drive in `folder` take the place of drive number `drive`.
+    async fn replace_drive(&self, drive: usize, folder: &Path) -> Result<(), cistern_drives::Error>;
 }
 
 /// Everything the door needs.
@@ -54,8 +38,8 @@ pub struct Admin {
     pub pipelines: Pipelines,
     /// The background work, for listings.
     pub supervisor: Supervisor,
-    /// How the drives are.
-    pub storage: StorageStatus,
+    /// The drives.
+    pub storage: Arc<dyn Storage>,
     /// What `/metrics` shows.
     pub registry: Arc<Registry>,
     /// Begins when the server is told to stop: from then on it is not ready.

@@ -1,16 +1,22 @@
-//! `/cistern/status`: version, drives, workers, listeners, for the command line and the dashboard. `/cistern/drives`: scrubs and heals.
+//! `/cistern/status`: version, drives, workers, listeners, for the command line and the dashboard. `/cistern/drives`: scrubs, heals and
+//! replacements.
 
 use crate::envelope::Success;
+use crate::error::{Error, Result};
 use crate::health::{Health, health};
+use crate::request::read_json;
 use crate::state::Admin;
+use axum::body::Body;
 use axum::extract::State;
 use cistern_drives::{DriveState, DriveStatus, LogStatus, Pass, PassKind};
 use cistern_runtime::{WorkerState, WorkerStatus};
 use http::HeaderMap;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 pub(crate) async fn status(State(admin): State<Admin>, headers: HeaderMap) -> Success {
-    let storage = admin.storage.now();
+    let storage = admin.storage.status();
     let Health { ready, reasons, notes } = health(&admin, &storage);
     Success::new(json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -33,6 +39,32 @@ pub(crate) async fn scrub(State(admin): State<Admin>) -> Success {
 pub(crate) async fn heal(State(admin): State<Admin>) -> Success {
     admin.storage.request_pass(PassKind::Heal);
     Success::new(json!({ "requested": PassKind::Heal }))
+}
+
+/// What `cistern drives replace` sends.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replacement {
+    /// The number of the place.
+    drive: usize,
+    /// Where the drive is that takes it, on the server; where the one before was, if not said.
+    folder: Option<PathBuf>,
+}
+
+/// Has another drive take a place; it is filled from then on.
+pub(crate) async fn replace(State(admin): State<Admin>, body: Body) -> Result<Success> {
+    let Replacement { drive, folder } = read_json(body).await?;
+    let status = admin.storage.status();
+    let Some(place) = status.drives.get(drive) else {
+        let reason = format!("drive: there is no drive {drive}, they are 0 to {}", status.drives.len() - 1);
+        return Err(Error::Malformed { reason });
+    };
+    let folder = folder.unwrap_or_else(|| place.label.clone().into());
+    if !folder.is_absolute() && folder.as_os_str() != place.label.as_str() {
+        return Err(Error::Malformed { reason: "folder: give an absolute path".into() });
+    }
+    admin.storage.replace_drive(drive, &folder).await?;
+    Ok(Success::new(json!({ "drive": drive, "path": folder })))
 }
 
 fn pass(pass: Option<Pass>) -> Value {

@@ -1,10 +1,11 @@
 //! The door as clients meet it: every path over in-memory objects, readiness, and each kind of bad input.
 
-use crate::{Admin, StorageStatus, register_process_metrics, router};
+use crate::{Admin, Storage, register_process_metrics, router};
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use cistern_access::Access;
-use cistern_drives::{DriveState, DriveStatus, LogStatus, Passes, SpaceUsage, Stats};
+use cistern_drives::{DriveState, DriveStatus, LogStatus, PassKind, Passes, SpaceUsage, Stats};
 use cistern_objects::{Limits, Objects};
 use cistern_pipelines::{Pipelines, PipelinesConfig};
 use cistern_runtime::{Clock, Shutdown, Supervisor, TestClock};
@@ -12,6 +13,7 @@ use cistern_types::Timestamp;
 use http::{HeaderMap, Method, Request, StatusCode};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use tower::ServiceExt as _;
 
@@ -34,6 +36,27 @@ fn live_storage() -> LogStatus {
         segments: 1,
         space: Some(SpaceUsage { live_bytes: 1 << 20, allocated_bytes: 2 << 20 }),
         counters: Stats { syncs: 7, ..Stats::default() },
+    }
+}
+
+/// Drives that stay as they are; number 1 may be replaced.
+#[derive(Debug)]
+struct FixedStorage(LogStatus);
+
+#[async_trait]
+impl Storage for FixedStorage {
+    fn status(&self) -> LogStatus {
+        self.0.clone()
+    }
+
+    fn request_pass(&self, _: PassKind) {}
+
+    async fn replace_drive(&self, drive: usize, folder: &Path) -> Result<(), cistern_drives::Error> {
+        let drive_label = folder.display().to_string();
+        match drive {
+            1 => Ok(()),
+            _ => Err(cistern_drives::Error::NotReplaceable { drive: drive_label, reason: "it is not empty".into() }),
+        }
     }
 }
 
@@ -74,9 +97,9 @@ impl Door {
         let supervisor = Supervisor::new(Shutdown::new());
         let config = PipelinesConfig::default();
         let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), config).await.unwrap();
-        let storage = StorageStatus::new(move || storage.clone(), |_| {});
+        let storage: Arc<dyn Storage> = Arc::new(FixedStorage(storage));
         let mut registry = Registry::default();
-        register_process_metrics(&mut registry, storage.clone(), supervisor.clone());
+        register_process_metrics(&mut registry, Arc::clone(&storage), supervisor.clone());
         let (token, account) = ("test-api-token".to_owned(), access.account_id().to_string());
         let stopping = Shutdown::new();
         let admin = Admin {

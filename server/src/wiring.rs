@@ -13,11 +13,12 @@ use crate::listen::{self, Sockets};
 use crate::logs;
 use crate::stop::StopSignals;
 use anyhow::Context as _;
+use async_trait::async_trait;
 use axum::serve::ListenerExt as _;
 use cistern_access::{Access, Made, RootCredentials, RootOverrides};
-use cistern_admin::{Admin, StorageStatus};
+use cistern_admin::{Admin, Storage};
 use cistern_blobs::EmbeddedBlobs;
-use cistern_drives::{Disk, DriveLog, DriveLogConfig, LocalDisk};
+use cistern_drives::{Disk, DriveLog, DriveLogConfig, LocalDisk, LogStatus, PassKind};
 use cistern_metadata::{EmbeddedEngine, Store};
 use cistern_objects::{Limits, Objects, SweepSchedule};
 use cistern_pipelines::{Pipelines, PipelinesConfig};
@@ -26,6 +27,7 @@ use cistern_s3_api::{S3Config, S3Door, S3Metrics, ServeLimits};
 use prometheus_client::registry::Registry;
 use std::future::Future;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -45,6 +47,7 @@ const LOG_STOP_LIMIT: Duration = Duration::from_secs(4);
 /// What stands when the house is built.
 struct House {
     log: DriveLog,
+    storage: Arc<dyn Storage>,
     access: Access,
     pipelines: Pipelines,
     supervisor: Supervisor,
@@ -101,6 +104,7 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     supervisor.start(objects.sweeper(SweepSchedule { interval, ..every_minute }));
     supervisor.start(log.compactor(Arc::clone(&clock)));
     supervisor.start(log.scrubber(Arc::clone(&clock)));
+    let storage: Arc<dyn Storage> = Arc::new(DriveStorage { log: log.clone(), clock: Arc::clone(&clock) });
     let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), PipelinesConfig::default())
         .await
         .context("open the pipelines")?;
@@ -109,8 +113,8 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     let s3 = S3Door::new(objects.clone(), access.clone(), s3_config, S3Metrics::new(&mut registry))
         .context("make the S3 door")?;
     pipelines.register_metrics(&mut registry);
-    cistern_admin::register_process_metrics(&mut registry, storage_status(&log), supervisor.clone());
-    Ok(House { log, access, pipelines, supervisor, registry: Arc::new(registry), s3, objects })
+    cistern_admin::register_process_metrics(&mut registry, Arc::clone(&storage), supervisor.clone());
+    Ok(House { log, storage, access, pipelines, supervisor, registry: Arc::new(registry), s3, objects })
 }
 
 /// Opens the drives, unless the data directory belongs to others.
@@ -154,9 +158,26 @@ fn credentials(config: &Config, instance: &Instance) -> anyhow::Result<RootCrede
     Ok(credentials)
 }
 
-fn storage_status(log: &DriveLog) -> StorageStatus {
-    let (asked, told) = (log.clone(), log.clone());
-    StorageStatus::new(move || asked.status(), move |kind| told.request_pass(kind))
+/// The drive log as the management door sees it.
+#[derive(Debug)]
+struct DriveStorage {
+    log: DriveLog,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Storage for DriveStorage {
+    fn status(&self) -> LogStatus {
+        self.log.status()
+    }
+
+    fn request_pass(&self, kind: PassKind) {
+        self.log.request_pass(kind);
+    }
+
+    async fn replace_drive(&self, drive: usize, folder: &Path) -> Result<(), cistern_drives::Error> {
+        self.log.replace_drive(drive, Arc::new(LocalDisk::new(folder)), self.clock.now()).await
+    }
 }
 
 /// Serves until a signal comes, then stops in order.
@@ -168,7 +189,7 @@ async fn run(house: &House, sockets: Sockets, mut signals: StopSignals) -> anyho
         access: house.access.clone(),
         pipelines: house.pipelines.clone(),
         supervisor: house.supervisor.clone(),
-        storage: storage_status(&house.log),
+        storage: Arc::clone(&house.storage),
         registry: Arc::clone(&house.registry),
         stopping: stopping.clone(),
         s3: at.s3,

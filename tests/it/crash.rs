@@ -6,7 +6,7 @@
 //! how many kills (50 in a test run, 500 in `cargo xtask soak`).
 
 mod sender;
-mod writer;
+pub(crate) mod writer;
 
 use crate::sandbox::Sandbox;
 use cistern_tests::{Pipeline, Server, python, wait};

@@ -4,6 +4,7 @@
 //! s3_clients.rs  aws and boto3: buckets, objects, 200 MB in parts, presigned addresses
 //! pipelines.rs   events over HTTP to Parquet, read back by DuckDB, PyArrow and Polars
 //! bad_s3.rs      wrong S3 requests: the code, the message, nothing changed
+//! bad_drives.rs  drives that fill up, vanish, rot and are exchanged under load and kills
 //! bad_ingest.rs  wrong events, bodies, tokens and pipelines
 //! bad_start.rs   wrong configuration, ports in use, data folders and drives that do not fit
 //! keys.rs        access keys: owners, buckets, permissions
@@ -18,6 +19,8 @@
 //! The server is the one `cargo build -p cistern` made (or `CISTERN_BIN`); the Python clients are in `.venv`
 //! (`cargo xtask setup`). `cargo xtask test` sees to both.
 
+#[cfg(test)]
+mod bad_drives;
 #[cfg(test)]
 mod bad_ingest;
 #[cfg(test)]

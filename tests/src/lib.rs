@@ -11,6 +11,7 @@
 //! ingest.rs    Pipeline: created by the command line, fed over HTTP
 //! flights.rs   the sample of 120,000 real events and its sums
 //! python.rs    the clients of other people: aws, and scripts with boto3, DuckDB, PyArrow, Polars
+//! mount.rs     Mount: a small file system in memory as a drive
 //! process.rs   memory and CPU time of a process, from /proc
 //! wait.rs      the clock, and waiting for a condition with a limit
 //! ```
@@ -18,6 +19,7 @@
 pub mod flights;
 pub mod http;
 pub mod ingest;
+pub mod mount;
 pub mod process;
 pub mod python;
 pub mod s3;
@@ -26,6 +28,7 @@ pub mod sigv4;
 pub mod wait;
 
 pub use ingest::Pipeline;
+pub use mount::Mount;
 pub use s3::{Call, Content, S3};
 pub use server::{Server, ServerSpec};
 pub use sigv4::{Keys, Payload, Signer};

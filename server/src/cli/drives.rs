@@ -8,6 +8,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::Value;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How often a pass that runs is looked at.
@@ -21,6 +22,22 @@ pub(super) enum DrivesCommand {
     Scrub(PassArgs),
     /// Bring back what drives lack that were away or damaged
     Heal(PassArgs),
+    /// Put an empty drive, or the one that was there before, in a drive's place, and fill it
+    ///
+    /// The server goes on meanwhile. When it is stopped, filling goes on at the next start.
+    Replace(ReplaceArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplaceArgs {
+    /// The drive whose place it is: its number or its path, as `drives status` shows them
+    drive: String,
+    /// Where the new drive is [default: where the old one was]
+    #[arg(long, value_name = "FOLDER")]
+    with: Option<PathBuf>,
+    /// Return as soon as it has taken its place
+    #[arg(long)]
+    no_wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +96,7 @@ impl DrivesCommand {
             Self::Status => status(storage(&account).await?, format),
             Self::Scrub(args) => run_pass(&account, "scrub", &args, format).await,
             Self::Heal(args) => run_pass(&account, "heal", &args, format).await,
+            Self::Replace(args) => replace(&account, &args, format).await,
         }
     }
 }
@@ -123,12 +141,50 @@ fn last_of<'a>(storage: &'a Storage, kind: &str) -> Option<&'a str> {
     pass.as_ref().map(|pass| pass.started.as_str())
 }
 
+/// Puts a drive in a place and waits until it is filled, with a bar.
+async fn replace(account: &Account<'_>, args: &ReplaceArgs, format: Format) -> anyhow::Result<()> {
+    let before: Storage = serde_json::from_value(storage(account).await?)?;
+    let named = |drive: &&Drive| drive.index.to_string() == args.drive || drive.path == args.drive;
+    let Some(place) = before.drives.iter().find(named) else {
+        bail!("there is no drive {}; cistern drives status shows their numbers and paths", args.drive);
+    };
+    let folder = args.with.as_deref().map(std::path::absolute).transpose()?;
+    let answer = account
+        .post("/cistern/drives/replace", &serde_json::json!({ "drive": place.index, "folder": folder }))
+        .await?
+        .result;
+    let path = answer["path"].as_str().unwrap_or_default();
+    if format == Format::Human {
+        say(&format!("{path} is drive {} now and is being filled; the server goes on meanwhile", place.index))?;
+        if path != place.path {
+            say(&format!(
+                "before the next start, write {path} for {} in storage.drives of the configuration",
+                place.path
+            ))?;
+        }
+    }
+    if args.no_wait {
+        return if format == Format::Json {
+            say_json(&answer)
+        } else {
+            say("cistern drives status shows how far it is")
+        };
+    }
+    wait_for_pass(account, "heal", &before, format).await?;
+    let now: Storage = serde_json::from_value(storage(account).await?)?;
+    match now.drives.iter().find(|drive| drive.index == place.index) {
+        Some(drive) if drive.state == "live" => Ok(()),
+        Some(drive) => {
+            bail!("drive {} is {}: it was not filled whole, the server's log says why", drive.index, drive.state)
+        }
+        None => bail!("drive {} is gone", place.index),
+    }
+}
+
 /// Begins a pass and waits for its end, with a bar; fails when something could not be mended.
 async fn run_pass(account: &Account<'_>, kind: &str, args: &PassArgs, format: Format) -> anyhow::Result<()> {
-    // neither the pass that has ended nor the one that runs is the one that is asked for
     let before: Storage = serde_json::from_value(storage(account).await?)?;
     let running = before.running_pass.as_ref();
-    let others = [last_of(&before, kind), running.map(|pass| pass.started.as_str())];
     account.post(&format!("/cistern/drives/{kind}"), &Value::Null).await?;
     if format == Format::Human
         && let Some(running) = running
@@ -141,6 +197,14 @@ async fn run_pass(account: &Account<'_>, kind: &str, args: &PassArgs, format: Fo
         }
         return say(&format!("{kind} requested; cistern drives status shows how far it is"));
     }
+    wait_for_pass(account, kind, &before, format).await
+}
+
+/// Waits for the end of a pass that began since `before`.
+async fn wait_for_pass(account: &Account<'_>, kind: &str, before: &Storage, format: Format) -> anyhow::Result<()> {
+    // neither the pass that had ended nor the one that ran is the one that was asked for
+    let running = before.running_pass.as_ref();
+    let others = [last_of(before, kind), running.map(|pass| pass.started.as_str())];
     let mut progress: Option<Progress> = None;
     let mut shown_tenths = 0;
     let ended = loop {

@@ -12,11 +12,11 @@
 //! the reserve that writers leave alone.
 
 use crate::NewPiece;
-use crate::apply::decode_chunk_row;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, StripeHeader};
 use crate::log::{Core, DriveLog};
+use crate::names::Names;
 use crate::occupancy::{SegmentRow, segment_row, segment_rows};
 use crate::read::{FoundChunk, read_found_blocking};
 use crate::record::scan_bytes;
@@ -24,11 +24,10 @@ use crate::recovery::{LaneScan, Position, StripeId, read_records, read_stripe_he
 use crate::segment::{clear_away, segment_name};
 use crate::status::{SpaceUsage, count};
 use crate::upkeep::{Cursor, MovedChunk, Upkeep};
-use crate::view::{Direction, Space};
 use async_trait::async_trait;
 use cistern_runtime::{Clock, Work, Worker, WorkerError, offload};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, Range};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -44,8 +43,6 @@ const MOVE_BYTES: usize = 1 << 20;
 const HOLE_BYTES_MIN: u64 = 32 << 10;
 /// Segments retired in one group at most.
 const RETIRED_MAX: usize = 64;
-/// Rows of places read from the view at once.
-const PAGE_ROWS: usize = 1024;
 /// How long after a change the compactor looks again.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -441,7 +438,7 @@ pub(crate) fn walk_records(core: &Core, stripe: &StripeHeader) -> Result<Vec<Lan
 }
 
 /// The stripe at a place of a segment.
-fn walk(core: &Core, segment: u64, generation: u64, at: Position) -> Result<Walked> {
+fn walk(core: &Core, names: &mut Names, segment: u64, generation: u64, at: Position) -> Result<Walked> {
     let id = StripeId { set: core.drives.set, segment, generation, offset: at.offset, sequence: at.next_sequence };
     let stripe = read_stripe_header(&core.drives, id).ok_or_else(|| Error::Corrupt {
         segment,
@@ -450,30 +447,10 @@ fn walk(core: &Core, segment: u64, generation: u64, at: Position) -> Result<Walk
     })?;
     let records = match walk_records(core, &stripe) {
         // punched, and a drive with heads of it is away: nobody needs it if no chunk is found there
-        Err(Error::Corrupt { .. }) if !is_named(core, &stripe)? => Vec::new(),
+        Err(Error::Corrupt { .. }) if !names.any_in(core, segment, at.offset..stripe.end())? => Vec::new(),
         records => records?,
     };
     Ok(Walked { stripe, records })
-}
-
-/// Whether any chunk is found in the stripe, by looking at all: only for stripes whose records cannot be read.
-pub(crate) fn is_named(core: &Core, stripe: &StripeHeader) -> Result<bool> {
-    let view = core.current_view();
-    let mut after: Option<bytes::Bytes> = None;
-    loop {
-        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let page = view.range(Space::Pieces, (from, Bound::Unbounded), PAGE_ROWS, Direction::Forward)?;
-        for (_, value) in &page {
-            let row = decode_chunk_row(value)?;
-            if (row.segment, row.stripe_offset) == (stripe.segment, stripe.offset) {
-                return Ok(true);
-            }
-        }
-        match page.into_iter().last() {
-            Some((key, _)) => after = Some(key),
-            None => return Ok(false),
-        }
-    }
 }
 
 /// The chunks of a stripe that the view still finds there.
@@ -493,8 +470,9 @@ fn gather(core: &Core, victim: Victim) -> Result<(Vec<MovedChunk>, Option<Victim
     let view = core.current_view();
     let Some(row) = segment_row(view.as_ref(), victim.segment)? else { return Ok((Vec::new(), None)) };
     let (mut chunks, mut bytes, mut at) = (Vec::new(), 0, victim.at);
+    let mut names = Names::default();
     while at.offset < row.end_offset {
-        let walked = walk(core, victim.segment, row.generation, at)?;
+        let walked = walk(core, &mut names, victim.segment, row.generation, at)?;
         let needed = needed_chunks(core, &walked.stripe, &walked.records)?;
         let stripe_bytes: usize = needed.iter().map(|found| found.bytes() as usize).sum();
         if bytes > 0 && bytes + stripe_bytes > limit {
@@ -529,9 +507,9 @@ fn punch_segment(core: &Core, segment: u64, row: &SegmentRow) -> Result<()> {
         let disk = core.drives.disk(drive).filter(|_| core.drives.is_live(drive));
         files.push(disk.and_then(|disk| disk.open(&name).ok()).map(|file| (file, Holes::default())));
     }
-    let mut at = Position::start_of(row);
+    let (mut at, mut names) = (Position::start_of(row), Names::default());
     while at.offset < row.end_offset {
-        let walked = walk(core, segment, row.generation, at)?;
+        let walked = walk(core, &mut names, segment, row.generation, at)?;
         // one whose heads had to be rebuilt could not be walked any more without its payloads
         let rebuilt = walked.records.iter().any(|lane| lane.rebuilt);
         let needed = rebuilt || !needed_chunks(core, &walked.stripe, &walked.records)?.is_empty();

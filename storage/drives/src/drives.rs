@@ -104,7 +104,7 @@ impl Drives {
         let reason = format!("{action}: {error}");
         let mut states = self.states.lock();
         if states[drive] == DriveState::Live {
-            tracing::error!(drive = self.label(drive), reason, "drive is out until the next start");
+            tracing::error!(drive = self.label(drive), reason, "drive is out until it is put in its place again");
             states[drive] = DriveState::Out { reason };
             let mut known = self.known.lock();
             known.marks.count_absence(drive);
@@ -209,6 +209,11 @@ impl Drives {
         let live = self.live();
         let known = self.known.lock();
         live.into_iter().filter_map(|drive| Some((drive, known.staleness(drive)?))).collect()
+    }
+
+    /// Whether a drive may lack something.
+    pub(crate) fn is_stale(&self, drive: usize) -> bool {
+        self.known.lock().marks.stale_since.contains_key(&drive)
     }
 
     /// Whether every drive is live and lacks nothing.

@@ -37,6 +37,7 @@ mod frame;
 mod identity;
 mod lanes;
 mod log;
+mod names;
 mod occupancy;
 mod passes;
 mod read;

@@ -212,7 +212,7 @@ fn read_piece(core: &Core, row: &ChunkRow, piece: &PieceRow, target: &mut [u8], 
     match read {
         Ok(true) if crc64(target) == piece.crc => true,
         Ok(true) => {
-            if patience == Patience::Device {
+            if patience == Patience::Device && !core.drives.is_stale(drive) {
                 tracing::warn!(drive = core.drives.label(drive), segment = row.segment, offset, "a piece is corrupt");
                 count(&core.counters.corrupt_frames, 1);
             }
@@ -220,7 +220,8 @@ fn read_piece(core: &Core, row: &ChunkRow, piece: &PieceRow, target: &mut [u8], 
         }
         Ok(false) => false,
         Err(error) => {
-            if patience == Patience::Device {
+            // what a stale drive lacks is on its way to it
+            if patience == Patience::Device && !core.drives.is_stale(drive) {
                 tracing::warn!(drive = core.drives.label(drive), segment = row.segment, offset, error = %error, "a piece cannot be read");
             }
             false
@@ -254,7 +255,8 @@ fn read_pieces_degraded(core: &Core, blob: BlobId, chunk: u32, row: &ChunkRow, r
         let bytes = rebuild_piece(core, stripe, piece).map_err(corrupt)?;
         target.copy_from_slice(&bytes);
         count(&core.counters.degraded_reads, 1);
-        if core.drives.is_live(usize::from(piece.drive)) {
+        let drive = usize::from(piece.drive);
+        if core.drives.is_live(drive) && !core.drives.is_stale(drive) {
             core.found_damage(row.segment);
         }
     }

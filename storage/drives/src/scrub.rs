@@ -8,14 +8,17 @@
 //! How far a pass has come is kept in a small file on every live drive, so that a restart goes on where it was; losing it costs
 //! reading again.
 
-use crate::compaction::{is_named, needed_chunks, walk_records};
+use crate::compaction::{needed_chunks, walk_records};
 use crate::drives::{Drives, Staleness};
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader, StripeHeader};
 use crate::log::{Core, DriveLog};
+use crate::names::Names;
 use crate::occupancy::{SegmentRow, decode_segment, segment_key, segment_rows};
 use crate::passes::{Pass, PassBook, PassKind, Passes};
-use crate::recovery::{Position, StripeId, frame_header_at, heal, read_lanes, read_rebuilt, read_stripe_header};
+use crate::recovery::{
+    Position, StripeId, frame_header_at, heal, heal_as_dead, read_lanes, read_rebuilt, read_stripe_header,
+};
 use crate::segment::{is_full, segment_name};
 use crate::status::count;
 use crate::view::{Direction, Space};
@@ -50,17 +53,24 @@ const DAMAGED_SEGMENTS_MAX: usize = 64;
 pub struct Scrubber {
     log: DriveLog,
     clock: Arc<dyn Clock>,
-    /// Where in its segment the pass that runs goes on.
-    at: Option<Position>,
+    walk: Walk,
     stored: Timestamp,
     pause: Duration,
+}
+
+/// What a pass that runs knows between two steps, and can lose.
+#[derive(Debug, Default)]
+struct Walk {
+    /// Where in its segment it goes on.
+    at: Option<Position>,
+    names: Names,
 }
 
 impl DriveLog {
     /// The worker that verifies and heals.
     pub fn scrubber(&self, clock: Arc<dyn Clock>) -> Scrubber {
         let stored = clock.now();
-        Scrubber { log: self.clone(), clock, at: None, stored, pause: LOOK_PAUSE }
+        Scrubber { log: self.clone(), clock, walk: Walk::default(), stored, pause: LOOK_PAUSE }
     }
 
     /// Asks for a pass, which begins soon if none runs, and after it otherwise.
@@ -142,15 +152,16 @@ impl Scrubber {
     /// Does one step; the bytes it read, or `None` when there is nothing to do.
     pub async fn step(&mut self) -> Result<Option<u64>> {
         if self.log.core().give_up_for_stale() {
-            self.at = None;
+            self.walk = Walk::default();
         }
         let running = self.log.passes().running;
         let wanted = if running.is_some() { running } else { self.next_pass().await? };
         let Some(pass) = wanted else { return Ok(None) };
-        let (core, at) = (Arc::clone(self.log.core()), self.at);
-        let (pass, next, read) = offload(move || advance(&core, pass, at)).await?;
-        self.at = next.place;
-        self.keep(pass, next.ended).await?;
+        let (core, mut walk) = (Arc::clone(self.log.core()), std::mem::take(&mut self.walk));
+        let (advanced, walk) = offload(move || (advance(&core, pass, &mut walk), walk)).await;
+        self.walk = walk;
+        let Advanced { pass, read, ended } = advanced?;
+        self.keep(pass, ended).await?;
         Ok(Some(read))
     }
 
@@ -176,7 +187,7 @@ impl Scrubber {
         let lanes = self.log.core().config.lanes() as u64;
         let bytes = |row: &SegmentRow| row.end_offset.saturating_sub(SEGMENT_HEADER_BYTES) * lanes;
         let total = if from <= last { rows.range(from..=last).map(|(_, row)| bytes(row)).sum() } else { 0 };
-        self.at = None;
+        self.walk = Walk::default();
         self.log.core().passes.lock().to_be_whole = stale;
         Ok(Some(Pass::new(kind, from..=last, total, now)))
     }
@@ -322,35 +333,37 @@ fn store(core: &Core) {
     }
 }
 
-/// Where a pass goes on.
-#[derive(Debug, Clone, Copy)]
-struct Next {
-    place: Option<Position>,
+/// A pass after a step.
+#[derive(Debug)]
+struct Advanced {
+    pass: Pass,
+    /// Bytes that the step read.
+    read: u64,
     ended: bool,
 }
 
 /// Verifies the next stripes of a pass.
-fn advance(core: &Core, mut pass: Pass, at: Option<Position>) -> Result<(Pass, Next, u64)> {
+fn advance(core: &Core, mut pass: Pass, walk: &mut Walk) -> Result<Advanced> {
     let Some((segment, row)) =
         next_segment(core, pass.next_segment)?.filter(|(segment, _)| *segment <= pass.last_segment)
     else {
-        return Ok((pass, Next { place: None, ended: true }, 0));
+        return Ok(Advanced { pass, read: 0, ended: true });
     };
-    let mut at = at.filter(|_| segment == pass.next_segment).unwrap_or_else(|| Position::start_of(&row));
+    let mut at = walk.at.filter(|_| segment == pass.next_segment).unwrap_or_else(|| Position::start_of(&row));
     pass.next_segment = segment;
     let step = STEP_BYTES / core.config.lanes() as u64;
     forget_cached(core, segment, at.offset..(at.offset + 2 * step).min(row.end_offset).max(at.offset));
     let first = at.offset;
     while at.offset < row.end_offset && at.offset - first < step {
-        at = verify_stripe(core, segment, &row, at, &mut pass)?;
+        at = verify_stripe(core, &mut walk.names, segment, &row, at, &mut pass)?;
     }
     let read = (at.offset - first) * core.config.lanes() as u64;
     pass.verified_bytes += read;
-    if at.offset < row.end_offset {
-        return Ok((pass, Next { place: Some(at), ended: false }, read));
+    walk.at = Some(at).filter(|at| at.offset < row.end_offset);
+    if walk.at.is_none() {
+        pass.next_segment = segment + 1;
     }
-    pass.next_segment = segment + 1;
-    Ok((pass, Next { place: None, ended: false }, read))
+    Ok(Advanced { pass, read, ended: false })
 }
 
 /// The first segment from `from` on that is part of the log.
@@ -374,20 +387,34 @@ fn forget_cached(core: &Core, segment: u64, range: Range<u64>) {
 }
 
 /// Reads all lanes of the stripe, heals what is bad, and answers where the next one begins.
-fn verify_stripe(core: &Core, segment: u64, row: &SegmentRow, at: Position, pass: &mut Pass) -> Result<Position> {
+fn verify_stripe(
+    core: &Core,
+    names: &mut Names,
+    segment: u64,
+    row: &SegmentRow,
+    at: Position,
+    pass: &mut Pass,
+) -> Result<Position> {
     let id = stripe_id(core, segment, row, at);
     let Some(stripe) = read_stripe_header(&core.drives, id) else {
         if core.is_retired(segment)? {
             return Ok(Position { offset: row.end_offset, ..at });
         }
-        pass.lost_stripes += 1;
-        return Ok(next_frame(core, id, row.end_offset));
+        let next = next_frame(core, id, row.end_offset);
+        let needed = segment >= core.checkpoint.load(Ordering::Acquire)
+            || names.any_in(core, segment, at.offset..next.offset)?;
+        pass.lost_stripes += u64::from(needed);
+        return Ok(next);
     };
     let next = Position::behind(&stripe);
     let lanes = read_lanes(&core.drives, &stripe);
     // lanes of drives that are not there can be neither bad nor healed
     let bad: Vec<usize> = lanes.bad.iter().copied().filter(|&lane| core.drives.is_live(stripe.drive(lane))).collect();
-    if bad.is_empty() || !is_needed(core, &stripe)? {
+    if bad.is_empty() {
+        return Ok(next);
+    }
+    if !is_needed(core, names, &stripe)? {
+        keep_walkable(core, row, &stripe, &bad)?;
         return Ok(next);
     }
     match heal_stripe(core, row, &stripe, &bad) {
@@ -397,7 +424,8 @@ fn verify_stripe(core: &Core, segment: u64, row: &SegmentRow, at: Position, pass
         }
         Ok(Healed::SegmentGone) => return Ok(Position { offset: row.end_offset, ..at }),
         // compaction may have moved its chunks and punched it meanwhile
-        Err(Error::Corrupt { .. }) if core.is_retired(segment)? || !is_needed(core, &stripe)? => {}
+        Err(Error::Corrupt { .. })
+            if core.is_retired(segment)? || !is_needed(core, &mut Names::default(), &stripe)? => {}
         Err(Error::Corrupt { segment, offset, detail }) => {
             tracing::error!(segment, offset, detail, "a stripe cannot be rebuilt");
             pass.bad_lanes += bad.len() as u64;
@@ -414,15 +442,41 @@ fn stripe_id(core: &Core, segment: u64, row: &SegmentRow, at: Position) -> Strip
 }
 
 /// Whether anybody needs what is in the stripe: always from the checkpoint on, before it as long as a chunk is found there.
-fn is_needed(core: &Core, stripe: &StripeHeader) -> Result<bool> {
+fn is_needed(core: &Core, names: &mut Names, stripe: &StripeHeader) -> Result<bool> {
     if stripe.segment >= core.checkpoint.load(Ordering::Acquire) {
         return Ok(true);
     }
     match walk_records(core, stripe) {
         Ok(records) => Ok(!needed_chunks(core, stripe, &records)?.is_empty()),
-        Err(Error::Corrupt { .. }) => is_named(core, stripe),
+        Err(Error::Corrupt { .. }) => names.any_in(core, stripe.segment, stripe.offset..stripe.end()),
         Err(error) => Err(error),
     }
+}
+
+/// A stripe that nobody needs is not healed, but those behind it are found by its headers: drives that have none get one. Not synced,
+/// for losing it costs nothing while the other drives have theirs.
+fn keep_walkable(core: &Core, row: &SegmentRow, stripe: &StripeHeader, bad: &[usize]) -> Result<()> {
+    let has_header = |lane: usize| {
+        frame_header_at(&core.drives, stripe.drive(lane), stripe.segment, stripe.offset)
+            .is_some_and(|found| found.stripe == *stripe && found.lane == lane)
+    };
+    let lacking: Vec<usize> = bad.iter().copied().filter(|&lane| !has_header(lane)).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let Some(header) = segment_header(core, stripe.segment, row) else { return Ok(()) };
+    let _files = core.segment_files.lock();
+    if core.is_retired(stripe.segment)? {
+        return Ok(());
+    }
+    for lane in lacking {
+        match heal_as_dead(&core.drives, SEGMENT_HEADER_BYTES, &header, stripe, lane) {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => return Ok(()),
+            Err(error) => core.drives.take_out(stripe.drive(lane), "heal a header", &error),
+        }
+    }
+    Ok(())
 }
 
 /// What became of bad lanes.

@@ -15,20 +15,33 @@ const PART_BYTES: usize = 5 << 20;
 type Possible = Vec<Option<Content>>;
 
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     number: usize,
     random: StdRng,
     journal: BTreeMap<String, Possible>,
-    pub(super) acknowledged: u64,
+    pub(crate) acknowledged: u64,
+    /// A 503 is no broken promise: drives are missing.
+    may_be_refused: bool,
 }
 
 impl Writer {
-    pub(super) fn new(number: usize, seed: u64) -> Self {
-        Self { number, random: StdRng::seed_from_u64(seed), journal: BTreeMap::new(), acknowledged: 0 }
+    pub(crate) fn new(number: usize, seed: u64) -> Self {
+        Self {
+            number,
+            random: StdRng::seed_from_u64(seed),
+            journal: BTreeMap::new(),
+            acknowledged: 0,
+            may_be_refused: false,
+        }
+    }
+
+    /// One that goes on after a 503.
+    pub(crate) fn may_be_refused(self) -> Self {
+        Self { may_be_refused: true, ..self }
     }
 
     /// Writes until the server is gone; answers what a living server refused, which it had no reason to.
-    pub(super) fn work(&mut self, host: &str, keys: &Keys, beat: &Beats) -> Broken {
+    pub(crate) fn work(&mut self, host: &str, keys: &Keys, beat: &Beats) -> Broken {
         let Ok(mut s3) = S3::connect(host, keys) else { return Broken::new() };
         loop {
             let key = format!("{}/{}", self.number, self.random.random_range(0..KEYS));
@@ -37,7 +50,12 @@ impl Writer {
             possible.push(next);
             let _ = beat.send(());
             if let Err(error) = write(&mut s3, &key, next) {
-                let refused = error.to_string().starts_with("answered");
+                let text = error.to_string();
+                if self.may_be_refused && text.starts_with("answered 503") {
+                    let _ = beat.send(());
+                    continue;
+                }
+                let refused = text.starts_with("answered");
                 return if refused { vec![format!("{key}: {error:#}")] } else { Broken::new() };
             }
             *possible = vec![next];
@@ -60,7 +78,7 @@ impl Writer {
     }
 
     /// Reads every key: the state acknowledged, or the one asked for last. Answers what is wrong and which keys exist.
-    pub(super) fn check(&mut self, s3: &mut S3) -> (Broken, Vec<String>) {
+    pub(crate) fn check(&mut self, s3: &mut S3) -> (Broken, Vec<String>) {
         let mut broken = Broken::new();
         let mut existing = Vec::new();
         for (key, possible) in &mut self.journal {

@@ -28,12 +28,14 @@ const STAT_BLOCK_BYTES: u64 = 512;
 pub struct LocalDisk {
     folder: PathBuf,
     handles: Mutex<HashMap<String, Arc<LocalFile>>>,
+    /// Device and inode of the lock file that was claimed.
+    claimed: Mutex<Option<(u64, u64)>>,
 }
 
 impl LocalDisk {
     /// The drive in `folder`. Touches nothing yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), handles: Mutex::default() }
+        Self { folder: folder.into(), handles: Mutex::default(), claimed: Mutex::default() }
     }
 
     /// The folder.
@@ -43,6 +45,17 @@ impl LocalDisk {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// Refuses when the folder is not the one that was claimed: after a file system was unmounted, the path leads to what lies below it,
+    /// and new files would go there.
+    fn check_folder(&self) -> io::Result<()> {
+        let Some(claimed) = *self.claimed.lock() else { return Ok(()) };
+        let found = std::fs::metadata(self.path(LOCK_FILE)).map(|found| (found.dev(), found.ino()));
+        if found.is_ok_and(|found| found == claimed) {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, "the folder is not the one that was opened: the drive is gone"))
     }
 
     fn sync_folder(&self) -> io::Result<()> {
@@ -79,13 +92,18 @@ impl Disk for LocalDisk {
     fn claim(&self) -> io::Result<Box<dyn Claim>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.path(LOCK_FILE))?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(FolderLock { _file: file })),
+            Ok(()) => {
+                let found = file.metadata()?;
+                *self.claimed.lock() = Some((found.dev(), found.ino()));
+                Ok(Box::new(FolderLock { _file: file }))
+            }
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.check_folder()?;
         self.handles.lock().remove(name);
         let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(self.path(name))?;
         match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
@@ -128,6 +146,7 @@ impl Disk for LocalDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_folder()?;
         {
             let mut handles = self.handles.lock();
             handles.remove(from);
@@ -142,6 +161,7 @@ impl Disk for LocalDisk {
     }
 
     fn write_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.check_folder()?;
         let temporary = format!("{name}{TEMPORARY_SUFFIX}");
         let mut file = File::create(self.path(&temporary))?;
         file.write_all(bytes)?;
@@ -275,6 +295,23 @@ mod tests {
         }
         drop(claim);
         other.claim().unwrap();
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_folder_that_came_instead_of_the_claimed_one() {
+        let (_folder, disk) = a_disk();
+        let _claim = disk.claim().unwrap();
+        disk.write_file("drive.json", b"one").unwrap();
+        std::fs::rename(disk.folder(), disk.folder().with_extension("unmounted")).unwrap();
+        std::fs::create_dir(disk.folder()).unwrap();
+        for refused in [
+            disk.create("segment", 4096).map(drop),
+            disk.write_file("drive.json", b"two"),
+            disk.rename("drive.json", "b"),
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+        assert_eq!(std::fs::read_dir(disk.folder()).unwrap().count(), 0);
     }
 
     #[test]

@@ -197,7 +197,48 @@ pub(crate) fn heal(
     lane: usize,
     payload: &[u8],
 ) -> io::Result<Arc<dyn DiskFile>> {
-    let disk = drives.disk(stripe.drive(lane)).ok_or(io::ErrorKind::NotFound)?;
+    let file = segment_file(drives, stripe.drive(lane), new_file_bytes, segment)?;
+    let (record_count, scan_bytes) = if lane < stripe.data {
+        measure(&payload[..stripe.used(lane)]).ok_or_else(|| io::Error::other("a rebuilt lane has no record table"))?
+    } else {
+        (0, 0)
+    };
+    let mut frame = vec![0; FRAME_HEADER_BYTES];
+    frame.extend_from_slice(payload);
+    write_header(&mut frame, stripe, lane, record_count, scan_bytes);
+    file.write_at(&frame, stripe.offset)?;
+    Ok(file)
+}
+
+/// Writes the header of a lane without records and with a payload that matches nothing: of a stripe that nobody needs and that cannot
+/// be rebuilt any more.
+pub(crate) fn heal_as_dead(
+    drives: &Drives,
+    new_file_bytes: u64,
+    segment: &SegmentHeader,
+    stripe: &StripeHeader,
+    lane: usize,
+) -> io::Result<()> {
+    let nothing = crc64(&[]);
+    let header = FrameHeader {
+        stripe: stripe.clone(),
+        lane,
+        record_count: 0,
+        scan_bytes: 0,
+        scan_crc: nothing,
+        payload_crc: !nothing,
+    };
+    segment_file(drives, stripe.drive(lane), new_file_bytes, segment)?.write_at(&header.encode(), stripe.offset)
+}
+
+/// The file of a segment on a drive, made if it is missing, with the segment's header.
+fn segment_file(
+    drives: &Drives,
+    drive: usize,
+    new_file_bytes: u64,
+    segment: &SegmentHeader,
+) -> io::Result<Arc<dyn DiskFile>> {
+    let disk = drives.disk(drive).ok_or(io::ErrorKind::NotFound)?;
     let name = segment_name(segment.segment);
     let file = match disk.open(&name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&name, new_file_bytes)?,
@@ -208,14 +249,5 @@ pub(crate) fn heal(
     if header.as_ref() != Some(segment) {
         file.write_at(&segment.encode(), 0)?;
     }
-    let (record_count, scan_bytes) = if lane < stripe.data {
-        measure(&payload[..stripe.used(lane)]).ok_or_else(|| io::Error::other("a rebuilt lane has no record table"))?
-    } else {
-        (0, 0)
-    };
-    let mut frame = vec![0; FRAME_HEADER_BYTES];
-    frame.extend_from_slice(payload);
-    write_header(&mut frame, stripe, lane, record_count, scan_bytes);
-    file.write_at(&frame, stripe.offset)?;
     Ok(file)
 }

@@ -1,8 +1,8 @@
 //! Another drive takes a place while the log is open: an empty one, the one that was there, and those that may not.
 
 use super::scrubbing::{LateClock, expect_protected, fill_large};
-use super::world::{Model, Step, World, a_clock, commit, expect_model, medium, run_passes, wait};
-use crate::{Disk, DriveLog, DriveState, Error, Result, SimDisk};
+use super::world::{Model, Step, World, a_clock, commit, compact, expect_model, medium, run_passes, small, wait};
+use crate::{Disk, DriveLog, DriveLogConfig, DriveState, Effort, Error, Result, SimDisk};
 use cistern_runtime::Clock;
 use std::sync::Arc;
 
@@ -254,4 +254,47 @@ fn a_power_cut_at_any_time_while_a_drive_is_replaced_loses_nothing() {
         }
     }
     assert!(points > 40, "only {points} cuts");
+}
+
+#[test]
+fn dead_stripes_do_not_hide_those_behind_them_when_all_drives_are_exchanged_in_turn() {
+    let world = World::new(DriveLogConfig { segment_bytes: 128 << 10, group_bytes_max: 96 << 10, ..small(4, 2) });
+    let mut model = Model::default();
+    let log = world.open().unwrap();
+    let apply = |log: &DriveLog, model: &mut Model, step: Step| {
+        step.apply(model, commit(log, step.append()).unwrap().stamp);
+    };
+    for blob in 0..300 {
+        apply(&log, &mut model, Step::Put { blob, bytes: 3000 });
+    }
+    for blob in (0..300).filter(|blob| blob % 4 != 0) {
+        apply(&log, &mut model, Step::Forget { blob });
+    }
+    // punched, and not yet moved
+    wait(async {
+        let mut compactor = log.compactor(Arc::new(a_clock()));
+        compactor.begin_checkpoint().await.unwrap();
+        while log.status().counters.punched_bytes == 0 {
+            assert!(compactor.step(Effort::Thorough).await.unwrap(), "something is punched");
+        }
+    });
+    drop(log);
+    for drive in 0..6 {
+        world.disks[drive].wipe();
+        let log = world.open().unwrap();
+        replace(&log, drive, &world.disks[drive]).unwrap();
+        run_passes(&log).unwrap();
+        expect_whole(&log);
+        let heal = log.passes().last_heal.unwrap();
+        assert!(heal.is_clean(), "drive {drive}: {heal:?}");
+        drop(log);
+    }
+    expect_protected(&world, &model);
+    let log = world.open().unwrap();
+    for blob in (0..300).filter(|blob| blob % 8 != 0) {
+        apply(&log, &mut model, Step::Forget { blob });
+    }
+    compact(&log).unwrap();
+    expect_model(&log, &model, "compacted");
+    assert!(log.status().segments <= 6, "old segments can be read and go: {} are left", log.status().segments);
 }
