@@ -10,6 +10,14 @@ use std::process::{Command, Stdio};
 
 /// Rounds of kill -9 in a normal test run; `soak` asks for more.
 const CRASH_ROUNDS_ENV: &str = "CISTERN_CRASH_ROUNDS";
+/// Rounds of failing drives.
+const DRIVE_ROUNDS_ENV: &str = "CISTERN_DRIVE_ROUNDS";
+/// Power cuts at operations of new scripts on simulated drives.
+const CRASH_POINTS_ENV: &str = "CISTERN_CRASH_POINTS";
+/// A round of failing drives, with its heals, takes about as long as so many kills.
+const KILLS_PER_DRIVE_ROUND: u32 = 10;
+/// 100,000 power cuts with 500 kills.
+const CRASH_POINTS_PER_KILL: u32 = 200;
 
 /// The rails: everything that needs no running server.
 pub(crate) fn ci() -> Result<()> {
@@ -25,15 +33,25 @@ pub(crate) fn test() -> Result<()> {
         .run()
 }
 
-/// The kill -9 test alone, on the release binary, for many rounds.
-pub(crate) fn soak(rounds: u32) -> Result<()> {
-    let target = target_folder()?;
+/// What finds rare things by doing much: kill -9 under load and drives that fail on the release binary, power cuts of scripts nobody has
+/// seen before on simulated drives.
+pub(crate) fn soak(kills: u32) -> Result<()> {
+    let binary = target_folder()?.join("release/cistern");
+    let end_to_end = move |test: &str, name: &str, rounds: u32| {
+        let mut command = cargo(&["test", "-p", "cistern-tests", "--test", "it", "--", "--nocapture", test]);
+        run(command.env(name, rounds.to_string()).env("CISTERN_BIN", &binary))
+    };
+    let of_drives = end_to_end.clone();
     Steps::default()
         .then("set up", setup::run)
         .cargo("build the server", &["build", "--release", "-p", "cistern"])
-        .then("kill -9 under load", || {
-            let mut test = cargo(&["test", "-p", "cistern-tests", "--test", "it", "--", "--nocapture", "crash::"]);
-            run(test.env(CRASH_ROUNDS_ENV, rounds.to_string()).env("CISTERN_BIN", target.join("release/cistern")))
+        .then("kill -9 under load", move || end_to_end("crash::", CRASH_ROUNDS_ENV, kills))
+        .then("drives that fail under load", move || {
+            of_drives("bad_drives::drives_vanish", DRIVE_ROUNDS_ENV, kills / KILLS_PER_DRIVE_ROUND)
+        })
+        .then("power cuts", move || {
+            let test = ["test", "-p", "cistern-drives", "--lib", "--", "--nocapture", "power_cuts_of_new_scripts"];
+            run(cargo(&test).env(CRASH_POINTS_ENV, (kills * CRASH_POINTS_PER_KILL).to_string()))
         })
         .run()
 }

@@ -11,7 +11,8 @@ mod lanes;
 
 pub(crate) use chain::read_header as segment_header_at;
 pub(crate) use lanes::{
-    LaneScan, StripeId, frame_header_at, heal, heal_as_dead, read_lanes, read_rebuilt, read_records, read_stripe_header,
+    LaneScan, StripeId, frame_header_at, heal, heal_as_dead, read_lanes, read_rebuilt, read_records,
+    read_stripe_header, segment_file,
 };
 
 use crate::apply::{LaneRecords, States, changes};

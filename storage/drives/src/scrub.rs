@@ -18,6 +18,7 @@ use crate::occupancy::{SegmentRow, decode_segment, segment_key, segment_rows};
 use crate::passes::{Pass, PassBook, PassKind, Passes};
 use crate::recovery::{
     Position, StripeId, frame_header_at, heal, heal_as_dead, read_lanes, read_rebuilt, read_stripe_header,
+    segment_file, segment_header_at,
 };
 use crate::segment::{is_full, segment_name};
 use crate::status::count;
@@ -351,6 +352,9 @@ fn advance(core: &Core, mut pass: Pass, walk: &mut Walk) -> Result<Advanced> {
     };
     let mut at = walk.at.filter(|_| segment == pass.next_segment).unwrap_or_else(|| Position::start_of(&row));
     pass.next_segment = segment;
+    if at == Position::start_of(&row) {
+        verify_segment_header(core, segment, &row, &mut pass)?;
+    }
     let step = STEP_BYTES / core.config.lanes() as u64;
     forget_cached(core, segment, at.offset..(at.offset + 2 * step).min(row.end_offset).max(at.offset));
     let first = at.offset;
@@ -364,6 +368,30 @@ fn advance(core: &Core, mut pass: Pass, walk: &mut Walk) -> Result<Advanced> {
         pass.next_segment = segment + 1;
     }
     Ok(Advanced { pass, read, ended: false })
+}
+
+/// Brings the header of a segment to live drives that lack it: the chain of segments is followed by any one of them.
+fn verify_segment_header(core: &Core, segment: u64, row: &SegmentRow, pass: &mut Pass) -> Result<()> {
+    let Some(header) = segment_header(core, segment, row) else { return Ok(()) };
+    let lacks = |drive: &usize| segment_header_at(&core.drives, *drive, segment).as_ref() != Some(&header);
+    let lacking: Vec<usize> = core.drives.live().into_iter().filter(lacks).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let _files = core.segment_files.lock();
+    if core.is_retired(segment)? {
+        return Ok(());
+    }
+    for drive in lacking {
+        pass.bad_lanes += 1;
+        let healed = segment_file(&core.drives, drive, SEGMENT_HEADER_BYTES, &header).and_then(|file| file.sync());
+        match healed {
+            Ok(()) => pass.healed_lanes += 1,
+            Err(error) if is_full(&error) => {}
+            Err(error) => core.drives.take_out(drive, "heal a segment header", &error),
+        }
+    }
+    Ok(())
 }
 
 /// The first segment from `from` on that is part of the log.
@@ -532,8 +560,7 @@ fn heal_stripe(core: &Core, row: &SegmentRow, stripe: &StripeHeader, bad: &[usiz
 /// is known does as well; behind it a made-up one could hide that the chain is broken.
 fn segment_header(core: &Core, segment: u64, row: &SegmentRow) -> Option<SegmentHeader> {
     let found = core.drives.present().into_iter().find_map(|drive| {
-        crate::recovery::segment_header_at(&core.drives, drive, segment)
-            .filter(|header| header.generation == row.generation)
+        segment_header_at(&core.drives, drive, segment).filter(|header| header.generation == row.generation)
     });
     let predecessor = Predecessor { segment: 0, end_offset: 0, next_sequence: row.first_sequence };
     let (set, generation) = (core.drives.set, row.generation);

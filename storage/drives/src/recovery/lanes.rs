@@ -232,7 +232,7 @@ pub(crate) fn heal_as_dead(
 }
 
 /// The file of a segment on a drive, made if it is missing, with the segment's header.
-fn segment_file(
+pub(crate) fn segment_file(
     drives: &Drives,
     drive: usize,
     new_file_bytes: u64,
