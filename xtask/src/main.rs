@@ -1,9 +1,10 @@
-//! The workspace's own commands: `cargo xtask tidy | ci | setup | test | demo | bench | soak`.
+//! The workspace's own commands: `cargo xtask tidy | ci | setup | test | demo | bench | soak | fuzz`.
 //!
 //! ```text
 //! tidy.rs    the house rules as checks: layers, headers, names, manifests, links
 //! steps.rs   running commands one after another, with a summary and an exit code
 //! checks.rs  which steps `ci`, `test` and `soak` are made of
+//! fuzz.rs    the fuzz targets of storage/drives, under libFuzzer
 //! setup.rs   what a clean machine lacks: the Python environment of the end-to-end tests
 //! demo.rs    the 120,000 flights from HTTP to Parquet over S3
 //! ```
@@ -12,6 +13,7 @@
 
 mod checks;
 mod demo;
+mod fuzz;
 mod setup;
 mod steps;
 mod tidy;
@@ -51,9 +53,15 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
-    /// Kill the server under load 500 times and look for what was lost, torn or doubled
+    /// Give changed bytes to everything that reads drives, with coverage as the guide; ends with an error when one panics
+    Fuzz {
+        /// How long for each target, in seconds
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Kill the server under load 500 times, fail its drives, cut the power 100,000 times; look for what was lost, torn or doubled
     Soak {
-        /// How many times
+        /// How many kills; the rest in proportion
         #[arg(long, default_value_t = 500)]
         rounds: u32,
     },
@@ -67,6 +75,7 @@ fn main() -> ExitCode {
         Command::Test => checks::test(),
         Command::Demo { once } => demo::run(if once { demo::AtTheEnd::Stop } else { demo::AtTheEnd::KeepRunning }),
         Command::Bench { quick } => checks::bench(if quick { &["--quick"] } else { &[] }),
+        Command::Fuzz { seconds } => fuzz::run_all(seconds),
         Command::Soak { rounds } => checks::soak(rounds),
     };
     match done {

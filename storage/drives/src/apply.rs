@@ -179,7 +179,7 @@ fn chunk_row(stripe: &StripeHeader, pieces: &[(&Head, &LaneRecords<'_>)]) -> Opt
         if !same || usize::from(piece.index) != index || piece.chunk_offset != chunk_offset {
             return None;
         }
-        chunk_offset += head.body_bytes;
+        chunk_offset = u32::checked_add(chunk_offset, head.body_bytes)?;
         rows.push(PieceRow {
             lane: u8::try_from(lane.lane).ok()?,
             drive: stripe.drives[lane.lane],

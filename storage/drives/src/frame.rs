@@ -15,6 +15,9 @@ pub(crate) const SEGMENT_HEADER_BYTES: u64 = 4096;
 /// The version of everything in this file.
 pub(crate) const FORMAT_VERSION: u16 = 1;
 
+/// No lane is longer: segments are not.
+const CODED_BYTES_MAX: usize = 1 << 30;
+
 const FRAME_MAGIC: &[u8; 8] = b"CISTFRAM";
 const SEGMENT_MAGIC: &[u8; 8] = b"CISTSEGM";
 const CRC_OFFSET: usize = FRAME_HEADER_BYTES - 8;
@@ -170,7 +173,11 @@ impl FrameHeader {
         let stripe = &self.stripe;
         let lanes = stripe.lanes();
         let shape = stripe.data > 0 && lanes <= LANES_MAX && self.lane < lanes;
+        let numbers = [stripe.segment, stripe.generation, stripe.sequence, stripe.offset, stripe.last_stamp];
         shape
+            && numbers.into_iter().all(is_countable)
+            && stripe.first_stamp <= stripe.last_stamp
+            && stripe.coded_bytes <= CODED_BYTES_MAX
             && (0..lanes).all(|lane| stripe.drive(lane) < lanes && stripe.used(lane) <= stripe.coded_bytes)
             && self.scan_bytes <= stripe.used(self.lane)
             && stripe.offset.is_multiple_of(FRAME_ALIGN_BYTES)
@@ -219,7 +226,7 @@ impl SegmentHeader {
         let sound = &bytes[..8] == SEGMENT_MAGIC
             && u64_at(bytes, CRC_OFFSET) == crc64(&bytes[..CRC_OFFSET])
             && u16::from_le_bytes([bytes[8], bytes[9]]) == FORMAT_VERSION;
-        sound.then(|| Self {
+        let header = sound.then(|| Self {
             set: SetId::from_bytes(bytes[16..32].try_into().expect("16 bytes")),
             segment: u64_at(bytes, 32),
             generation: u64_at(bytes, 40),
@@ -229,8 +236,16 @@ impl SegmentHeader {
                 next_sequence: u64_at(bytes, 64),
             },
             checkpoint: u64_at(bytes, 72),
-        })
+        })?;
+        let Predecessor { segment, end_offset, next_sequence } = header.predecessor;
+        let numbers = [header.segment, header.generation, segment, end_offset, next_sequence, header.checkpoint];
+        numbers.into_iter().all(is_countable).then_some(header)
     }
+}
+
+/// Whether a number that only ever goes up by ones can be this: what is beyond was never written, and would overflow.
+pub(crate) fn is_countable(number: u64) -> bool {
+    number < 1 << 62
 }
 
 fn narrow(value: usize) -> u8 {
@@ -292,6 +307,20 @@ mod tests {
         assert_eq!(SegmentHeader::decode(&segment.encode()), Some(segment));
     }
 
+    #[test]
+    fn numbers_that_were_never_counted_to_are_refused() {
+        for change in [
+            |stripe: &mut StripeHeader| stripe.sequence = u64::MAX,
+            |stripe: &mut StripeHeader| stripe.last_stamp = u64::MAX,
+            |stripe: &mut StripeHeader| stripe.first_stamp = stripe.last_stamp + 1,
+            |stripe: &mut StripeHeader| stripe.coded_bytes = 1 << 31,
+        ] {
+            let mut header = a_header();
+            change(&mut header.stripe);
+            assert_eq!(FrameHeader::decode(&header.encode()), None);
+        }
+    }
+
     proptest! {
         #[test]
         fn a_header_with_any_bit_flipped_is_refused(bit in 0..FRAME_HEADER_BYTES * 8) {
@@ -302,12 +331,13 @@ mod tests {
 
         #[test]
         fn numbers_survive_the_round_trip(
-            segment: u64, generation: u64, sequence: u64, blocks in 0u64..1 << 40, stamps: (u64, u64), coded in 5000usize..1 << 30,
+            segment in 0u64..1 << 62, generation in 0u64..1 << 62, sequence in 0u64..1 << 62, blocks in 0u64..1 << 40,
+            stamps in (0u64..1 << 61, 0u64..1 << 61), coded in 5000usize..1 << 30,
         ) {
             let mut header = a_header();
             header.stripe = StripeHeader {
                 segment, generation, sequence, offset: blocks * 4096,
-                first_stamp: stamps.0, last_stamp: stamps.1, coded_bytes: coded, ..header.stripe
+                first_stamp: stamps.0, last_stamp: stamps.0 + stamps.1, coded_bytes: coded, ..header.stripe
             };
             prop_assert_eq!(FrameHeader::decode(&header.encode()), Some(header));
         }

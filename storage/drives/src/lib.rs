@@ -34,6 +34,8 @@ mod drives;
 mod erasure;
 mod error;
 mod frame;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 mod identity;
 mod lanes;
 mod log;

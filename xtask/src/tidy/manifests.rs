@@ -37,6 +37,9 @@ pub(super) fn check(path: &Path, text: &str, findings: &mut Findings) -> Result<
     let Some(package) = manifest.get("package").and_then(|package| package.get("name")).and_then(Value::as_str) else {
         return Ok(()); // the workspace's own
     };
+    if manifest.contains_key("workspace") {
+        return Ok(()); // a workspace of its own, such as fuzz targets, which nothing depends on
+    }
     if manifest.get("lints").and_then(|lints| lints.get("workspace")) != Some(&Value::Boolean(true)) {
         findings.broken(path, "needs `[lints] workspace = true`");
     }
