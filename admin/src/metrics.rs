@@ -144,6 +144,7 @@ fn encode_counters(encoder: &mut DescriptorEncoder<'_>, status: &LogStatus) -> R
         ("cistern_drives_segments_begun", "Segments begun", c.segments_begun),
         ("cistern_drives_direct_reads", "Pieces read from their own lane", c.direct_reads),
         ("cistern_drives_degraded_reads", "Pieces rebuilt from other lanes", c.degraded_reads),
+        ("cistern_drives_hedged_reads", "Reads made once more around a slow drive", c.hedged_reads),
         ("cistern_drives_corrupt_frames", "Frames or pieces that did not match their checksum", c.corrupt_frames),
         ("cistern_drives_stripes_replayed", "Stripes replayed into the view at open", c.stripes_replayed),
         ("cistern_drives_lanes_healed", "Lanes written back", c.lanes_healed),

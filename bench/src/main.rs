@@ -8,6 +8,7 @@
 //! load.rs     clients in threads, each with its own connection and a share of the operations
 //! meter.rs    what the server used between two moments
 //! loads.rs    the loads themselves
+//! scale.rs    a store of very many objects: starts, index, memory
 //! report.rs   one line a load, as a table and as JSON, with the goals
 //! ```
 
@@ -15,6 +16,7 @@ mod load;
 mod loads;
 mod meter;
 mod report;
+mod scale;
 
 use anyhow::{Context, Result};
 use cistern_tests::{Server, ServerSpec, wait};
@@ -28,6 +30,9 @@ struct Arguments {
     /// A tenth of the operations
     #[arg(long)]
     quick: bool,
+    /// Instead: a store with so many small objects, its starts, its index and its memory
+    #[arg(long, value_name = "OBJECTS", conflicts_with = "quick")]
+    scale: Option<usize>,
     /// Where the figures go as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -45,15 +50,25 @@ fn main() -> Result<()> {
         None => folder.tempdir(),
     };
     let folder = folder.context("make a folder for the server's data")?;
-    let start = wait::now();
-    let server = ServerSpec::new(&folder.path().join("data"))?.start()?;
-    let report = measure(&server, if arguments.quick { 10 } else { 1 })?;
-    server.stop()?;
-    report.print(start.elapsed())?;
+    let spec = ServerSpec::new(&folder.path().join("data"))?;
+    let json = match arguments.scale {
+        Some(objects) => scale::measure(&spec, objects)?,
+        None => costs(&spec, if arguments.quick { 10 } else { 1 })?,
+    };
     if let Some(path) = arguments.json {
-        std::fs::write(&path, report.json()?).with_context(|| format!("write {}", path.display()))?;
+        std::fs::write(&path, json).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// What each operation costs, printed, and as JSON.
+fn costs(spec: &ServerSpec, divisor: usize) -> Result<String> {
+    let start = wait::now();
+    let server = spec.start()?;
+    let report = measure(&server, divisor)?;
+    server.stop()?;
+    report.print(start.elapsed())?;
+    report.json()
 }
 
 /// Runs all loads with their operations divided by `divisor`.

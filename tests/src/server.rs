@@ -32,6 +32,7 @@ pub struct ServerSpec {
     pub environment: Vec<(String, String)>,
     /// Arguments after `serve`.
     pub arguments: Vec<String>,
+    start_limit: Duration,
 }
 
 impl ServerSpec {
@@ -45,7 +46,7 @@ impl ServerSpec {
         let listen = |name: &str| (format!("{SETTINGS_PREFIX}{name}__LISTEN"), "127.0.0.1:0".to_owned());
         let mut environment = ["S3", "MANAGEMENT", "INGEST"].map(listen).to_vec();
         environment.push((format!("{SETTINGS_PREFIX}DATA_DIR"), data_dir.display().to_string()));
-        Self { binary, data_dir: data_dir.to_owned(), environment, arguments: Vec::new() }
+        Self { binary, data_dir: data_dir.to_owned(), environment, arguments: Vec::new(), start_limit: START_LIMIT }
     }
 
     /// With one more setting, named without `CISTERN_`.
@@ -53,6 +54,12 @@ impl ServerSpec {
     pub fn setting(mut self, name: &str, value: &(impl ToString + ?Sized)) -> Self {
         self.environment.push((format!("{SETTINGS_PREFIX}{name}"), value.to_string()));
         self
+    }
+
+    /// Given so long to be ready.
+    #[must_use]
+    pub fn starting_within(self, start_limit: Duration) -> Self {
+        Self { start_limit, ..self }
     }
 
     /// With the server's usual ports instead of free ones.
@@ -279,7 +286,7 @@ impl Server {
             }
             drop(lines.read_to_end(&mut Vec::new()));
         });
-        heard.recv_timeout(START_LIMIT).context("no `ready` from the server")?;
+        heard.recv_timeout(self.spec.start_limit).context("no `ready` from the server")?;
         drop(reader); // it ends with the server's stdout
         let endpoints = fs::read(self.spec.data_dir.join("endpoints.json")).context("read endpoints.json")?;
         self.endpoints = serde_json::from_slice(&endpoints).context("parse endpoints.json")?;

@@ -57,7 +57,7 @@ pub(crate) fn soak(kills: u32) -> Result<()> {
 }
 
 /// The bench program on the release binary.
-pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
+pub(crate) fn bench<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<()> {
     run(&mut cargo(&["build", "--release", "-p", "cistern"]))?;
     run(&mut cargo(&["build", "--release", "-p", "cistern-bench"]))?;
     let target = target_folder()?;

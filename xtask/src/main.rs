@@ -52,6 +52,9 @@ enum Command {
         /// A tenth of the operations
         #[arg(long)]
         quick: bool,
+        /// Instead: a store with so many small objects, its starts, its index and its memory
+        #[arg(long, value_name = "OBJECTS", conflicts_with = "quick")]
+        scale: Option<usize>,
     },
     /// Give changed bytes to everything that reads drives, with coverage as the guide; ends with an error when one panics
     Fuzz {
@@ -74,7 +77,10 @@ fn main() -> ExitCode {
         Command::Setup => setup::run(),
         Command::Test => checks::test(),
         Command::Demo { once } => demo::run(if once { demo::AtTheEnd::Stop } else { demo::AtTheEnd::KeepRunning }),
-        Command::Bench { quick } => checks::bench(if quick { &["--quick"] } else { &[] }),
+        Command::Bench { quick, scale } => {
+            let scale = scale.map(|objects| format!("--scale={objects}"));
+            checks::bench(quick.then_some("--quick").into_iter().chain(scale.as_deref()))
+        }
         Command::Fuzz { seconds } => fuzz::run_all(seconds),
         Command::Soak { rounds } => checks::soak(rounds),
     };

@@ -346,7 +346,7 @@ impl Committer {
         };
         let stripe = self.lanes.finish(&core.erasure, core.drives.set, place, &live);
         assert_eq!(stripe.stripe_bytes(), stripe_bytes, "the stripe is as long as room was made for");
-        let synced = write_lanes(&core, &self.writers, active, &mut self.lanes, &stripe);
+        let synced = write_lanes(&core, &mut self.writers, active, &mut self.lanes, &stripe);
         let needed = stripe.filled_data_lanes() + usize::from(core.config.parity > 0);
         if synced < needed {
             self.active = None;
@@ -426,7 +426,7 @@ impl Committer {
         };
         let bytes = core.config.segment_bytes;
         let new = NewSegment { header, bytes, left_bytes };
-        let active = begin(&core.drives, new, &core.counters)?;
+        let active = begin(&core.drives, &mut self.writers, new, &core.counters)?;
         core.segments.write().insert(active.id, active.generation);
         self.trim(header.predecessor);
         core.active_segment.store(active.id, Ordering::Release);
@@ -483,31 +483,34 @@ impl Committer {
 /// Writes every lane in use that has a live drive; answers how many were synced. A drive that fails goes out.
 fn write_lanes(
     core: &Core,
-    writers: &LaneWriters,
+    writers: &mut LaneWriters,
     active: &mut ActiveSegment,
     lanes: &mut Lanes,
     stripe: &StripeHeader,
 ) -> usize {
     let mut todo = Vec::with_capacity(stripe.lanes());
+    let mut frames = Vec::with_capacity(stripe.lanes());
     for lane in (0..stripe.lanes()).filter(|&lane| stripe.used(lane) > 0) {
         let drive = stripe.drive(lane);
         let Some(file) = active.files[drive].clone().filter(|_| core.drives.is_live(drive)) else { continue };
-        let frame = std::mem::take(&mut lanes.buffers[lane]);
+        let frame = Arc::new(std::mem::take(&mut lanes.buffers[lane]));
         let frame_bytes = frame.len() as u64;
         let zeros = active.zero_ahead(drive, frame_bytes, stripe.offset + frame_bytes);
         let zero_bytes = zeros.as_ref().map_or(0, |zeros| zeros.end - zeros.start);
         count(&core.counters.device_bytes, frame_bytes + zero_bytes);
         count(&core.counters.syncs, 1);
-        todo.push(LaneWrite { drive, lane, file, offset: stripe.offset, frame, zeros });
+        frames.push((lane, drive, Arc::clone(&frame)));
+        todo.push((drive, LaneWrite { file, offset: stripe.offset, frame, zeros }));
     }
     let mut synced = 0;
-    for done in writers.write(todo) {
-        lanes.buffers[done.lane] = done.frame;
-        match done.outcome {
+    for ((lane, drive, frame), outcome) in frames.into_iter().zip(writers.write(todo)) {
+        // shared only with a thread that was left to itself
+        lanes.buffers[lane] = Arc::try_unwrap(frame).unwrap_or_else(|shared| shared.to_vec());
+        match outcome {
             Ok(()) => synced += 1,
             Err(error) => {
-                core.drives.take_out(done.drive, "write a stripe", &error);
-                active.files[done.drive] = None;
+                core.drives.take_out(drive, "write a stripe", &error);
+                active.files[drive] = None;
             }
         }
     }

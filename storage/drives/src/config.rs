@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, SEGMENT_HEADER_BYTES, stripe_bytes};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Lanes of a set at most: the lane tables of a frame header have this many places.
 pub const LANES_MAX: usize = 20;
@@ -52,6 +53,8 @@ pub struct DriveLogConfig {
     pub view_cache_bytes: u64,
     /// Space that bodies of objects leave alone on every drive; deletions may take half of it, compaction all.
     pub free_bytes_reserve: u64,
+    /// A drive that takes longer to write and sync has failed.
+    pub write_timeout: Duration,
 }
 
 impl DriveLogConfig {
@@ -67,6 +70,7 @@ impl DriveLogConfig {
             view_path: view_path.into(),
             view_cache_bytes: 64 << 20,
             free_bytes_reserve: 3 * (64 << 20),
+            write_timeout: Duration::from_secs(30),
         }
     }
 

@@ -1,15 +1,17 @@
 //! Who writes the lanes: one thread per drive that writes and syncs, or, for tests, the caller itself.
 //!
-//! A drive's thread gets one frame at a time and gives its buffer back, so that buffers are reused and a queue of one is
-//! enough. A slow drive holds its group up; it is not yet taken out for that.
+//! A drive's thread gets one piece of work at a time, so a queue of one is enough. A drive that does not answer within the write
+//! timeout has failed; its thread is left to whatever it waits for, and another takes its place.
 
 use crate::config::Threads;
 use crate::disk::DiskFile;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Zeros are written in steps of this.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -17,22 +19,12 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// A frame to write to a drive and sync.
 #[derive(Debug)]
 pub(crate) struct LaneWrite {
-    pub(crate) drive: usize,
-    pub(crate) lane: usize,
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) offset: u64,
-    pub(crate) frame: Vec<u8>,
+    /// Shared, because it is still needed when the drive never gives it back.
+    pub(crate) frame: Arc<Vec<u8>>,
     /// Where to write zeros besides.
     pub(crate) zeros: Option<Range<u64>>,
-}
-
-/// The same frame after the attempt.
-#[derive(Debug)]
-pub(crate) struct LaneDone {
-    pub(crate) drive: usize,
-    pub(crate) lane: usize,
-    pub(crate) frame: Vec<u8>,
-    pub(crate) outcome: io::Result<()>,
 }
 
 impl LaneWrite {
@@ -48,96 +40,111 @@ impl LaneWrite {
         }
         Ok(())
     }
-
-    fn done(self, outcome: io::Result<()>) -> LaneDone {
-        LaneDone { drive: self.drive, lane: self.lane, frame: self.frame, outcome }
-    }
 }
 
 #[derive(Debug)]
 pub(crate) enum LaneWriters {
     Inline,
-    Threads(Vec<DriveThread>),
+    Threads { drives: Vec<DriveThread>, timeout: Duration },
 }
+
+type Job = Box<dyn FnOnce() + Send>;
 
 #[derive(Debug)]
 pub(crate) struct DriveThread {
-    work: Option<SyncSender<LaneWrite>>,
-    done: Receiver<LaneDone>,
+    drive: usize,
+    jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl LaneWriters {
-    pub(crate) fn start(threads: Threads, drives: usize) -> io::Result<Self> {
+    /// Threads for `drives` drives, each of which must answer within `timeout`.
+    pub(crate) fn start(threads: Threads, drives: usize, timeout: Duration) -> io::Result<Self> {
         match threads {
             Threads::Inline => Ok(Self::Inline),
-            Threads::PerDrive => Ok(Self::Threads((0..drives).map(DriveThread::start).collect::<io::Result<_>>()?)),
+            Threads::PerDrive => {
+                let drives = (0..drives).map(DriveThread::start).collect::<io::Result<_>>()?;
+                Ok(Self::Threads { drives, timeout })
+            }
         }
     }
 
-    /// Writes and syncs all, side by side where there are threads.
-    pub(crate) fn write(&self, writes: Vec<LaneWrite>) -> Vec<LaneDone> {
+    /// Writes and syncs all, side by side where there are threads; each with its drive, in the same order.
+    pub(crate) fn write(&mut self, writes: Vec<(usize, LaneWrite)>) -> Vec<io::Result<()>> {
         match self {
             // all writes before all syncs, as close as one thread comes to what the threads do
             Self::Inline => {
-                let written: Vec<_> = writes.into_iter().map(|write| (write.write(), write)).collect();
-                written
-                    .into_iter()
-                    .map(|(outcome, write)| {
-                        let outcome = outcome.and_then(|()| write.file.sync());
-                        write.done(outcome)
-                    })
-                    .collect()
+                let written: Vec<_> = writes.into_iter().map(|(_, write)| (write.write(), write)).collect();
+                written.into_iter().map(|(outcome, write)| outcome.and_then(|()| write.file.sync())).collect()
             }
-            Self::Threads(threads) => {
-                let sent: Vec<_> = writes
-                    .into_iter()
-                    .map(|write| {
-                        let (drive, lane) = (write.drive, write.lane);
-                        threads[drive].send(write);
-                        (drive, lane)
-                    })
-                    .collect();
-                sent.into_iter().map(|(drive, lane)| threads[drive].receive(drive, lane)).collect()
+            Self::Threads { .. } => {
+                let job = |write: LaneWrite| move || write.write().and_then(|()| write.file.sync());
+                self.run(writes.into_iter().map(|(drive, write)| (drive, job(write))).collect())
             }
         }
+    }
+
+    /// Does a piece of work on each drive's thread, side by side where there are threads; the results in the same order.
+    pub(crate) fn run<T: Send + 'static>(
+        &mut self,
+        work: Vec<(usize, impl FnOnce() -> io::Result<T> + Send + 'static)>,
+    ) -> Vec<io::Result<T>> {
+        let Self::Threads { drives, timeout } = self else {
+            return work.into_iter().map(|(_, work)| work()).collect();
+        };
+        let sent: Vec<_> = work.into_iter().map(|(drive, work)| (drive, drives[drive].send(work))).collect();
+        let deadline = Instant::now() + *timeout;
+        let receive = |(drive, answer): (usize, Receiver<io::Result<T>>)| match answer
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            Ok(outcome) => outcome,
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the drive's writer thread has ended")),
+            Err(RecvTimeoutError::Timeout) => {
+                drives[drive].abandon();
+                let text = format!("it did not answer within {} s", timeout.as_secs_f64());
+                Err(io::Error::new(io::ErrorKind::TimedOut, text))
+            }
+        };
+        sent.into_iter().map(receive).collect()
     }
 }
 
 impl DriveThread {
     fn start(drive: usize) -> io::Result<Self> {
-        let (work, todo) = sync_channel::<LaneWrite>(1);
-        let (finished, done) = sync_channel(1);
-        let run = move || {
-            for write in todo {
-                let outcome = write.write().and_then(|()| write.file.sync());
-                if finished.send(write.done(outcome)).is_err() {
-                    return;
-                }
-            }
-        };
+        let (jobs, todo) = sync_channel::<Job>(1);
+        let run = move || todo.into_iter().for_each(|job| job());
         let thread = std::thread::Builder::new().name(format!("drive-{drive}")).spawn(run)?;
-        Ok(Self { work: Some(work), done, thread: Some(thread) })
+        Ok(Self { drive, jobs: Some(jobs), thread: Some(thread) })
     }
 
-    fn send(&self, write: LaneWrite) {
-        if let Some(work) = &self.work {
-            // a thread that has ended shows in `receive`
-            drop(work.send(write));
+    fn send<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Receiver<io::Result<T>> {
+        let (finished, answer) = sync_channel(1);
+        // whoever has given up waiting does not want to know
+        let job: Job = Box::new(move || drop(finished.send(work())));
+        if let Some(jobs) = &self.jobs {
+            // a thread that has ended shows when its answer is waited for
+            drop(jobs.send(job));
         }
+        answer
     }
 
-    fn receive(&self, drive: usize, lane: usize) -> LaneDone {
-        self.done.recv().unwrap_or_else(|_| {
-            let outcome = Err(io::Error::other("the drive's writer thread has ended"));
-            LaneDone { drive, lane, frame: Vec::new(), outcome }
-        })
+    /// Leaves the thread to what it waits for, which may be for ever, and starts another.
+    fn abandon(&mut self) {
+        self.jobs = None;
+        self.thread = None;
+        match Self::start(self.drive) {
+            Ok(fresh) => *self = fresh,
+            Err(error) => tracing::error!(drive = self.drive, error = %error, "no thread for the drive"),
+        }
     }
 }
 
 impl Drop for DriveThread {
     fn drop(&mut self) {
-        self.work = None;
+        self.jobs = None;
         if let Some(thread) = self.thread.take() {
             // a panic of the thread has been reported by the panic hook
             drop(thread.join());

@@ -47,6 +47,7 @@ mod record;
 mod recovery;
 mod scrub;
 mod segment;
+mod slow;
 mod status;
 mod stripe;
 #[cfg(test)]

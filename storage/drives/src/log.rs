@@ -16,6 +16,7 @@ use crate::passes::PassBook;
 use crate::recovery::recover;
 use crate::scrub::{Asked, load};
 use crate::segment::check_room;
+use crate::slow::ReadTimes;
 use crate::status::{Counters, DriveState, DriveStatus, LogStatus, SpaceUsage};
 use crate::stripe::encoded_bytes;
 use crate::upkeep::Upkeep;
@@ -71,6 +72,7 @@ pub(crate) struct Core {
     pub(crate) space: Mutex<Option<SpaceUsage>>,
     pub(crate) published: RwLock<Snapshot>,
     pub(crate) applied: watch::Sender<u64>,
+    pub(crate) read_times: ReadTimes,
     pub(crate) room: Arc<Semaphore>,
 }
 
@@ -166,7 +168,7 @@ impl DriveLog {
             full: false,
         };
         let published = Snapshot { applied: tail.last_stamp, view: recovered.view.snapshot() };
-        let lanes = config.lanes();
+        let (lanes, write_timeout) = (config.lanes(), config.write_timeout);
         let passes = load(&drives);
         let core = Arc::new(Core {
             room: Arc::new(Semaphore::new(config.queue_bytes_max)),
@@ -187,9 +189,10 @@ impl DriveLog {
             space: Mutex::default(),
             published: RwLock::new(published),
             applied: watch::Sender::new(tail.last_stamp),
+            read_times: ReadTimes::new(lanes),
         });
         let no_thread = |source| Error::Drive { drive: "all".into(), action: "start a writer thread".into(), source };
-        let writers = LaneWriters::start(threads, lanes).map_err(no_thread)?;
+        let writers = LaneWriters::start(threads, lanes, write_timeout).map_err(no_thread)?;
         let committer = Committer::new(Arc::clone(&core), writers, tail, generation);
         let (pump, thread) = match threads {
             Threads::Inline => (Some(Arc::new(InlinePump::new(committer))), None),

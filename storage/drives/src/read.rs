@@ -8,7 +8,7 @@ use crate::apply::{ChunkRow, PieceRow, chunk_key, decode_chunk_row, split_chunk_
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, StripeHeader, crc64};
 use crate::log::{Core, DriveLog};
-use crate::recovery::{StripeId, read_lanes, read_stripe_header};
+use crate::recovery::{StripeId, read_lanes, read_stripe_header, read_stripe_header_around};
 use crate::segment::segment_name;
 use crate::status::count;
 use crate::view::{Direction, Space, ViewSnapshot};
@@ -17,6 +17,8 @@ use cistern_runtime::offload;
 use cistern_types::BlobId;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::time::{Instant, timeout};
 
 /// A chunk of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,12 +73,36 @@ impl Core {
 /// Reads a part of a chunk, on a thread that may wait for the device; `None` when the chunk is there no more. One that was moved
 /// since it was found is found again.
 pub(crate) fn read_found_blocking(core: &Core, found: &FoundChunk, range: Range<u32>) -> Result<Option<Bytes>> {
+    read_at_device(core, found, &range, &Waiting::default())
+}
+
+/// The drive that a read waits for, for whoever waits for the read.
+#[derive(Debug)]
+struct Waiting(AtomicUsize);
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
+    }
+}
+
+impl Waiting {
+    fn for_drive(&self, drive: usize) {
+        self.0.store(drive, Ordering::Relaxed);
+    }
+
+    fn drive(&self) -> Option<usize> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|drive| *drive != usize::MAX)
+    }
+}
+
+fn read_at_device(core: &Core, found: &FoundChunk, range: &Range<u32>, waiting: &Waiting) -> Result<Option<Bytes>> {
     let FoundChunk { blob, chunk, row } = found;
     let mut row = row.clone();
     loop {
-        let read = match read_pieces(core, &row, &range, Patience::Device) {
+        let read = match read_pieces(core, &row, range, Patience::Device(waiting)) {
             Some(bytes) => Ok(bytes),
-            None => read_pieces_degraded(core, *blob, *chunk, &row, &range),
+            None => read_pieces_degraded(core, *blob, *chunk, &row, range, waiting),
         };
         let error = match read {
             Ok(bytes) => return Ok(Some(bytes)),
@@ -118,8 +144,7 @@ impl DriveLog {
         if let Some(bytes) = read_pieces(core, &found.row, &range, Patience::None) {
             return Ok(Some(bytes));
         }
-        let core = Arc::clone(core);
-        offload(move || read_found_blocking(&core, &found, range)).await
+        read_hedged(Arc::clone(core), found, range).await
     }
 
     /// The blobs after `after` in id order, at most `limit`, each with the bytes it has so far. A blob of which only some chunks
@@ -146,6 +171,78 @@ impl DriveLog {
     }
 }
 
+/// Reads from the device; when that takes much longer than usual, also from the other drives: the first answer counts.
+async fn read_hedged(core: Arc<Core>, found: FoundChunk, range: Range<u32>) -> Result<Option<Bytes>> {
+    let drives = touched(&found.row, &range).into_iter().map(|piece| usize::from(piece.drive));
+    let mut left_out = drives.filter(|&drive| core.read_times.is_left_out(drive));
+    if let Some(slow) = left_out.next()
+        && let Some(bytes) = read_around(&core, &found, &range, slow).await
+    {
+        return Ok(Some(bytes));
+    }
+    let began = Instant::now();
+    let waiting = Arc::new(Waiting::default());
+    let mut direct = {
+        let (core, found, range, waiting) = (Arc::clone(&core), found.clone(), range.clone(), Arc::clone(&waiting));
+        Box::pin(offload(move || read_at_device(&core, &found, &range, &waiting)))
+    };
+    if let Ok(read) = timeout(core.read_times.patience(), &mut direct).await {
+        core.read_times.took(began.elapsed());
+        if let Some(drive) = waiting.drive() {
+            core.read_times.was_quick(drive);
+        }
+        return read;
+    }
+    let Some(slow) = waiting.drive() else { return direct.await };
+    count(&core.counters.hedged_reads, 1);
+    tokio::select! {
+        read = &mut direct => {
+            core.read_times.took(began.elapsed());
+            read
+        }
+        read = read_around(&core, &found, &range, slow) => match read {
+            Some(bytes) => {
+                tracing::debug!(drive = core.drives.label(slow), "a read did not wait for a slow drive");
+                core.read_times.was_slow(slow);
+                Ok(Some(bytes))
+            }
+            None => direct.await,
+        },
+    }
+}
+
+/// Reads without touching a drive: what lies there is rebuilt. `None` when that does not work.
+async fn read_around(core: &Arc<Core>, found: &FoundChunk, range: &Range<u32>, avoided: usize) -> Option<Bytes> {
+    let (core, found, range) = (Arc::clone(core), found.clone(), range.clone());
+    offload(move || {
+        let row = &found.row;
+        let pieces = touched(row, &range);
+        let mut buffer = buffer_for(&pieces);
+        let mut rest = &mut buffer[..];
+        let stripe = read_stripe_header_around(&core.drives, stripe_id(&core, row), Some(avoided))?;
+        let waiting = Waiting::default();
+        for piece in &pieces {
+            let (target, behind) = rest.split_at_mut(piece.bytes as usize);
+            rest = behind;
+            let drive = usize::from(piece.drive);
+            let usable = drive != avoided && core.drives.is_live(drive);
+            if usable && read_piece(&core, row, piece, target, Patience::Device(&waiting)) {
+                continue;
+            }
+            let start = piece.payload_offset as usize;
+            let span = start..start + piece.bytes as usize;
+            let rebuilt = rebuild_range(&core, &stripe, piece.lane.into(), &span, Some(avoided))?;
+            if crc64(&rebuilt) != piece.crc {
+                return None;
+            }
+            target.copy_from_slice(&rebuilt);
+            count(&core.counters.degraded_reads, 1);
+        }
+        Some(cut(buffer, &pieces, &range))
+    })
+    .await
+}
+
 /// Where the stored chunks of a blob end, and whether that is its end.
 fn stored_end(view: &dyn ViewSnapshot, blob: BlobId) -> Result<Option<(u64, bool)>> {
     let (first, last) = (chunk_key(blob, 0), chunk_key(blob, u32::MAX));
@@ -158,10 +255,16 @@ fn stored_end(view: &dyn ViewSnapshot, blob: BlobId) -> Result<Option<(u64, bool
 }
 
 /// Whether a read may wait for the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Patience {
+#[derive(Debug, Clone, Copy)]
+enum Patience<'a> {
     None,
-    Device,
+    Device(&'a Waiting),
+}
+
+impl Patience<'_> {
+    fn is_none(self) -> bool {
+        matches!(self, Self::None)
+    }
 }
 
 /// The pieces of `row` that `range` touches.
@@ -183,13 +286,15 @@ fn buffer_for(pieces: &[&PieceRow]) -> Vec<u8> {
 }
 
 /// Every piece from its own lane; `None` when one is not to be had that way.
-fn read_pieces(core: &Core, row: &ChunkRow, range: &Range<u32>, patience: Patience) -> Option<Bytes> {
+fn read_pieces(core: &Core, row: &ChunkRow, range: &Range<u32>, patience: Patience<'_>) -> Option<Bytes> {
     let pieces = touched(row, range);
     let mut buffer = buffer_for(&pieces);
     let mut rest = &mut buffer[..];
     for piece in &pieces {
         let (target, behind) = rest.split_at_mut(piece.bytes as usize);
-        if !read_piece(core, row, piece, target, patience) {
+        // a drive that is out may never answer
+        let live = core.drives.is_live(usize::from(piece.drive));
+        if !live || !read_piece(core, row, piece, target, patience) {
             return None;
         }
         rest = behind;
@@ -198,21 +303,21 @@ fn read_pieces(core: &Core, row: &ChunkRow, range: &Range<u32>, patience: Patien
     Some(cut(buffer, &pieces, range))
 }
 
-fn read_piece(core: &Core, row: &ChunkRow, piece: &PieceRow, target: &mut [u8], patience: Patience) -> bool {
+fn read_piece(core: &Core, row: &ChunkRow, piece: &PieceRow, target: &mut [u8], patience: Patience<'_>) -> bool {
     let drive = usize::from(piece.drive);
     let offset = row.stripe_offset + FRAME_HEADER_BYTES as u64 + u64::from(piece.payload_offset);
-    if patience == Patience::None && !core.drives.is_live(drive) {
-        return false;
+    if let Patience::Device(waiting) = patience {
+        waiting.for_drive(drive);
     }
     let Some(disk) = core.drives.disk(drive) else { return false };
     let read = disk.open(&segment_name(row.segment)).and_then(|file| match patience {
         Patience::None => file.try_read_at(target, offset),
-        Patience::Device => file.read_at(target, offset).map(|()| true),
+        Patience::Device(_) => file.read_at(target, offset).map(|()| true),
     });
     match read {
         Ok(true) if crc64(target) == piece.crc => true,
         Ok(true) => {
-            if patience == Patience::Device && !core.drives.is_stale(drive) {
+            if !patience.is_none() && !core.drives.is_stale(drive) {
                 tracing::warn!(drive = core.drives.label(drive), segment = row.segment, offset, "a piece is corrupt");
                 count(&core.counters.corrupt_frames, 1);
             }
@@ -221,7 +326,7 @@ fn read_piece(core: &Core, row: &ChunkRow, piece: &PieceRow, target: &mut [u8], 
         Ok(false) => false,
         Err(error) => {
             // what a stale drive lacks is on its way to it
-            if patience == Patience::Device && !core.drives.is_stale(drive) {
+            if !patience.is_none() && !core.drives.is_stale(drive) {
                 tracing::warn!(drive = core.drives.label(drive), segment = row.segment, offset, error = %error, "a piece cannot be read");
             }
             false
@@ -230,7 +335,14 @@ fn read_piece(core: &Core, row: &ChunkRow, piece: &PieceRow, target: &mut [u8], 
 }
 
 /// Every piece, rebuilt where its own lane does not have it.
-fn read_pieces_degraded(core: &Core, blob: BlobId, chunk: u32, row: &ChunkRow, range: &Range<u32>) -> Result<Bytes> {
+fn read_pieces_degraded(
+    core: &Core,
+    blob: BlobId,
+    chunk: u32,
+    row: &ChunkRow,
+    range: &Range<u32>,
+    waiting: &Waiting,
+) -> Result<Bytes> {
     let pieces = touched(row, range);
     let mut buffer = buffer_for(&pieces);
     let mut rest = &mut buffer[..];
@@ -238,7 +350,8 @@ fn read_pieces_degraded(core: &Core, blob: BlobId, chunk: u32, row: &ChunkRow, r
     for piece in &pieces {
         let (target, behind) = rest.split_at_mut(piece.bytes as usize);
         rest = behind;
-        if read_piece(core, row, piece, target, Patience::Device) {
+        let live = core.drives.is_live(usize::from(piece.drive));
+        if live && read_piece(core, row, piece, target, Patience::Device(waiting)) {
             continue;
         }
         let corrupt = |detail: String| Error::BlobCorrupt {
@@ -252,8 +365,11 @@ fn read_pieces_degraded(core: &Core, blob: BlobId, chunk: u32, row: &ChunkRow, r
             stripe = read_stripe_header(&core.drives, stripe_id(core, row));
         }
         let stripe = stripe.as_ref().ok_or_else(|| corrupt("no drive has a header of the stripe".into()))?;
-        let bytes = rebuild_piece(core, stripe, piece).map_err(corrupt)?;
-        target.copy_from_slice(&bytes);
+        match rebuild_piece(core, stripe, piece) {
+            Ok(bytes) => target.copy_from_slice(&bytes),
+            Err(_) if !live && read_piece(core, row, piece, target, Patience::Device(waiting)) => continue,
+            Err(detail) => return Err(corrupt(detail)),
+        }
         count(&core.counters.degraded_reads, 1);
         let drive = usize::from(piece.drive);
         if core.drives.is_live(drive) && !core.drives.is_stale(drive) {
@@ -280,7 +396,7 @@ fn rebuild_piece(core: &Core, stripe: &StripeHeader, piece: &PieceRow) -> Result
     let start = piece.payload_offset as usize;
     let range = start..start + piece.bytes as usize;
     let sound = |rebuilt: &[u8]| crc64(rebuilt) == piece.crc;
-    if let Some(bytes) = rebuild_range(core, stripe, lane, &range).filter(|bytes| sound(bytes)) {
+    if let Some(bytes) = rebuild_range(core, stripe, lane, &range, None).filter(|bytes| sound(bytes)) {
         return Ok(bytes);
     }
     let lanes = read_lanes(&core.drives, stripe);
@@ -293,10 +409,17 @@ fn rebuild_piece(core: &Core, stripe: &StripeHeader, piece: &PieceRow) -> Result
     rebuilt.filter(|bytes| sound(bytes)).ok_or_else(|| lanes.describe(&core.drives, stripe))
 }
 
-fn rebuild_range(core: &Core, stripe: &StripeHeader, lane: usize, range: &Range<usize>) -> Option<Vec<u8>> {
+fn rebuild_range(
+    core: &Core,
+    stripe: &StripeHeader,
+    lane: usize,
+    range: &Range<usize>,
+    avoided: Option<usize>,
+) -> Option<Vec<u8>> {
     let mut lanes: Vec<Option<Vec<u8>>> = vec![None; stripe.lanes()];
     let mut present = 0;
-    for other in (0..stripe.lanes()).filter(|&other| other != lane) {
+    let usable = |other: &usize| *other != lane && (stripe.used(*other) == 0 || Some(stripe.drive(*other)) != avoided);
+    for other in (0..stripe.lanes()).filter(usable) {
         if present == stripe.data {
             break;
         }

@@ -12,7 +12,7 @@ mod lanes;
 pub(crate) use chain::read_header as segment_header_at;
 pub(crate) use lanes::{
     LaneScan, StripeId, frame_header_at, heal, heal_as_dead, read_lanes, read_rebuilt, read_records,
-    read_stripe_header, segment_file,
+    read_stripe_header, read_stripe_header_around, segment_file,
 };
 
 use crate::apply::{LaneRecords, States, changes};

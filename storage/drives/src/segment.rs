@@ -8,6 +8,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::frame::{Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::lanes::LaneWriters;
 use crate::status::{Counters, count};
 use std::io;
 use std::sync::Arc;
@@ -98,39 +99,41 @@ pub(crate) struct NewSegment {
 
 /// Begins a segment, for which [`check_room`] has found room: a preallocated file with a synced header on every live drive. A drive
 /// without room all the same refuses the segment for all (nothing is lost, it can be tried again); any other failure takes the drive out.
-pub(crate) fn begin(drives: &Drives, new: NewSegment, counters: &Counters) -> Result<ActiveSegment> {
+pub(crate) fn begin(
+    drives: &Drives,
+    writers: &mut LaneWriters,
+    new: NewSegment,
+    counters: &Counters,
+) -> Result<ActiveSegment> {
     let lanes = drives.count();
     let name = segment_name(new.header.segment);
     let mut files: Vec<Option<Arc<dyn DiskFile>>> = vec![None; lanes];
     let mut zeroed_to = vec![0; lanes];
-    for drive in drives.live() {
-        match allocate(drives, drive, &name, new.bytes) {
+    let work = drives.live().into_iter().filter_map(|drive| {
+        let (disk, name) = (drives.disk(drive)?, name.clone());
+        Some((drive, move || allocate(disk.as_ref(), &name, new.bytes)))
+    });
+    let (at, work): (Vec<usize>, Vec<_>) = work.map(|work| (work.0, work)).unzip();
+    let mut full_drive = None;
+    for (drive, allocated) in at.into_iter().zip(writers.run(work)) {
+        match allocated {
             Ok((file, reused)) => {
                 zeroed_to[drive] = if reused { new.bytes } else { 0 };
                 files[drive] = Some(file);
             }
-            Err(error) if is_full(&error) => {
-                remove_begun(drives, &name, &files);
-                return Err(full(drives, drive, new.bytes + new.left_bytes));
-            }
+            Err(error) if is_full(&error) => full_drive = Some(drive),
             Err(error) => drives.take_out(drive, "begin a segment", &error),
         }
+    }
+    if let Some(drive) = full_drive {
+        remove_begun(drives, &name, &files);
+        return Err(full(drives, drive, new.bytes + new.left_bytes));
     }
     let mut block = vec![0; usize::try_from(SEGMENT_HEADER_BYTES).expect("4096")];
     let header = new.header.encode();
     block[..header.len()].copy_from_slice(&header);
-    for (drive, place) in files.iter_mut().enumerate() {
-        if let Some(Err(error)) = place.as_ref().map(|file| file.write_at(&block, 0)) {
-            drives.take_out(drive, "write a segment header", &error);
-            *place = None;
-        }
-    }
-    for (drive, place) in files.iter_mut().enumerate() {
-        if let Some(Err(error)) = place.as_ref().map(|file| file.sync()) {
-            drives.take_out(drive, "sync a segment header", &error);
-            *place = None;
-        }
-    }
+    on_all(drives, writers, &mut files, "write a segment header", move |file| file.write_at(&block, 0));
+    on_all(drives, writers, &mut files, "sync a segment header", |file| file.sync());
     count(&counters.syncs, files.iter().flatten().count() as u64);
     count(&counters.segments_begun, 1);
     count(&counters.device_bytes, SEGMENT_HEADER_BYTES * files.iter().flatten().count() as u64);
@@ -146,6 +149,28 @@ pub(crate) fn begin(drives: &Drives, new: NewSegment, counters: &Counters) -> Re
         bytes: new.bytes,
         zeroed_to,
     })
+}
+
+/// Does something to every file; a drive that fails goes out, its file with it.
+fn on_all(
+    drives: &Drives,
+    writers: &mut LaneWriters,
+    files: &mut [Option<Arc<dyn DiskFile>>],
+    action: &str,
+    work: impl Fn(&dyn DiskFile) -> io::Result<()> + Clone + Send + 'static,
+) {
+    let there = files.iter().enumerate().filter_map(|(drive, file)| Some((drive, Arc::clone(file.as_ref()?))));
+    let there: Vec<(usize, Arc<dyn DiskFile>)> = there.collect();
+    let jobs = there.iter().map(|(drive, file)| {
+        let (work, file) = (work.clone(), Arc::clone(file));
+        (*drive, move || work(file.as_ref()))
+    });
+    for ((drive, _), done) in there.iter().zip(writers.run(jobs.collect())) {
+        if let Err(error) = done {
+            drives.take_out(*drive, action, &error);
+            files[*drive] = None;
+        }
+    }
 }
 
 /// Refuses when a live drive has less room than a segment and what is to be left alone. A spare is room.
@@ -179,8 +204,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 }
 
 /// A spare under the new name if there is one of the right size, else a new file; says which.
-fn allocate(drives: &Drives, drive: usize, name: &str, bytes: u64) -> io::Result<(Arc<dyn DiskFile>, bool)> {
-    let Some(disk) = drives.disk(drive) else { return Err(io::ErrorKind::NotFound.into()) };
+fn allocate(disk: &dyn Disk, name: &str, bytes: u64) -> io::Result<(Arc<dyn DiskFile>, bool)> {
     for spare in disk.list()?.into_iter().filter(|name| numbered(name, SPARE_PREFIX).is_some()) {
         if disk.open(&spare)?.length()? == bytes {
             disk.rename(&spare, name)?;

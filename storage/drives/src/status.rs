@@ -106,6 +106,8 @@ counters! {
     direct_reads,
     /// Pieces rebuilt from other lanes.
     degraded_reads,
+    /// Reads made once more around a drive that kept them waiting.
+    hedged_reads,
     /// Frames or pieces that did not match their checksum.
     corrupt_frames,
     /// Stripes replayed into the view at open.

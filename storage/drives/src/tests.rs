@@ -10,5 +10,6 @@ mod golden;
 mod opening;
 mod replacing;
 mod scrubbing;
+mod slow;
 mod threads;
 mod world;

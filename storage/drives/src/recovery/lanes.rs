@@ -45,7 +45,12 @@ fn read_frame_header(file: &dyn DiskFile, offset: u64) -> Option<FrameHeader> {
 
 /// What any drive's frame says about the stripe.
 pub(crate) fn read_stripe_header(drives: &Drives, id: StripeId) -> Option<StripeHeader> {
-    drives.present().into_iter().find_map(|drive| {
+    read_stripe_header_around(drives, id, None)
+}
+
+/// The same without touching one drive.
+pub(crate) fn read_stripe_header_around(drives: &Drives, id: StripeId, avoided: Option<usize>) -> Option<StripeHeader> {
+    drives.present().into_iter().filter(|drive| Some(*drive) != avoided).find_map(|drive| {
         let header = frame_header_at(drives, drive, id.segment, id.offset)?;
         let fits = header.stripe.lanes() == drives.count() && header.stripe.drive(header.lane) == drive;
         (fits && id.is_of(&header.stripe)).then_some(header.stripe)

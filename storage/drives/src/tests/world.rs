@@ -231,7 +231,7 @@ pub(super) fn dump(log: &DriveLog) -> Result<Model> {
     let rows = log.snapshot().range(Bound::Unbounded, Bound::Unbounded, usize::MAX, Direction::Forward)?;
     let rows = rows.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
     let mut chunks = BTreeMap::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for (blob, length) in log.blobs(None, usize::MAX)? {
         let count = u32::try_from((length.div_ceil(CHUNK_BYTES as u64)).max(1)).unwrap();
         for number in 0..count {
