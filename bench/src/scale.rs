@@ -47,7 +47,7 @@ pub(crate) fn measure(spec: &ServerSpec, objects: usize) -> Result<String> {
         ensure!(answer.header("etag").is_some(), "a PUT without an ETag");
         Ok(())
     })?;
-    let put_cpu = process::cpu_time(server.pid())? - before;
+    let put_cpu = process::cpu_time(server.pid())?.saturating_sub(before);
     let resident_bytes_after_puts = process::resident_bytes(server.pid())?;
 
     let spec = server.kill()?;
@@ -66,7 +66,7 @@ pub(crate) fn measure(spec: &ServerSpec, objects: usize) -> Result<String> {
         ensure!(answer.body == body, "an object differs");
         Ok(())
     })?;
-    let get_cpu = process::cpu_time(server.pid())? - before;
+    let get_cpu = process::cpu_time(server.pid())?.saturating_sub(before);
     let resident_bytes_after_reads = process::resident_bytes(server.pid())?;
     server.stop()?;
     let scale = Scale {

@@ -24,6 +24,7 @@ pub struct DeleteOutcome {
 impl Objects {
     /// Deletes an object. Deleting what is not there succeeds and changes nothing.
     pub async fn delete(&self, bucket: &BucketName, key: &ObjectKey) -> Result<DeleteOutcome> {
+        let _turn = self.turns().take(bucket, key).await;
         let mut outcomes = self.delete_together(bucket, std::slice::from_ref(key)).await?;
         Ok(outcomes.pop().expect("one outcome for each key"))
     }

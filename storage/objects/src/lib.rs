@@ -45,6 +45,7 @@ mod record;
 mod retry;
 mod rows;
 mod stage;
+mod turns;
 
 pub use body::{BodyChecks, BodyError, ExpectedChecksum, TrailerSource};
 pub use bucket::{BucketPage, BucketRecord, BucketSpec, ListBuckets};

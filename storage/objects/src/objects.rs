@@ -1,14 +1,15 @@
 //! [`Objects`]: the one value through which everything above reaches buckets and objects.
 
 use crate::Limits;
+use crate::turns::Turns;
 use cistern_blobs::BlobStore;
 use cistern_metadata::Store;
 use cistern_runtime::Clock;
 use cistern_types::Timestamp;
 use std::sync::Arc;
 
-/// The object store of one installation, on a pair of engines. Cheap to clone; holds no state of its own, so any number
-/// of processes may work on the same engines.
+/// The object store of one installation, on a pair of engines. Cheap to clone; holds no state of its own but who waits for
+/// whom, so any number of processes may work on the same engines.
 ///
 /// Every method is in the file of its name: `put`, `get`, `delete`, `copy`, `list`, `multipart`, `bucket`.
 #[derive(Debug, Clone)]
@@ -20,12 +21,13 @@ struct Parts {
     blobs: Arc<dyn BlobStore>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    turns: Turns,
 }
 
 impl Objects {
     /// Objects whose rows are in `store` and whose bytes are in `blobs`.
     pub fn new(store: Store, blobs: Arc<dyn BlobStore>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self(Arc::new(Parts { store, blobs, clock, limits }))
+        Self(Arc::new(Parts { store, blobs, clock, limits, turns: Turns::new() }))
     }
 
     /// Objects in memory, for the tests of the crates above.
@@ -54,6 +56,10 @@ impl Objects {
     /// The bounds in force.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     pub(crate) fn now(&self) -> Timestamp {

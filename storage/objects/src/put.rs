@@ -116,6 +116,7 @@ impl Objects {
         new: &NewObject,
         conditions: &Conditions,
     ) -> Result<ObjectRecord> {
+        let _turn = self.turns().take(bucket, key).await;
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;

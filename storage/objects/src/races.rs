@@ -43,6 +43,8 @@ impl Engine for Overtaking {
 
 struct Race {
     house: House,
+    /// The same objects in another process, which waits for nobody here.
+    elsewhere: Objects,
     first: Overtaker,
 }
 
@@ -53,8 +55,13 @@ impl Race {
         let clock = Arc::new(TestClock::at(Timestamp::from_millis(1_700_000_000_000)));
         let blobs = Arc::new(MemoryBlobs::new(Arc::<TestClock>::clone(&clock)));
         let limits = Limits { part_bytes_min: 4, ..Limits::default() };
-        let objects = Objects::new(Store::new(Arc::new(engine)), blobs, Arc::<TestClock>::clone(&clock), limits);
-        Self { house: House::on(objects, clock).await, first }
+        let store = Store::new(Arc::new(engine));
+        let process = || {
+            let blobs = Arc::<MemoryBlobs>::clone(&blobs);
+            Objects::new(store.clone(), blobs, Arc::<TestClock>::clone(&clock), limits.clone())
+        };
+        let (objects, elsewhere) = (process(), process());
+        Self { house: House::on(objects, clock).await, elsewhere, first }
     }
 
     /// The next commit is overtaken by this.
@@ -76,7 +83,7 @@ impl Race {
 async fn a_part_overtaken_by_an_abort_is_refused_and_freed() {
     let race = Race::new().await;
     let at = race.house.begin_upload("k").await;
-    let (objects, aborted) = (race.house.objects.clone(), at.clone());
+    let (objects, aborted) = (race.elsewhere.clone(), at.clone());
     race.first(async move { objects.abort_upload(&aborted).await.unwrap() });
     let answer = race.house.objects.put_part(&at, 1, BodyChecks::default(), body(b"late")).await;
     assert!(matches!(answer, Err(Error::NoSuchUpload { .. })), "{answer:?}");
@@ -88,7 +95,7 @@ async fn a_part_overtaken_by_the_completion_is_refused_and_freed() {
     let race = Race::new().await;
     let at = race.house.begin_upload("k").await;
     let parts = vec![race.house.put_part(&at, 1, b"12345").await];
-    let (objects, completed) = (race.house.objects.clone(), at.clone());
+    let (objects, completed) = (race.elsewhere.clone(), at.clone());
     race.first(async move {
         let request = CompleteUpload { parts, ..CompleteUpload::default() };
         objects.complete_upload(&completed, request).await.unwrap();
@@ -105,7 +112,7 @@ async fn a_completion_overtaken_by_a_part_sees_it() {
         let race = Race::new().await;
         let at = race.house.begin_upload("k").await;
         let parts = vec![race.house.put_part(&at, 1, b"12345").await];
-        let (objects, uploading) = (race.house.objects.clone(), at.clone());
+        let (objects, uploading) = (race.elsewhere.clone(), at.clone());
         race.first(async move {
             let part = objects.put_part(&uploading, number, BodyChecks::default(), body(b"other")).await.unwrap();
             assert_eq!(named(number, &part).number, number);
@@ -127,7 +134,7 @@ async fn a_completion_overtaken_by_a_part_sees_it() {
 async fn a_write_overtaken_by_another_judges_its_conditions_anew_and_frees_what_it_replaces() {
     for create_only in [false, true] {
         let race = Race::new().await;
-        let (objects, request) = (race.house.objects.clone(), race.house.put_request("k"));
+        let (objects, request) = (race.elsewhere.clone(), race.house.put_request("k"));
         race.first(async move {
             objects.put(request, body(b"faster")).await.unwrap();
         });
@@ -144,14 +151,14 @@ async fn a_write_overtaken_by_another_judges_its_conditions_anew_and_frees_what_
 #[tokio::test]
 async fn a_bucket_gets_no_object_after_its_deletion_and_is_not_deleted_with_one() {
     let race = Race::new().await;
-    let (objects, bucket) = (race.house.objects.clone(), race.house.bucket.clone());
+    let (objects, bucket) = (race.elsewhere.clone(), race.house.bucket.clone());
     race.first(async move { objects.delete_bucket(&bucket).await.unwrap() });
     let answer = race.house.objects.put(race.house.put_request("k"), body(b"late")).await;
     assert!(matches!(answer, Err(Error::NoSuchBucket { .. })), "{answer:?}");
     race.check_left(0).await;
 
     race.house.objects.create_bucket(bucket_spec("house")).await.unwrap();
-    let (objects, request) = (race.house.objects.clone(), race.house.put_request("k"));
+    let (objects, request) = (race.elsewhere.clone(), race.house.put_request("k"));
     race.first(async move {
         objects.put(request, body(b"faster")).await.unwrap();
     });
@@ -164,11 +171,60 @@ async fn a_bucket_gets_no_object_after_its_deletion_and_is_not_deleted_with_one(
 async fn a_delete_overtaken_by_a_write_deletes_what_is_there_then() {
     let race = Race::new().await;
     race.house.put("k", b"old").await;
-    let (objects, request) = (race.house.objects.clone(), race.house.put_request("k"));
+    let (objects, request) = (race.elsewhere.clone(), race.house.put_request("k"));
     race.first(async move {
         objects.put(request, body(b"faster")).await.unwrap();
     });
     race.house.objects.delete(&race.house.bucket, &key("k")).await.unwrap();
     assert!(race.house.keys().await.is_empty());
     race.check_left(0).await;
+}
+
+/// An engine in memory whose commits take a moment, as those of drives do.
+#[derive(Debug)]
+struct Slow(MemoryEngine);
+
+#[async_trait]
+impl Engine for Slow {
+    async fn snapshot(&self) -> MetadataResult<Box<dyn EngineSnapshot>> {
+        self.0.snapshot().await
+    }
+
+    async fn commit(&self, request: CommitRequest) -> MetadataResult<Commit> {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        self.0.commit(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_writers_of_one_key_all_get_their_turn() {
+    const WRITERS: u32 = 32;
+    const WRITES: u32 = 100;
+    let clock = Arc::new(TestClock::at(Timestamp::from_millis(1_700_000_000_000)));
+    let blobs = Arc::new(MemoryBlobs::new(Arc::<TestClock>::clone(&clock)));
+    let store = Store::new(Arc::new(Slow(MemoryEngine::new())));
+    let objects = Objects::new(store, blobs, Arc::<TestClock>::clone(&clock), Limits::default());
+    let house = House::on(objects, clock).await;
+    let began = tokio::time::Instant::now();
+    let write = |writer: u32| {
+        let objects = house.objects.clone();
+        let requests: Vec<_> = (0..WRITES).map(|_| house.put_request("hot")).collect();
+        tokio::spawn(async move {
+            let mut longest = Duration::ZERO;
+            for request in requests {
+                let began = tokio::time::Instant::now();
+                let put = objects.put(request, body(&[7; 100])).await;
+                put.unwrap_or_else(|error| panic!("writer {writer}: {error}"));
+                longest = longest.max(began.elapsed());
+            }
+            longest
+        })
+    };
+    let mut longest = Duration::ZERO;
+    for writer in (0..WRITERS).map(write).collect::<Vec<_>>() {
+        longest = longest.max(writer.await.unwrap());
+    }
+    let commit = began.elapsed() / (WRITERS * WRITES);
+    assert!(commit < Duration::from_millis(15), "{commit:?} a write: nobody waits while the key is free");
+    assert!(longest < commit * WRITERS * 4, "one waited {longest:?}, a round of all takes {:?}", commit * WRITERS);
 }

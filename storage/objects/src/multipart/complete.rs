@@ -44,6 +44,7 @@ impl Objects {
     /// [`Limits::completed_upload_kept`]. Parts that were uploaded but are not named become garbage.
     pub async fn complete_upload(&self, at: &UploadRef, request: CompleteUpload) -> Result<PutOutcome> {
         check_order(&request.parts, self.limits())?;
+        let _turn = self.turns().take(&at.bucket, &at.key).await;
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
