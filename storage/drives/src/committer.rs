@@ -493,7 +493,7 @@ fn write_lanes(
     for lane in (0..stripe.lanes()).filter(|&lane| stripe.used(lane) > 0) {
         let drive = stripe.drive(lane);
         let Some(file) = active.files[drive].clone().filter(|_| core.drives.is_live(drive)) else { continue };
-        let frame = Arc::new(std::mem::take(&mut lanes.buffers[lane]));
+        let frame = Arc::new(lanes.take_buffer(lane));
         let frame_bytes = frame.len() as u64;
         let zeros = active.zero_ahead(drive, frame_bytes, stripe.offset + frame_bytes);
         let zero_bytes = zeros.as_ref().map_or(0, |zeros| zeros.end - zeros.start);
@@ -505,7 +505,7 @@ fn write_lanes(
     let mut synced = 0;
     for ((lane, drive, frame), outcome) in frames.into_iter().zip(writers.write(todo)) {
         // shared only with a thread that was left to itself
-        lanes.buffers[lane] = Arc::try_unwrap(frame).unwrap_or_else(|shared| shared.to_vec());
+        lanes.buffers[lane] = Arc::try_unwrap(frame).unwrap_or_else(|shared| shared.as_ref().clone());
         match outcome {
             Ok(()) => synced += 1,
             Err(error) => {

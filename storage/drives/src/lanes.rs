@@ -5,6 +5,7 @@
 
 use crate::config::Threads;
 use crate::disk::DiskFile;
+use crate::stripe::FrameBuffer;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub(crate) struct LaneWrite {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) offset: u64,
     /// Shared, because it is still needed when the drive never gives it back.
-    pub(crate) frame: Arc<Vec<u8>>,
+    pub(crate) frame: Arc<FrameBuffer>,
     /// Where to write zeros besides.
     pub(crate) zeros: Option<Range<u64>>,
 }

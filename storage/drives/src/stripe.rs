@@ -8,6 +8,7 @@ use crate::erasure::Erasure;
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, StripeHeader, crc64, stripe_bytes};
 use crate::record::{HEAD_BYTES, Head, Kind, PieceOf, encode_forget, scan_bytes};
 use crate::{LANES_MAX, NewPiece};
+use aligned_vec::{AVec, ConstAlign};
 use bytes::Bytes;
 
 /// Chunks up to this lie whole in one lane: read back with one read of one drive.
@@ -151,10 +152,32 @@ pub(crate) struct StripePlace {
 pub(crate) struct Lanes {
     data: usize,
     /// Of every lane: header space, payload, and after `finish` padding.
-    pub(crate) buffers: Vec<Vec<u8>>,
+    pub(crate) buffers: Vec<FrameBuffer>,
     heads: Vec<Vec<Head>>,
     coded_bytes: usize,
     stamps: (u64, u64),
+}
+
+/// A frame in memory, aligned as drives take it without a copy.
+pub(crate) type FrameBuffer = AVec<u8, ConstAlign<FRAME_ALIGN>>;
+
+const FRAME_ALIGN: usize = 4096;
+
+/// A buffer with space for a frame's header in front, and room for `bytes` in all.
+pub(crate) fn frame_buffer(bytes: usize) -> FrameBuffer {
+    let mut buffer = FrameBuffer::with_capacity(FRAME_ALIGN, bytes.next_multiple_of(FRAME_ALIGN));
+    set_length(&mut buffer, FRAME_HEADER_BYTES);
+    buffer
+}
+
+/// Cuts a buffer, or fills it up with zeros. Its own `resize` writes byte after byte.
+fn set_length(buffer: &mut FrameBuffer, bytes: usize) {
+    static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+    buffer.truncate(bytes);
+    buffer.reserve(bytes - buffer.len());
+    while buffer.len() < bytes {
+        buffer.extend_from_slice(&ZEROS[..ZEROS.len().min(bytes - buffer.len())]);
+    }
 }
 
 /// A buffer that grew for a large group is given back when it is larger than this.
@@ -164,11 +187,16 @@ impl Lanes {
     pub(crate) fn new(data: usize, parity: usize) -> Self {
         Self {
             data,
-            buffers: vec![Vec::new(); data + parity],
+            buffers: (0..data + parity).map(|_| FrameBuffer::new(FRAME_ALIGN)).collect(),
             heads: vec![Vec::new(); data],
             coded_bytes: 0,
             stamps: (0, 0),
         }
+    }
+
+    /// Takes the buffer of a lane out, to be put back when the drive is done with it.
+    pub(crate) fn take_buffer(&mut self, lane: usize) -> FrameBuffer {
+        std::mem::replace(&mut self.buffers[lane], FrameBuffer::new(FRAME_ALIGN))
     }
 
     pub(crate) fn record_count(&self, lane: usize) -> usize {
@@ -187,7 +215,10 @@ impl Lanes {
                 continue;
             }
             let mut at = members.len() * HEAD_BYTES;
-            buffer.resize(FRAME_HEADER_BYTES, 0);
+            let bodies: usize = members.iter().map(|&member| records[member].body.len()).sum();
+            let frame_bytes = stripe_bytes(at + bodies);
+            buffer.reserve(usize::try_from(frame_bytes).expect("a frame is smaller than a segment"));
+            set_length(buffer, FRAME_HEADER_BYTES);
             for &member in members {
                 let record = &records[member];
                 let head = Head {
@@ -207,7 +238,7 @@ impl Lanes {
             }
             assert_eq!(buffer.len(), FRAME_HEADER_BYTES + at, "heads and bodies fill the lane as planned");
         }
-        let longest = self.buffers[..self.data].iter().map(Vec::len).max().expect("at least one data lane");
+        let longest = self.buffers[..self.data].iter().map(FrameBuffer::len).max().expect("at least one data lane");
         assert!(longest > FRAME_HEADER_BYTES, "a group has at least one record");
         self.coded_bytes = longest - FRAME_HEADER_BYTES;
         let stamps = records.iter().map(|record| record.stamp);
@@ -233,7 +264,7 @@ impl Lanes {
             if lane < self.data {
                 filled[lane] = used > 0;
             }
-            buffer.resize(FRAME_HEADER_BYTES + self.coded_bytes, 0);
+            set_length(buffer, FRAME_HEADER_BYTES + self.coded_bytes);
         }
         let (data, parity) = self.buffers.split_at_mut(self.data);
         let data: Vec<&[u8]> = data.iter().map(|buffer| &buffer[FRAME_HEADER_BYTES..]).collect();
@@ -263,7 +294,7 @@ impl Lanes {
 
 /// Completes a lane's buffer (header space + coded payload) to its frame: header in front, cut to the used bytes, padded.
 pub(crate) fn write_header(
-    buffer: &mut Vec<u8>,
+    buffer: &mut FrameBuffer,
     stripe: &StripeHeader,
     lane: usize,
     record_count: usize,
@@ -281,7 +312,7 @@ pub(crate) fn write_header(
     };
     buffer[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode());
     buffer.truncate(FRAME_HEADER_BYTES + stripe.used(lane));
-    buffer.resize(stripe.frame_bytes(lane), 0);
+    set_length(buffer, stripe.frame_bytes(lane));
 }
 
 #[cfg(test)]

@@ -5,16 +5,17 @@
 
 use super::{Claim, Disk, DiskFile};
 use parking_lot::Mutex;
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs};
+use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, statvfs};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSliceMut, Write};
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// File handles kept open for each drive.
 const HANDLES_MAX: usize = 128;
@@ -63,7 +64,7 @@ impl LocalDisk {
     }
 
     fn keep(&self, name: &str, file: File) -> Arc<LocalFile> {
-        let file = Arc::new(LocalFile { file });
+        let file = Arc::new(LocalFile::new(file));
         let mut handles = self.handles.lock();
         // which one goes does not matter much: the ones in use stay open through their own reference
         if handles.len() >= HANDLES_MAX
@@ -187,6 +188,35 @@ impl Claim for FolderLock {}
 #[derive(Debug)]
 struct LocalFile {
     file: File,
+    /// The same file around the page cache, where the file system can; opened when it is first of use.
+    direct: OnceLock<Option<File>>,
+}
+
+impl LocalFile {
+    fn new(file: File) -> Self {
+        Self { file, direct: OnceLock::new() }
+    }
+
+    fn direct(&self) -> Option<&File> {
+        let open = || {
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let flags = i32::try_from(OFlags::DIRECT.bits()).expect("a flag of open is a small number");
+            OpenOptions::new().write(true).custom_flags(flags).open(path).ok()
+        };
+        self.direct.get_or_init(open).as_ref()
+    }
+}
+
+/// Writes from this size on go around the page cache: copying there and writing back takes a multiple of the CPU.
+const DIRECT_BYTES_MIN: usize = 128 << 10;
+/// Position, length and memory of such a write must be multiples of this: what all devices take.
+const DIRECT_ALIGN: usize = 4096;
+
+fn is_direct(bytes: &[u8], offset: u64) -> bool {
+    bytes.len() >= DIRECT_BYTES_MIN
+        && bytes.len().is_multiple_of(DIRECT_ALIGN)
+        && bytes.as_ptr().addr().is_multiple_of(DIRECT_ALIGN)
+        && offset.is_multiple_of(DIRECT_ALIGN as u64)
 }
 
 impl DiskFile for LocalFile {
@@ -204,6 +234,15 @@ impl DiskFile for LocalFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if is_direct(bytes, offset)
+            && let Some(direct) = self.direct()
+        {
+            match direct.write_all_at(bytes, offset) {
+                // a device that wants other multiples
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                written => return written,
+            }
+        }
         self.file.write_all_at(bytes, offset)
     }
 
@@ -269,6 +308,23 @@ mod tests {
             assert!(!file.try_read_at(&mut buffer, 8190).unwrap());
         }
         assert_eq!(disk.open("segment").unwrap().length().unwrap(), 8192);
+    }
+
+    #[test]
+    fn large_aligned_writes_and_small_ones_meet_in_one_file() {
+        let (_folder, disk) = a_disk();
+        let file = disk.create("segment", 1 << 20).unwrap();
+        let mut frame = crate::stripe::frame_buffer(DIRECT_BYTES_MIN);
+        frame.resize(DIRECT_BYTES_MIN, 7);
+        assert!(is_direct(&frame, 8192) && !is_direct(&frame, 8000) && !is_direct(&frame[1..], 8192));
+        file.write_at(&[1; 8192], 4096).unwrap();
+        file.write_at(&frame, 8192).unwrap();
+        file.write_at(&[2; 100], 8192 + frame.len() as u64).unwrap();
+        file.sync().unwrap();
+        let mut found = vec![0; 4096 + frame.len() + 100];
+        file.read_at(&mut found, 4096).unwrap();
+        assert!(found[..4096] == [1; 4096] && found[4096..4096 + frame.len()] == *frame.as_slice());
+        assert_eq!(found[4096 + frame.len()..], [2; 100]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::identity::SetId;
 use crate::record::{Head, decode_heads, measure};
 use crate::segment::segment_name;
 use crate::status::{Counters, count};
-use crate::stripe::write_header;
+use crate::stripe::{frame_buffer, write_header};
 use std::io;
 use std::sync::Arc;
 
@@ -208,7 +208,7 @@ pub(crate) fn heal(
     } else {
         (0, 0)
     };
-    let mut frame = vec![0; FRAME_HEADER_BYTES];
+    let mut frame = frame_buffer(FRAME_HEADER_BYTES + payload.len());
     frame.extend_from_slice(payload);
     write_header(&mut frame, stripe, lane, record_count, scan_bytes);
     file.write_at(&frame, stripe.offset)?;
