@@ -15,7 +15,8 @@
 //!
 //!   compaction.rs -> upkeep.rs  checkpoints, moved chunks, retired segments: groups like all others; occupancy.rs says what pays
 //!
-//!   scrub.rs     reads every lane, writes back what is missing or damaged; passes.rs says what it found
+//!   scrub.rs     reads every lane, writes back what is missing or damaged; passes.rs says what it found; names.rs what is needed
+//!   drives.rs    which drives are live, stale, out, and how another takes a place; slow.rs which ones reads go around
 //!
 //!   open: identity.rs who is who -> recovery.rs replays what the view lacks, drops a torn tail, heals what is bad in it
 //! ```
