@@ -178,19 +178,21 @@ impl Scrubber {
             0 => 0,
             active => self.log.begin_segment().await.unwrap_or(active),
         };
-        let rows = offload(move || {
-            let view = core.current_view();
-            segment_rows(view.as_ref())
-        })
-        .await?;
+        let rows = segment_rows(core.current_view().as_ref())?;
         let last = if active == 0 { last } else { last.min(active - 1) };
         let last = rows.last_key_value().map_or(0, |(segment, _)| *segment).min(last);
-        let lanes = self.log.core().config.lanes() as u64;
+        let lanes = core.config.lanes() as u64;
         let bytes = |row: &SegmentRow| row.end_offset.saturating_sub(SEGMENT_HEADER_BYTES) * lanes;
         let total = if from <= last { rows.range(from..=last).map(|(_, row)| bytes(row)).sum() } else { 0 };
         self.walk = Walk::default();
-        self.log.core().passes.lock().to_be_whole = stale;
-        Ok(Some(Pass::new(kind, from..=last, total, now)))
+        core.passes.lock().to_be_whole = stale;
+        let mut pass = Pass::new(kind, from..=last, total, now);
+        let ended = rows.last_key_value().map_or(0, |(segment, _)| *segment);
+        offload(move || {
+            verify_empty_segment(&core, ended, &mut pass);
+            Ok(Some(pass))
+        })
+        .await
     }
 
     /// What to read next and why. What was asked for is forgotten by asking.
@@ -353,7 +355,7 @@ fn advance(core: &Core, mut pass: Pass, walk: &mut Walk) -> Result<Advanced> {
     let mut at = walk.at.filter(|_| segment == pass.next_segment).unwrap_or_else(|| Position::start_of(&row));
     pass.next_segment = segment;
     if at == Position::start_of(&row) {
-        verify_segment_header(core, segment, &row, &mut pass)?;
+        verify_segment_header(core, segment, &row, &mut pass);
     }
     let step = STEP_BYTES / core.config.lanes() as u64;
     forget_cached(core, segment, at.offset..(at.offset + 2 * step).min(row.end_offset).max(at.offset));
@@ -370,17 +372,30 @@ fn advance(core: &Core, mut pass: Pass, walk: &mut Walk) -> Result<Advanced> {
     Ok(Advanced { pass, read, ended: false })
 }
 
+/// The last segment may be empty and still be the only one whose header names the checkpoint: without it, what lies before the checkpoint
+/// would be needed, and only its heads are healed. Every live drive gets that header first.
+fn verify_empty_segment(core: &Core, last_with_stripes: u64, pass: &mut Pass) {
+    let last = core.segments.read().last_key_value().map(|(segment, generation)| (*segment, *generation));
+    let empty = last.filter(|(segment, _)| *segment > last_with_stripes);
+    let Some((segment, generation)) = empty else { return };
+    // one that is being written was begun on all live drives
+    if segment == core.active_segment.load(Ordering::Acquire) {
+        return;
+    }
+    verify_segment_header(core, segment, &SegmentRow { generation, ..SegmentRow::default() }, pass);
+}
+
 /// Brings the header of a segment to live drives that lack it: the chain of segments is followed by any one of them.
-fn verify_segment_header(core: &Core, segment: u64, row: &SegmentRow, pass: &mut Pass) -> Result<()> {
-    let Some(header) = segment_header(core, segment, row) else { return Ok(()) };
+fn verify_segment_header(core: &Core, segment: u64, row: &SegmentRow, pass: &mut Pass) {
+    let Some(header) = segment_header(core, segment, row) else { return };
     let lacks = |drive: &usize| segment_header_at(&core.drives, *drive, segment).as_ref() != Some(&header);
     let lacking: Vec<usize> = core.drives.live().into_iter().filter(lacks).collect();
     if lacking.is_empty() {
-        return Ok(());
+        return;
     }
     let _files = core.segment_files.lock();
-    if core.is_retired(segment)? {
-        return Ok(());
+    if !core.segments.read().contains_key(&segment) {
+        return;
     }
     for drive in lacking {
         pass.bad_lanes += 1;
@@ -391,7 +406,6 @@ fn verify_segment_header(core: &Core, segment: u64, row: &SegmentRow, pass: &mut
             Err(error) => core.drives.take_out(drive, "heal a segment header", &error),
         }
     }
-    Ok(())
 }
 
 /// The first segment from `from` on that is part of the log.

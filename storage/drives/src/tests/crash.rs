@@ -269,6 +269,15 @@ fn ten_thousand_power_cuts_lose_nothing_that_was_acknowledged() {
     assert!(points >= 10_000, "only {points} crash points");
 }
 
+/// Cuts that once lost something.
+#[test]
+fn power_cuts_that_were_not_survived_once() {
+    // the header that names a checkpoint was on the drive only that was lost next
+    let config = small(1, 1);
+    let seed = 1_095_653_349_412_397;
+    crash_at(&config, seed, &script(seed, &config, TROUBLED), 64);
+}
+
 /// As many as `CISTERN_CRASH_POINTS` says, of scripts that nobody has seen before; none by default. A failure names the seed.
 #[test]
 fn power_cuts_of_new_scripts_lose_nothing() {
