@@ -170,6 +170,7 @@ fn drives(error: &cistern_drives::Error) -> Coded {
         | Below::DrivesMissing { .. }
         | Below::InvalidConfig { .. }
         | Below::Corrupt { .. }
+        | Below::Undecided { .. }
         | Below::AcknowledgedLost { .. }
         | Below::BlobCorrupt { .. }
         | Below::LostPrerequisite { .. }

@@ -127,6 +127,8 @@ pub(crate) struct StorageConfig {
     pub(crate) segment_size: ByteSize,
     /// How long replaced and deleted bytes stay readable.
     pub(crate) garbage_grace: Duration,
+    /// Whether a last write that may have been acknowledged is dropped when it cannot be read.
+    pub(crate) accept_loss: bool,
 }
 
 /// The addresses to listen on.
@@ -265,7 +267,9 @@ fn storage(raw: &RawConfig, data_dir: &std::path::Path) -> Result<StorageConfig>
         let bounds = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
         if bounds.contains(&grace) { Ok(grace) } else { Err("use 1s to 720h".to_owned()) }
     })?;
-    Ok(StorageConfig { drives, parity, view, view_cache, segment_size, garbage_grace })
+    let accept_loss =
+        raw.parse_with("storage.accept_loss", |text| text.parse::<bool>().map_err(|_| "use true or false".to_owned()))?;
+    Ok(StorageConfig { drives, parity, view, view_cache, segment_size, garbage_grace, accept_loss })
 }
 
 fn size(raw: &RawConfig, key: &'static str, bounds: RangeInclusive<u64>, rule: &str) -> Result<ByteSize> {

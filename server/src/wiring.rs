@@ -128,6 +128,7 @@ async fn open_log(config: &Config, instance: &mut Instance, clock: Arc<dyn Clock
         DriveLogConfig::new(storage.drives.len() - storage.parity, storage.parity, instance.view_path());
     log_config.view = storage.view;
     log_config.view_cache_bytes = storage.view_cache.as_u64();
+    log_config.accept_loss = storage.accept_loss;
     log_config.segment_bytes = storage.segment_size.as_u64();
     log_config.free_bytes_reserve = RESERVE_SEGMENTS * log_config.segment_bytes;
     let log = DriveLog::open(log_config, disks(), clock).await.context("open the drives")?;

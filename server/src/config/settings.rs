@@ -64,6 +64,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Plain,
         "how long replaced and deleted bytes are kept, for downloads that have begun",
     ),
+    setting(
+        "storage.accept_loss",
+        Some("false"),
+        Kind::Plain,
+        "start although the last write may be lost with missing drives: true once, when the server asks for it",
+    ),
     setting("s3.listen", Some("127.0.0.1:9000"), Kind::Plain, "address of the S3 listener"),
     setting("s3.domain", None, Kind::Plain, "domain of virtual-host-style requests: BUCKET.DOMAIN"),
     setting("management.listen", Some("127.0.0.1:9001"), Kind::Plain, "address of API, health, metrics and dashboard"),

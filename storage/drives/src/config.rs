@@ -55,6 +55,8 @@ pub struct DriveLogConfig {
     pub free_bytes_reserve: u64,
     /// A drive that takes longer to write and sync has failed.
     pub write_timeout: Duration,
+    /// Drop a last write that cannot be read and may have been acknowledged ([`Error::Undecided`]) instead of refusing to open.
+    pub accept_loss: bool,
 }
 
 impl DriveLogConfig {
@@ -71,6 +73,7 @@ impl DriveLogConfig {
             view_cache_bytes: 64 << 20,
             free_bytes_reserve: 3 * (64 << 20),
             write_timeout: Duration::from_secs(30),
+            accept_loss: false,
         }
     }
 

@@ -211,6 +211,11 @@ impl Drives {
         live.into_iter().filter_map(|drive| Some((drive, known.staleness(drive)?))).collect()
     }
 
+    /// Whether a drive was there, as far as the others know, when the last stripes of a segment were written.
+    pub(crate) fn may_hold(&self, drive: usize, segment: u64) -> bool {
+        self.known.lock().marks.stale_since.get(&drive).is_none_or(|since| *since > segment)
+    }
+
     /// Whether a drive may lack something.
     pub(crate) fn is_stale(&self, drive: usize) -> bool {
         self.known.lock().marks.stale_since.contains_key(&drive)

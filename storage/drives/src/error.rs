@@ -112,6 +112,20 @@ pub enum Error {
         /// Which drives hold a bad or no lane.
         detail: String,
     },
+    /// The last write cannot be read, and drives that are missing may hold enough of it for it to have been acknowledged. Nothing was changed.
+    #[error(
+        "the last write, in segment {segment} at byte {offset}, cannot be read without the missing drives {} and may have been acknowledged; \
+         bring them back, or start once with storage.accept_loss = true to drop it",
+        missing.join(", ")
+    )]
+    Undecided {
+        /// The segment's number.
+        segment: u64,
+        /// The stripe's offset in the segment, in bytes.
+        offset: u64,
+        /// The labels of the drives that may hold it.
+        missing: Vec<String>,
+    },
     /// The drives hold less than the view says was acknowledged.
     #[error(
         "the drives end at segment {segment} byte {offset}, but acknowledged data reached segment {view_segment} byte {view_offset}; \
@@ -227,7 +241,10 @@ impl Error {
             Self::Full { .. } => ErrorKind::Full,
             Self::ReadOnly { .. } => ErrorKind::ReadOnly,
             Self::Unavailable { .. } | Self::LostPrerequisite { .. } | Self::Closed => ErrorKind::Unavailable,
-            Self::Corrupt { .. } | Self::AcknowledgedLost { .. } | Self::BlobCorrupt { .. } => ErrorKind::Corrupt,
+            Self::Corrupt { .. }
+            | Self::Undecided { .. }
+            | Self::AcknowledgedLost { .. }
+            | Self::BlobCorrupt { .. } => ErrorKind::Corrupt,
             Self::Drive { .. }
             | Self::InUse { .. }
             | Self::OtherSet { .. }

@@ -231,12 +231,13 @@ impl Recovery<'_> {
             offset: mark.heal_offset,
             next_sequence: mark.heal_sequence,
         });
-        let (mut end, mut damaged, mut torn) = (begin, Vec::new(), None);
+        let (mut end, mut damaged, mut torn, mut undecided) = (begin, Vec::new(), None, None);
         let mut last = None;
         while let Some(stripe) = read_stripe_header(self.drives, self.stripe_id(link, end.offset, end.next_sequence)) {
             let lanes = read_lanes(self.drives, &stripe);
             if lanes.present() < stripe.data {
                 torn = Some(lanes.describe(self.drives, &stripe));
+                undecided = self.undecided(&stripe, &lanes);
                 break;
             }
             end = Position::behind(&stripe);
@@ -254,8 +255,26 @@ impl Recovery<'_> {
                     .unwrap_or_else(|| format!("no drive has a frame of it, but the log goes on at byte {offset}")),
             });
         }
+        if let Some(undecided) = undecided.filter(|_| !self.config.accept_loss) {
+            return Err(undecided);
+        }
         let synced = |stripe: &StripeHeader| mark.is_some_and(|mark| stripe.end() <= mark.offset);
         Ok(Survey { end, damaged, unsettled: last.filter(|stripe| !synced(stripe)) })
+    }
+
+    /// Why a stripe that cannot be rebuilt may have been acknowledged all the same: drives that are missing may hold enough of it.
+    fn undecided(&self, stripe: &StripeHeader, lanes: &LaneSet) -> Option<Error> {
+        let missing: Vec<usize> = (0..stripe.lanes())
+            .filter(|lane| lanes.bad.contains(lane))
+            .map(|lane| stripe.drive(lane))
+            .filter(|&drive| self.drives.disk(drive).is_none() && self.drives.may_hold(drive, stripe.segment))
+            .collect();
+        let acknowledged_min = stripe.data + usize::from(stripe.parity > 0);
+        (lanes.present() + missing.len() >= acknowledged_min).then(|| Error::Undecided {
+            segment: stripe.segment,
+            offset: stripe.offset,
+            missing: missing.into_iter().map(|drive| self.drives.label(drive)).collect(),
+        })
     }
 
     /// Rebuilds the bad lanes that the survey found on live drives, writes them and all lanes of the unsettled stripe back and

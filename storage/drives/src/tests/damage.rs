@@ -197,3 +197,54 @@ fn bad_lanes_of_the_last_segment_are_healed_at_open() {
         expect_model(&fewer.open().unwrap(), &model, &format!("healed, without {gone:?}"));
     }
 }
+
+/// A log whose last write lies on all six drives, of which one is damaged there and two are missing.
+fn an_undecided_tail() -> (World, Model, Model) {
+    let world = World::new(medium(4, 2));
+    let log = world.open().unwrap();
+    let mut model = Model::default();
+    let put = |blob: u64| Step::Put { blob, bytes: 200_000 };
+    put(1).apply(&mut model, commit(&log, put(1).append()).unwrap().stamp);
+    let before = model.clone();
+    put(2).apply(&mut model, commit(&log, put(2).append()).unwrap().stamp);
+    drop(log);
+    let name = segment_name(1);
+    let stripe = world.disks[0].contents()[&name].len();
+    // the second stripe begins behind the first, which is as long
+    let second = 4096 + 56 * 1024;
+    assert!(stripe > second + 10_000);
+    world.disks[3].flip(&name, second + 5000, 1);
+    for gone in [0, 5] {
+        world.disks[gone].vanish();
+    }
+    (world, before, model)
+}
+
+#[test]
+fn a_last_write_that_missing_drives_may_complete_is_not_taken_for_torn() {
+    let (mut world, before, model) = an_undecided_tail();
+    let contents = world.contents();
+    let undecided = |error: &Error| matches!(error, Error::Undecided { segment: 1, .. });
+    expect_error(world.open(), undecided, &["sim0", "sim5", "accept_loss"]);
+    assert!(world.contents() == contents, "a refusal changes nothing");
+    {
+        let mut world = world.fork();
+        world.config.accept_loss = true;
+        for gone in [0, 5] {
+            world.disks[gone].vanish();
+        }
+        expect_model(&world.open().unwrap(), &before, "with the loss accepted");
+    }
+    world.disks[0].come_back();
+    expect_model(&world.open().unwrap(), &model, "with one drive back");
+    world.config.accept_loss = true;
+    world.disks[5].come_back();
+    expect_model(&world.open().unwrap(), &model, "what can be read is never dropped");
+}
+
+#[test]
+fn a_last_write_that_missing_drives_cannot_complete_is_torn() {
+    let (world, before, _) = an_undecided_tail();
+    world.disks[2].flip(&segment_name(1), 4096 + 56 * 1024 + 5000, 1);
+    expect_model(&world.open().unwrap(), &before, "two of the four drives hold it, six would be needed to have had it");
+}
