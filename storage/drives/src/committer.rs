@@ -176,6 +176,14 @@ impl Committer {
         }
     }
 
+    /// Begins a segment at once, whose header says that the one before ends in front of a torn write. On drives without room, or too few of
+    /// them, that is left to the next write.
+    pub(crate) fn end_before_torn(&mut self) {
+        if let Err(error) = self.begin_segment(Purpose::Upkeep) {
+            tracing::warn!(error = %error, "a torn write at the end of the log was not marked as such");
+        }
+    }
+
     /// The committer thread: until the log is closed and the queue is empty.
     pub(crate) fn run(mut self) {
         let core = Arc::clone(&self.core);
@@ -291,7 +299,7 @@ impl Committer {
                 }
             }
             Upkeep::Seat { drive, disk, now, seated } => {
-                let done = core.drives.seat(drive, disk, now, self.tail.segment);
+                let done = core.drives.seat(drive, disk, now, self.tail.segment, |run| core.first_segment_of(run));
                 // the segment that is written has no file on it
                 self.active = None;
                 core.active_segment.store(0, Ordering::Release);
@@ -428,6 +436,8 @@ impl Committer {
         let new = NewSegment { header, bytes, left_bytes };
         let active = begin(&core.drives, &mut self.writers, new, &core.counters)?;
         core.segments.write().insert(active.id, active.generation);
+        // its header may be the only one that names a checkpoint
+        core.drives.mark_absent_stale(active.id);
         self.trim(header.predecessor);
         core.active_segment.store(active.id, Ordering::Release);
         self.tail.segment = active.id;
@@ -500,7 +510,7 @@ fn write_lanes(
         count(&core.counters.device_bytes, frame_bytes + zero_bytes);
         count(&core.counters.syncs, 1);
         frames.push((lane, drive, Arc::clone(&frame)));
-        todo.push((drive, LaneWrite { file, offset: stripe.offset, frame, zeros }));
+        todo.push((drive, LaneWrite { file, offset: stripe.offset, frame, zeros, _claim: core.drives.claim(drive) }));
     }
     let mut synced = 0;
     for ((lane, drive, frame), outcome) in frames.into_iter().zip(writers.write(todo)) {

@@ -4,9 +4,9 @@
 //! anew: what such a drive holds of the last stripes is unknown. Reads may still try it, for what they get is checked. A drive that
 //! others were written without is stale, and the others say so in their identity, until a heal has brought it what it lacks.
 
-use crate::disk::Disk;
+use crate::disk::{Claim, Disk};
 use crate::error::{Error, Result};
-use crate::identity::{DRIVE_FILE, DriveSet, FreshDrive, Marks, Newcomer, Place, SetId, newcomer};
+use crate::identity::{DRIVE_FILE, DriveSet, FreshDrive, Marks, Newcomer, Place, Said, SetId, new_drive_id, newcomer};
 use crate::status::{DriveState, DriveStatus};
 use cistern_types::Timestamp;
 use parking_lot::{Mutex, RwLock};
@@ -33,7 +33,10 @@ pub(crate) struct Drives {
 #[derive(Debug)]
 struct Known {
     marks: Marks,
-    written: bool,
+    /// Goes up with every change.
+    version: u64,
+    /// The version that all live drives say.
+    written: u64,
 }
 
 /// That a drive may lack something. A heal that begins with it must end with the same to make the drive whole.
@@ -54,17 +57,17 @@ impl Drives {
         let states: Vec<DriveState> = set.places.iter().map(state).collect();
         let mut marks = set.marks;
         let missing = (0..states.len()).filter(|&drive| states[drive] != DriveState::Live);
-        let mut written = true;
+        let mut version = 0;
         for drive in missing {
             marks.count_absence(drive);
-            written = false;
+            version += 1;
         }
         Self {
             set: set.id,
             created: set.created,
             places: RwLock::new(set.places),
             states: Mutex::new(states),
-            known: Mutex::new(Known { marks, written }),
+            known: Mutex::new(Known { marks, version, written: 0 }),
             marking: Mutex::default(),
             data,
             parity,
@@ -78,6 +81,11 @@ impl Drives {
     /// The drive, unless it is missing.
     pub(crate) fn disk(&self, drive: usize) -> Option<Arc<dyn Disk>> {
         self.places.read()[drive].disk.as_ref().ok().cloned()
+    }
+
+    /// The right to the drive: it stays ours as long as anybody holds it.
+    pub(crate) fn claim(&self, drive: usize) -> Option<Arc<dyn Claim>> {
+        self.places.read()[drive].claim.clone()
     }
 
     /// How many places the set has.
@@ -105,10 +113,14 @@ impl Drives {
         let mut states = self.states.lock();
         if states[drive] == DriveState::Live {
             tracing::error!(drive = self.label(drive), reason, "drive is out until it is put in its place again");
+            if error.kind() == io::ErrorKind::TimedOut {
+                // whoever reads from it may wait for ever
+                self.places.write()[drive].disk = Err(reason.clone());
+            }
             states[drive] = DriveState::Out { reason };
             let mut known = self.known.lock();
             known.marks.count_absence(drive);
-            known.written = false;
+            known.version += 1;
         }
     }
 
@@ -140,26 +152,28 @@ impl Drives {
 
     /// Has every live drive say that this run has begun segments.
     pub(crate) fn mark_generation(&self, generation: u64) {
-        self.known.lock().marks.generation = generation;
+        {
+            let mut known = self.known.lock();
+            known.marks.generation = generation;
+            known.version += 1;
+        }
         self.write_marks();
     }
 
-    /// Notes that live drives that have not seen the last runs lack what these wrote: drives that were put back from a copy. `first_of`
-    /// is the first segment of a run or of those behind it.
+    /// Notes that live drives that have not seen the last runs, or whose place another drive has had since, lack what was written meanwhile:
+    /// drives that were put back, or back from a copy. `first_of` is the first segment of a run or of those behind it.
     pub(crate) fn mark_old_stale(&self, first_of: impl Fn(u64) -> Option<u64>) {
         let live = self.live();
         let places = self.places.read();
         let mut known = self.known.lock();
-        let newest = known.marks.generation;
         for drive in live {
-            let seen = places[drive].generation().unwrap_or(newest);
-            if seen < newest
-                && !known.marks.stale_since.contains_key(&drive)
-                && let Some(since) = first_of(seen)
-            {
-                tracing::warn!(drive = places[drive].label, seen, newest, "the drive is older than the others");
-                known.marks.stale_since.insert(drive, since);
-                known.written = false;
+            let Some(said) = places[drive].said() else { continue };
+            let since = known.since_when_old(drive, said, &first_of);
+            if let Some(since) = since {
+                tracing::warn!(drive = places[drive].label, since, "the drive is older than the others");
+                known.marks.count_absence(drive);
+                known.marks.set_member(drive, said.drive_id.to_owned());
+                known.lacks_from(drive, since);
             }
         }
     }
@@ -178,9 +192,9 @@ impl Drives {
             for drive in absent {
                 let before = known.marks.stale_since.len();
                 known.marks.stale_since.entry(drive).or_insert(segment);
-                known.written &= known.marks.stale_since.len() == before;
+                known.version += u64::from(known.marks.stale_since.len() > before);
             }
-            known.written
+            known.written == known.version
         };
         if !written {
             self.write_marks();
@@ -195,6 +209,7 @@ impl Drives {
             let whole = states[drive] == DriveState::Live && known.staleness(drive) == Some(staleness);
             if whole {
                 known.marks.stale_since.remove(&drive);
+                known.version += 1;
             }
             whole
         };
@@ -209,11 +224,6 @@ impl Drives {
         let live = self.live();
         let known = self.known.lock();
         live.into_iter().filter_map(|drive| Some((drive, known.staleness(drive)?))).collect()
-    }
-
-    /// Whether a drive was there, as far as the others know, when the last stripes of a segment were written.
-    pub(crate) fn may_hold(&self, drive: usize, segment: u64) -> bool {
-        self.known.lock().marks.stale_since.get(&drive).is_none_or(|since| *since > segment)
     }
 
     /// Whether a drive may lack something.
@@ -231,7 +241,14 @@ impl Drives {
     ///
     /// The others say what it lacks before it says who it is: wherever a crash falls, the next start finds either no drive in the place
     /// or one that is known to lack something.
-    pub(crate) fn seat(&self, drive: usize, disk: Arc<dyn Disk>, now: Timestamp, segment: u64) -> Result<()> {
+    pub(crate) fn seat(
+        &self,
+        drive: usize,
+        disk: Arc<dyn Disk>,
+        now: Timestamp,
+        segment: u64,
+        first_of: impl Fn(u64) -> Option<u64>,
+    ) -> Result<()> {
         self.check_replaceable(drive, &disk.label())?;
         if !self.is_live(drive) && self.label(drive) == disk.label() {
             // the same folder again: whatever is there now is claimed anew
@@ -243,19 +260,28 @@ impl Drives {
             return Err(Error::NotReplaceable { drive: disk.label(), reason });
         }
         self.take_out(drive, "replace it", &io::Error::other(format!("{} takes its place", disk.label())));
+        let drive_id = new_drive_id(rand::random());
         let marks = {
             let mut known = self.known.lock();
             known.marks.count_absence(drive);
-            match newcomer {
-                Newcomer::Empty(_) => known.marks.stale_since.insert(drive, 0),
-                Newcomer::Returned(..) => Some(*known.marks.stale_since.entry(drive).or_insert(segment)),
-            };
+            match &newcomer {
+                Newcomer::Empty(_) => {
+                    known.marks.set_member(drive, drive_id.clone());
+                    known.lacks_from(drive, 0);
+                }
+                Newcomer::Returned(_, identity) => {
+                    let said = identity.said();
+                    let since = known.since_when_old(drive, said, &first_of).unwrap_or(segment);
+                    known.marks.set_member(drive, said.drive_id.to_owned());
+                    known.lacks_from(drive, since.min(said.stale_since.unwrap_or(since)));
+                }
+            }
             known.marks.clone()
         };
         self.write_marks();
         let fresh = FreshDrive {
             set_id: self.set.to_string(),
-            drive_id: rand::random(),
+            drive_id,
             index: drive,
             data: self.data,
             parity: self.parity,
@@ -285,10 +311,9 @@ impl Drives {
 
     fn write_marks(&self) {
         let _alone = self.marking.lock();
-        let marks = {
-            let mut known = self.known.lock();
-            known.written = true;
-            known.marks.clone()
+        let (marks, version) = {
+            let known = self.known.lock();
+            (known.marks.clone(), known.version)
         };
         for drive in self.live() {
             let marked = self.places.read()[drive].marked(&marks);
@@ -297,6 +322,8 @@ impl Drives {
                 self.take_out(drive, "write the identity", &error);
             }
         }
+        // only now may anything be acknowledged that depends on it
+        self.known.lock().written = version;
     }
 
     /// Gives the drives back to whoever opens them next.
@@ -321,6 +348,20 @@ impl Drives {
 }
 
 impl Known {
+    /// From which segment on a drive lacks something because it is older than the others; `None` when it is not.
+    fn since_when_old(&self, drive: usize, said: Said<'_>, first_of: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        if self.marks.was_exchanged(drive, said.drive_id) {
+            return Some(0);
+        }
+        (said.generation < self.marks.generation).then(|| first_of(said.generation)).flatten()
+    }
+
+    fn lacks_from(&mut self, drive: usize, segment: u64) {
+        let since = self.marks.stale_since.entry(drive).or_insert(segment);
+        *since = segment.min(*since);
+        self.version += 1;
+    }
+
     fn staleness(&self, drive: usize) -> Option<Staleness> {
         let since = *self.marks.stale_since.get(&drive)?;
         Some(Staleness { since, absences: self.marks.absences.get(&drive).copied().unwrap_or_default() })

@@ -66,6 +66,17 @@ struct DriveFile {
     /// How often each drive was away.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     absences: BTreeMap<usize, u64>,
+    /// Which drives have taken a place later.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    members: BTreeMap<usize, Member>,
+}
+
+/// The drive that has a place now: any other that says it has it is an old one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Member {
+    pub(crate) drive_id: String,
+    /// How often the place had been without its drive when this one took it.
+    pub(crate) absences: u64,
 }
 
 impl DriveFile {
@@ -92,6 +103,11 @@ impl DriveFile {
         }
         let file: Self = serde_json::from_str(text).map_err(|_| DecodeError::Damaged)?;
         file.is_sound().then_some(file).ok_or(DecodeError::Damaged)
+    }
+
+    fn said(&self) -> Said<'_> {
+        let stale_since = self.stale_since.get(&self.index).copied();
+        Said { drive_id: &self.drive_id, generation: self.generation, stale_since }
     }
 
     fn is_sound(&self) -> bool {
@@ -132,7 +148,7 @@ pub(crate) struct Place {
     pub(crate) disk: Result<Arc<dyn Disk>, String>,
     file: Option<DriveFile>,
     /// The drive is ours as long as this lives.
-    pub(crate) claim: Option<Box<dyn Claim>>,
+    pub(crate) claim: Option<Arc<dyn Claim>>,
 }
 
 /// What every live drive says about the set, in its identity.
@@ -144,6 +160,8 @@ pub(crate) struct Marks {
     pub(crate) stale_since: BTreeMap<usize, u64>,
     /// How often each drive was away: what was begun before may not have reached it.
     pub(crate) absences: BTreeMap<usize, u64>,
+    /// Drives that have taken a place of another.
+    pub(crate) members: BTreeMap<usize, Member>,
 }
 
 /// The drives of a set in the order of their numbers.
@@ -205,7 +223,7 @@ pub(crate) fn assemble(
     for ((disk, found), claim) in drives.iter().zip(&found).zip(&mut claims) {
         if matches!(found, Found::Absent(_)) {
             disk.make().map_err(Error::drive(&disk.label(), "make the folder"))?;
-            *claim = Some(disk.claim().map_err(Error::drive(&disk.label(), "claim"))?);
+            *claim = Some(Arc::from(disk.claim().map_err(Error::drive(&disk.label(), "claim"))?));
         }
     }
     let found = format(config, &drives, found, &set_id, now, &mut random)?;
@@ -215,9 +233,9 @@ pub(crate) fn assemble(
 const NOT_THERE: &str = "the folder does not exist";
 
 /// Claims a drive, if it is there, and reads who it is.
-fn look_at(disk: &dyn Disk) -> Result<(Option<Box<dyn Claim>>, Found)> {
+fn look_at(disk: &dyn Disk) -> Result<(Option<Arc<dyn Claim>>, Found)> {
     let claim = match disk.claim() {
-        Ok(claim) => claim,
+        Ok(claim) => Arc::from(claim),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Error::InUse { drive: disk.label() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, Found::Absent(NOT_THERE.into()))),
         Err(error) => return Ok((None, Found::Absent(error.to_string()))),
@@ -305,7 +323,7 @@ fn format(
         }
         let fresh = FreshDrive {
             set_id: set_id.to_owned(),
-            drive_id: random(),
+            drive_id: new_drive_id(random()),
             index: free.pop().expect("as many free numbers as drives without one"),
             data: config.data,
             parity: config.parity,
@@ -324,7 +342,7 @@ fn join(
     config: &DriveLogConfig,
     drives: Vec<Arc<dyn Disk>>,
     found: Vec<Found>,
-    claims: Vec<Option<Box<dyn Claim>>>,
+    claims: Vec<Option<Arc<dyn Claim>>>,
 ) -> Result<DriveSet> {
     let missing = absent(&drives, &found);
     if missing.len() > config.parity {
@@ -391,6 +409,12 @@ impl Marks {
             let most = self.absences.entry(drive).or_default();
             *most = times.max(*most);
         }
+        for (&drive, member) in file.members.iter().filter(|(drive, _)| known(drive)) {
+            let latest = self.members.entry(drive).or_insert_with(|| member.clone());
+            if member.absences > latest.absences {
+                *latest = member.clone();
+            }
+        }
         self.generation = self.generation.max(file.generation);
     }
 
@@ -398,19 +422,46 @@ impl Marks {
     pub(crate) fn count_absence(&mut self, drive: usize) {
         *self.absences.entry(drive).or_default() += 1;
     }
+
+    /// Notes that a drive has a place from now on.
+    pub(crate) fn set_member(&mut self, drive: usize, drive_id: String) {
+        let absences = self.absences.get(&drive).copied().unwrap_or_default();
+        self.members.insert(drive, Member { drive_id, absences });
+    }
+
+    /// Whether another drive has had the place since this one had it.
+    pub(crate) fn was_exchanged(&self, drive: usize, drive_id: &str) -> bool {
+        self.members.get(&drive).is_some_and(|member| member.drive_id != drive_id)
+    }
 }
 
 /// What a drive says of itself.
 #[derive(Debug)]
 pub(crate) struct Identity(Box<DriveFile>);
 
+impl Identity {
+    pub(crate) fn said(&self) -> Said<'_> {
+        self.0.said()
+    }
+}
+
+/// The part of an identity that tells how old a drive is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said<'a> {
+    pub(crate) drive_id: &'a str,
+    /// The run that it has seen begin segments last.
+    pub(crate) generation: u64,
+    /// Since when it knew itself to be stale.
+    pub(crate) stale_since: Option<u64>,
+}
+
 /// A drive that takes a place of an open set.
 #[derive(Debug)]
 pub(crate) enum Newcomer {
     /// It holds nothing yet.
-    Empty(Box<dyn Claim>),
+    Empty(Arc<dyn Claim>),
     /// The drive that had the place before.
-    Returned(Box<dyn Claim>, Identity),
+    Returned(Arc<dyn Claim>, Identity),
 }
 
 /// Claims a drive that shall take place `index`, and makes out whether it may: changes nothing of what it holds.
@@ -450,26 +501,31 @@ impl Place {
         Ok(place)
     }
 
-    /// The run that this drive has seen begin segments last.
-    pub(crate) fn generation(&self) -> Option<u64> {
-        self.file.as_ref().map(|file| file.generation)
+    /// What the drive said when it was looked at.
+    pub(crate) fn said(&self) -> Option<Said<'_>> {
+        self.file.as_ref().map(DriveFile::said)
     }
 
     /// The drive and its identity with what is known of the set.
     pub(crate) fn marked(&self, marks: &Marks) -> Option<(Arc<dyn Disk>, Vec<u8>)> {
         let (Ok(disk), Some(file)) = (&self.disk, &self.file) else { return None };
-        let Marks { generation, stale_since, absences } = marks.clone();
+        let Marks { generation, stale_since, absences, members } = marks.clone();
         let format_version = DRIVE_FORMAT_VERSION;
-        let now = DriveFile { format_version, generation, stale_since, absences, ..file.clone() };
+        let now = DriveFile { format_version, generation, stale_since, absences, members, ..file.clone() };
         Some((Arc::clone(disk), now.encode()))
     }
+}
+
+/// The name of a new drive.
+pub(crate) fn new_drive_id(random: u128) -> String {
+    format!("{random:032x}")
 }
 
 /// Who an empty drive becomes.
 #[derive(Debug)]
 pub(crate) struct FreshDrive {
     pub(crate) set_id: String,
-    pub(crate) drive_id: u128,
+    pub(crate) drive_id: String,
     pub(crate) index: usize,
     pub(crate) data: usize,
     pub(crate) parity: usize,
@@ -481,7 +537,7 @@ impl FreshDrive {
         DriveFile {
             format_version: DRIVE_FORMAT_VERSION,
             set_id: self.set_id,
-            drive_id: format!("{:032x}", self.drive_id),
+            drive_id: self.drive_id,
             index: self.index,
             data: self.data,
             parity: self.parity,
@@ -489,6 +545,7 @@ impl FreshDrive {
             generation: 0,
             stale_since: BTreeMap::new(),
             absences: BTreeMap::new(),
+            members: BTreeMap::new(),
         }
     }
 }

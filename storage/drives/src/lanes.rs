@@ -4,7 +4,7 @@
 //! timeout has failed; its thread is left to whatever it waits for, and another takes its place.
 
 use crate::config::Threads;
-use crate::disk::DiskFile;
+use crate::disk::{Claim, DiskFile};
 use crate::stripe::FrameBuffer;
 use std::io;
 use std::ops::Range;
@@ -26,6 +26,8 @@ pub(crate) struct LaneWrite {
     pub(crate) frame: Arc<FrameBuffer>,
     /// Where to write zeros besides.
     pub(crate) zeros: Option<Range<u64>>,
+    /// Held until all is written: a drive whose thread was left to itself cannot take a place again before that thread has ended.
+    pub(crate) _claim: Option<Arc<dyn Claim>>,
 }
 
 impl LaneWrite {

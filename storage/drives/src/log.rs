@@ -76,6 +76,17 @@ pub(crate) struct Core {
     pub(crate) room: Arc<Semaphore>,
 }
 
+impl Core {
+    /// The first segment that a run, or one behind it, has begun.
+    pub(crate) fn first_segment_of(&self, run: u64) -> Option<u64> {
+        first_segment_of(&self.segments.read(), run)
+    }
+}
+
+fn first_segment_of(segments: &BTreeMap<u64, u64>, run: u64) -> Option<u64> {
+    segments.iter().find(|(_, generation)| **generation >= run).map(|(segment, _)| *segment)
+}
+
 /// When an append is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
@@ -156,8 +167,7 @@ impl DriveLog {
         let counters = Counters::default();
         let recovered = recover(&config, &drives, &erasure, &counters)?;
         let tail = recovered.tail;
-        let since = |run| recovered.segments.iter().find(|(_, generation)| **generation >= run);
-        drives.mark_old_stale(|run| since(run).map(|(segment, _)| *segment));
+        drives.mark_old_stale(|run| first_segment_of(&recovered.segments, run));
         let queue = Queue {
             entries: VecDeque::new(),
             urgent: false,
@@ -193,7 +203,10 @@ impl DriveLog {
         });
         let no_thread = |source| Error::Drive { drive: "all".into(), action: "start a writer thread".into(), source };
         let writers = LaneWriters::start(threads, lanes, write_timeout).map_err(no_thread)?;
-        let committer = Committer::new(Arc::clone(&core), writers, tail, generation);
+        let mut committer = Committer::new(Arc::clone(&core), writers, tail, generation);
+        if recovered.torn && core.drives.read_only_reason().is_none() {
+            committer.end_before_torn();
+        }
         let (pump, thread) = match threads {
             Threads::Inline => (Some(Arc::new(InlinePump::new(committer))), None),
             Threads::PerDrive => {

@@ -38,6 +38,8 @@ pub(crate) struct Recovered {
     pub(crate) view: Arc<dyn View>,
     pub(crate) tail: Tail,
     pub(crate) segments: BTreeMap<u64, u64>,
+    /// Whether a torn write lies behind the end. Once drives are missing it could not be told from one that was acknowledged.
+    pub(crate) torn: bool,
 }
 
 /// A place between two stripes of a segment.
@@ -83,6 +85,7 @@ struct Survey {
     /// The last stripe, unless the view shows that it was synced: it may have been written and never synced, so what was
     /// read of it may be nowhere but in the page cache. Groups are written one at a time, so it is the only one.
     unsettled: Option<StripeHeader>,
+    torn: bool,
 }
 
 /// Brings the log and its view together; what it may change on the drives is the last segment's bad lanes and files of segments that
@@ -128,7 +131,7 @@ pub(crate) fn recover(
     let mut tail = tail(&chain, survey.end, replayed.last_stamp);
     let highest = segments.last_key_value().map_or(0, |(segment, _)| *segment);
     tail.next_segment = tail.next_segment.max(highest + 1);
-    Ok(Recovered { view, tail, segments })
+    Ok(Recovered { view, tail, segments, torn: survey.torn })
 }
 
 /// How the log goes on after `end`, the end of the last link.
@@ -224,7 +227,7 @@ impl Recovery<'_> {
     fn survey(&self, chain: &Chain, mark: Option<Watermark>) -> Result<Survey> {
         let Some(link) = chain.links.last() else {
             let nowhere = Position { offset: 0, next_sequence: 1 };
-            return Ok(Survey { end: nowhere, damaged: Vec::new(), unsettled: None });
+            return Ok(Survey { end: nowhere, damaged: Vec::new(), unsettled: None, torn: false });
         };
         let mark = mark.filter(|mark| mark.segment == link.header.segment);
         let begin = mark.map_or(Self::begin(link, None), |mark| Position {
@@ -247,6 +250,7 @@ impl Recovery<'_> {
             last = Some(stripe);
         }
         let goes_on = mark.map(|mark| mark.offset).filter(|&offset| offset > end.offset);
+        let is_torn = torn.is_some();
         if let Some(offset) = goes_on.or_else(|| self.whole_frame_behind(link, end)) {
             return Err(Error::Corrupt {
                 segment: link.header.segment,
@@ -259,7 +263,7 @@ impl Recovery<'_> {
             return Err(undecided);
         }
         let synced = |stripe: &StripeHeader| mark.is_some_and(|mark| stripe.end() <= mark.offset);
-        Ok(Survey { end, damaged, unsettled: last.filter(|stripe| !synced(stripe)) })
+        Ok(Survey { end, damaged, unsettled: last.filter(|stripe| !synced(stripe)), torn: is_torn })
     }
 
     /// Why a stripe that cannot be rebuilt may have been acknowledged all the same: drives that are missing may hold enough of it.
@@ -267,7 +271,7 @@ impl Recovery<'_> {
         let missing: Vec<usize> = (0..stripe.lanes())
             .filter(|lane| lanes.bad.contains(lane))
             .map(|lane| stripe.drive(lane))
-            .filter(|&drive| self.drives.disk(drive).is_none() && self.drives.may_hold(drive, stripe.segment))
+            .filter(|&drive| self.drives.disk(drive).is_none())
             .collect();
         let acknowledged_min = stripe.data + usize::from(stripe.parity > 0);
         (lanes.present() + missing.len() >= acknowledged_min).then(|| Error::Undecided {

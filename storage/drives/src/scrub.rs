@@ -178,7 +178,8 @@ impl Scrubber {
             0 => 0,
             active => self.log.begin_segment().await.unwrap_or(active),
         };
-        let rows = segment_rows(core.current_view().as_ref())?;
+        let view = core.current_view();
+        let rows = offload(move || segment_rows(view.as_ref())).await?;
         let last = if active == 0 { last } else { last.min(active - 1) };
         let last = rows.last_key_value().map_or(0, |(segment, _)| *segment).min(last);
         let lanes = core.config.lanes() as u64;
@@ -187,9 +188,8 @@ impl Scrubber {
         self.walk = Walk::default();
         core.passes.lock().to_be_whole = stale;
         let mut pass = Pass::new(kind, from..=last, total, now);
-        let ended = rows.last_key_value().map_or(0, |(segment, _)| *segment);
         offload(move || {
-            verify_empty_segment(&core, ended, &mut pass);
+            verify_empty_segment(&core, &mut pass)?;
             Ok(Some(pass))
         })
         .await
@@ -350,6 +350,8 @@ fn advance(core: &Core, mut pass: Pass, walk: &mut Walk) -> Result<Advanced> {
     let Some((segment, row)) =
         next_segment(core, pass.next_segment)?.filter(|(segment, _)| *segment <= pass.last_segment)
     else {
+        // once more: the pass may have been begun by an earlier run
+        verify_empty_segment(core, &mut pass)?;
         return Ok(Advanced { pass, read: 0, ended: true });
     };
     let mut at = walk.at.filter(|_| segment == pass.next_segment).unwrap_or_else(|| Position::start_of(&row));
@@ -374,19 +376,23 @@ fn advance(core: &Core, mut pass: Pass, walk: &mut Walk) -> Result<Advanced> {
 
 /// The last segment may be empty and still be the only one whose header names the checkpoint: without it, what lies before the checkpoint
 /// would be needed, and only its heads are healed. Every live drive gets that header first.
-fn verify_empty_segment(core: &Core, last_with_stripes: u64, pass: &mut Pass) {
+fn verify_empty_segment(core: &Core, pass: &mut Pass) -> Result<()> {
+    let last_with_stripes =
+        segment_rows(core.current_view().as_ref())?.last_key_value().map_or(0, |(segment, _)| *segment);
     let last = core.segments.read().last_key_value().map(|(segment, generation)| (*segment, *generation));
     let empty = last.filter(|(segment, _)| *segment > last_with_stripes);
-    let Some((segment, generation)) = empty else { return };
+    let Some((segment, generation)) = empty else { return Ok(()) };
     // one that is being written was begun on all live drives
     if segment == core.active_segment.load(Ordering::Acquire) {
-        return;
+        return Ok(());
     }
     verify_segment_header(core, segment, &SegmentRow { generation, ..SegmentRow::default() }, pass);
+    Ok(())
 }
 
 /// Brings the header of a segment to live drives that lack it: the chain of segments is followed by any one of them.
 fn verify_segment_header(core: &Core, segment: u64, row: &SegmentRow, pass: &mut Pass) {
+    forget_cached(core, segment, 0..SEGMENT_HEADER_BYTES);
     let Some(header) = segment_header(core, segment, row) else { return };
     let lacks = |drive: &usize| segment_header_at(&core.drives, *drive, segment).as_ref() != Some(&header);
     let lacking: Vec<usize> = core.drives.live().into_iter().filter(lacks).collect();
@@ -443,8 +449,10 @@ fn verify_stripe(
             return Ok(Position { offset: row.end_offset, ..at });
         }
         let next = next_frame(core, id, row.end_offset);
+        // what was needed when it was looked at last may have been moved since
         let needed = segment >= core.checkpoint.load(Ordering::Acquire)
-            || names.any_in(core, segment, at.offset..next.offset)?;
+            || names.any_in(core, segment, at.offset..next.offset)?
+                && Names::default().any_in(core, segment, at.offset..next.offset)?;
         pass.lost_stripes += u64::from(needed);
         return Ok(next);
     };

@@ -110,8 +110,12 @@ pub(crate) fn begin(
     let mut files: Vec<Option<Arc<dyn DiskFile>>> = vec![None; lanes];
     let mut zeroed_to = vec![0; lanes];
     let work = drives.live().into_iter().filter_map(|drive| {
-        let (disk, name) = (drives.disk(drive)?, name.clone());
-        Some((drive, move || allocate(disk.as_ref(), &name, new.bytes)))
+        let (disk, name, claim) = (drives.disk(drive)?, name.clone(), drives.claim(drive));
+        Some((drive, move || {
+            let allocated = allocate(disk.as_ref(), &name, new.bytes);
+            drop(claim);
+            allocated
+        }))
     });
     let (at, work): (Vec<usize>, Vec<_>) = work.map(|work| (work.0, work)).unzip();
     let mut full_drive = None;
@@ -162,8 +166,12 @@ fn on_all(
     let there = files.iter().enumerate().filter_map(|(drive, file)| Some((drive, Arc::clone(file.as_ref()?))));
     let there: Vec<(usize, Arc<dyn DiskFile>)> = there.collect();
     let jobs = there.iter().map(|(drive, file)| {
-        let (work, file) = (work.clone(), Arc::clone(file));
-        (*drive, move || work(file.as_ref()))
+        let (work, file, claim) = (work.clone(), Arc::clone(file), drives.claim(*drive));
+        (*drive, move || {
+            let done = work(file.as_ref());
+            drop(claim);
+            done
+        })
     });
     for ((drive, _), done) in there.iter().zip(writers.run(jobs.collect())) {
         if let Err(error) = done {

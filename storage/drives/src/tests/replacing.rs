@@ -298,3 +298,38 @@ fn dead_stripes_do_not_hide_those_behind_them_when_all_drives_are_exchanged_in_t
     expect_model(&log, &model, "compacted");
     assert!(log.status().segments <= 6, "old segments can be read and go: {} are left", log.status().segments);
 }
+
+#[test]
+fn a_drive_whose_place_another_has_had_is_stale_from_the_beginning() {
+    for online in [false, true] {
+        let mut world = World::new(medium(4, 2));
+        let mut model = Model::default();
+        let log = world.open().unwrap();
+        fill_large(&log, &mut model, 0..30);
+        let former = std::mem::replace(&mut world.disks[2], SimDisk::new("new", &world.power));
+        replace(&log, 2, &world.disks[2]).unwrap();
+        fill_large(&log, &mut model, 30..90);
+        run_passes(&log).unwrap();
+        expect_whole(&log);
+        world.disks[2] = former;
+        let log = if online {
+            // the new one fails, and the old one is put back
+            let out = std::io::Error::other("it failed");
+            log.core().drives.take_out(2, "test", &out);
+            fill_large(&log, &mut model, 90..95);
+            replace(&log, 2, &world.disks[2]).unwrap();
+            log
+        } else {
+            // the configuration was not changed: the old one is given again
+            drop(log);
+            world.open().unwrap()
+        };
+        assert!(log.status().drives[2].stale, "{:?}", log.status().drives);
+        run_passes(&log).unwrap();
+        expect_whole(&log);
+        assert_eq!(log.passes().last_heal.unwrap().from_segment, 0);
+        drop(log);
+        assert!(!world.open().unwrap().status().degraded, "and is not taken for old again");
+        expect_protected(&world, &model);
+    }
+}

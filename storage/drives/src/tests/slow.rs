@@ -235,10 +235,19 @@ fn a_drive_that_never_syncs_goes_out_and_the_write_is_acknowledged_without_it() 
     assert!(reason.contains("did not answer within 0.3 s"), "{reason}");
     assert!(status.drives[4].stale && status.writable);
     expect_model(&server.log, &model, "without the drive");
+    let busy = Arc::new(LocalDisk::new(server.folder.path().join("d4")));
+    let busy = wait(server.log.replace_drive(4, busy, cistern_types::Timestamp::from_millis(0))).unwrap_err();
+    assert!(matches!(busy, crate::Error::InUse { .. }), "a write to it may still be on its way: {busy}");
     gate.open();
     // the same folder, as after a restart of whatever made it hang
     let disk = Arc::new(LocalDisk::new(server.folder.path().join("d4")));
-    wait(server.log.replace_drive(4, disk, cistern_types::Timestamp::from_millis(1_700_000_000_000))).unwrap();
+    let now = cistern_types::Timestamp::from_millis(1_700_000_000_000);
+    let mut seated = wait(server.log.replace_drive(4, Arc::clone(&disk) as Arc<dyn Disk>, now));
+    // the thread that was left to itself has the drive until its sync has ended
+    while matches!(seated, Err(crate::Error::InUse { .. })) {
+        seated = wait(server.log.replace_drive(4, Arc::clone(&disk) as Arc<dyn Disk>, now));
+    }
+    seated.unwrap();
     super::world::run_passes(&server.log).unwrap();
     assert!(!server.log.status().degraded, "{:?}", server.log.status());
     expect_model(&server.log, &model, "with it again");
