@@ -8,7 +8,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 /// How often a pass that runs is looked at.
@@ -141,10 +141,16 @@ fn last_of<'a>(storage: &'a Storage, kind: &str) -> Option<&'a str> {
     pass.as_ref().map(|pass| pass.started.as_str())
 }
 
+/// Whether two paths are written alike but for `./` and slashes.
+fn same_path(one: &str, other: &str) -> bool {
+    let words = |path| Path::new(path).components().filter(|word| *word != Component::CurDir);
+    words(one).eq(words(other))
+}
+
 /// Puts a drive in a place and waits until it is filled, with a bar.
 async fn replace(account: &Account<'_>, args: &ReplaceArgs, format: Format) -> anyhow::Result<()> {
     let before: Storage = serde_json::from_value(storage(account).await?)?;
-    let named = |drive: &&Drive| drive.index.to_string() == args.drive || drive.path == args.drive;
+    let named = |drive: &&Drive| drive.index.to_string() == args.drive || same_path(&drive.path, &args.drive);
     let Some(place) = before.drives.iter().find(named) else {
         bail!("there is no drive {}; cistern drives status shows their numbers and paths", args.drive);
     };
@@ -241,4 +247,17 @@ async fn wait_for_pass(account: &Account<'_>, kind: &str, before: &Storage, form
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_path;
+
+    #[test]
+    fn a_path_may_be_given_as_people_write_it() {
+        for path in ["./data/d1", "data/d1", "data//d1/", "data/./d1"] {
+            assert!(same_path("./data/d1", path), "{path}");
+        }
+        assert!(!same_path("./data/d1", "/data/d1") && !same_path("./data/d1", "data/d2"));
+    }
 }
