@@ -4,10 +4,10 @@
 use crate::crash::BUCKET;
 use crate::crash::writer::Writer;
 use crate::sandbox::Sandbox;
+use crate::space::flip_some;
 use cistern_tests::{Content, Mount, Server, ServerSpec, wait};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -67,14 +67,7 @@ impl House {
                 continue;
             }
             let Ok(file) = std::fs::OpenOptions::new().read(true).write(true).open(&path) else { continue };
-            let length = file.metadata().unwrap().len();
-            for _ in 0..100 {
-                let offset = random.random_range(0..length.max(1));
-                let mut byte = [0];
-                if file.read_exact_at(&mut byte, offset).is_ok() {
-                    file.write_all_at(&[byte[0] ^ 0x55], offset).unwrap();
-                }
-            }
+            flip_some(&file, 100, random);
         }
     }
 }

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const BUCKET: &str = "churn";
@@ -115,14 +115,15 @@ fn overwritten_and_deleted_objects_give_their_space_back_also_through_kills() {
 fn damage(spec: &ServerSpec, drive: usize, random: &mut StdRng) {
     let folder = format!("drives/d{drive}/");
     for path in segments(spec).into_iter().filter(|path| path.starts_with(spec.data_dir.join(&folder))) {
-        flip_some(&path, random);
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        flip_some(&file, 200, random);
     }
 }
 
-fn flip_some(path: &Path, random: &mut StdRng) {
-    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+/// Flips bytes of a file, wherever.
+pub(crate) fn flip_some(file: &fs::File, flips: usize, random: &mut StdRng) {
     let length = file.metadata().unwrap().len();
-    for _ in 0..200 {
+    for _ in 0..flips {
         let offset = random.random_range(0..length.max(1));
         let mut byte = [0];
         if file.read_exact_at(&mut byte, offset).is_ok() {

@@ -38,16 +38,20 @@ impl Mount {
 
     /// Takes it away with all it holds, also from under a process that has files open on it.
     pub fn vanish(self) -> Result<()> {
-        as_root(&["umount", "--lazy", path(&self.folder)?])?;
+        self.unmount()?;
         std::mem::forget(self);
         Ok(())
+    }
+
+    fn unmount(&self) -> Result<()> {
+        as_root(&["umount", "--lazy", path(&self.folder)?])
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
         // one that stays takes memory until the machine stops: no reason to fail a test that has ended
-        drop(path(&self.folder).and_then(|folder| as_root(&["umount", "--lazy", folder])));
+        drop(self.unmount());
     }
 }
 

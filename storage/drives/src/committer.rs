@@ -510,10 +510,10 @@ fn write_lanes(
         count(&core.counters.device_bytes, frame_bytes + zero_bytes);
         count(&core.counters.syncs, 1);
         frames.push((lane, drive, Arc::clone(&frame)));
-        todo.push((drive, LaneWrite { file, offset: stripe.offset, frame, zeros, _claim: core.drives.claim(drive) }));
+        todo.push((drive, LaneWrite { file, offset: stripe.offset, frame, zeros }));
     }
     let mut synced = 0;
-    for ((lane, drive, frame), outcome) in frames.into_iter().zip(writers.write(todo)) {
+    for ((lane, drive, frame), outcome) in frames.into_iter().zip(writers.write(&core.drives, todo)) {
         // shared only with a thread that was left to itself
         lanes.buffers[lane] = Arc::try_unwrap(frame).unwrap_or_else(|shared| shared.as_ref().clone());
         match outcome {

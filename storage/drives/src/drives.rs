@@ -55,19 +55,16 @@ impl Drives {
             Err(reason) => DriveState::Missing { reason: reason.clone() },
         };
         let states: Vec<DriveState> = set.places.iter().map(state).collect();
-        let mut marks = set.marks;
-        let missing = (0..states.len()).filter(|&drive| states[drive] != DriveState::Live);
-        let mut version = 0;
-        for drive in missing {
-            marks.count_absence(drive);
-            version += 1;
+        let mut known = Known { marks: set.marks, version: 0, written: 0 };
+        for drive in (0..states.len()).filter(|&drive| states[drive] != DriveState::Live) {
+            known.count_absence(drive);
         }
         Self {
             set: set.id,
             created: set.created,
             places: RwLock::new(set.places),
             states: Mutex::new(states),
-            known: Mutex::new(Known { marks, version, written: 0 }),
+            known: Mutex::new(known),
             marking: Mutex::default(),
             data,
             parity,
@@ -118,9 +115,7 @@ impl Drives {
                 self.places.write()[drive].disk = Err(reason.clone());
             }
             states[drive] = DriveState::Out { reason };
-            let mut known = self.known.lock();
-            known.marks.count_absence(drive);
-            known.version += 1;
+            self.known.lock().count_absence(drive);
         }
     }
 
@@ -171,7 +166,7 @@ impl Drives {
             let since = known.since_when_old(drive, said, &first_of);
             if let Some(since) = since {
                 tracing::warn!(drive = places[drive].label, since, "the drive is older than the others");
-                known.marks.count_absence(drive);
+                known.count_absence(drive);
                 known.marks.set_member(drive, said.drive_id.to_owned());
                 known.lacks_from(drive, since);
             }
@@ -190,9 +185,7 @@ impl Drives {
         let written = {
             let mut known = self.known.lock();
             for drive in absent {
-                let before = known.marks.stale_since.len();
-                known.marks.stale_since.entry(drive).or_insert(segment);
-                known.version += u64::from(known.marks.stale_since.len() > before);
+                known.lacks_from(drive, segment);
             }
             known.written == known.version
         };
@@ -263,7 +256,7 @@ impl Drives {
         let drive_id = new_drive_id(rand::random());
         let marks = {
             let mut known = self.known.lock();
-            known.marks.count_absence(drive);
+            known.count_absence(drive);
             match &newcomer {
                 Newcomer::Empty(_) => {
                     known.marks.set_member(drive, drive_id.clone());
@@ -356,10 +349,17 @@ impl Known {
         (said.generation < self.marks.generation).then(|| first_of(said.generation)).flatten()
     }
 
-    fn lacks_from(&mut self, drive: usize, segment: u64) {
-        let since = self.marks.stale_since.entry(drive).or_insert(segment);
-        *since = segment.min(*since);
+    fn count_absence(&mut self, drive: usize) {
+        self.marks.count_absence(drive);
         self.version += 1;
+    }
+
+    /// Notes that a drive lacks what is written from a segment on, if not from an earlier one.
+    fn lacks_from(&mut self, drive: usize, segment: u64) {
+        if self.marks.stale_since.get(&drive).is_none_or(|since| segment < *since) {
+            self.marks.stale_since.insert(drive, segment);
+            self.version += 1;
+        }
     }
 
     fn staleness(&self, drive: usize) -> Option<Staleness> {

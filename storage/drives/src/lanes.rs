@@ -5,6 +5,7 @@
 
 use crate::config::Threads;
 use crate::disk::{Claim, DiskFile};
+use crate::drives::Drives;
 use crate::stripe::FrameBuffer;
 use std::io;
 use std::ops::Range;
@@ -26,8 +27,6 @@ pub(crate) struct LaneWrite {
     pub(crate) frame: Arc<FrameBuffer>,
     /// Where to write zeros besides.
     pub(crate) zeros: Option<Range<u64>>,
-    /// Held until all is written: a drive whose thread was left to itself cannot take a place again before that thread has ended.
-    pub(crate) _claim: Option<Arc<dyn Claim>>,
 }
 
 impl LaneWrite {
@@ -73,7 +72,7 @@ impl LaneWriters {
     }
 
     /// Writes and syncs all, side by side where there are threads; each with its drive, in the same order.
-    pub(crate) fn write(&mut self, writes: Vec<(usize, LaneWrite)>) -> Vec<io::Result<()>> {
+    pub(crate) fn write(&mut self, drives: &Drives, writes: Vec<(usize, LaneWrite)>) -> Vec<io::Result<()>> {
         match self {
             // all writes before all syncs, as close as one thread comes to what the threads do
             Self::Inline => {
@@ -82,7 +81,7 @@ impl LaneWriters {
             }
             Self::Threads { .. } => {
                 let job = |write: LaneWrite| move || write.write().and_then(|()| write.file.sync());
-                self.run(writes.into_iter().map(|(drive, write)| (drive, job(write))).collect())
+                self.run(drives, writes.into_iter().map(|(drive, write)| (drive, job(write))).collect())
             }
         }
     }
@@ -90,12 +89,14 @@ impl LaneWriters {
     /// Does a piece of work on each drive's thread, side by side where there are threads; the results in the same order.
     pub(crate) fn run<T: Send + 'static>(
         &mut self,
+        set: &Drives,
         work: Vec<(usize, impl FnOnce() -> io::Result<T> + Send + 'static)>,
     ) -> Vec<io::Result<T>> {
         let Self::Threads { drives, timeout } = self else {
             return work.into_iter().map(|(_, work)| work()).collect();
         };
-        let sent: Vec<_> = work.into_iter().map(|(drive, work)| (drive, drives[drive].send(work))).collect();
+        let answers: Vec<_> =
+            work.into_iter().map(|(drive, work)| (drive, drives[drive].send(work, set.claim(drive)))).collect();
         let deadline = Instant::now() + *timeout;
         let receive = |(drive, answer): (usize, Receiver<io::Result<T>>)| match answer
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -108,7 +109,7 @@ impl LaneWriters {
                 Err(io::Error::new(io::ErrorKind::TimedOut, text))
             }
         };
-        sent.into_iter().map(receive).collect()
+        answers.into_iter().map(receive).collect()
     }
 }
 
@@ -120,13 +121,19 @@ impl DriveThread {
         Ok(Self { drive, jobs: Some(jobs), thread: Some(thread) })
     }
 
+    /// The claim is held until the work is done: a drive whose thread was left to itself cannot take a place again before.
     fn send<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
+        claim: Option<Arc<dyn Claim>>,
     ) -> Receiver<io::Result<T>> {
         let (finished, answer) = sync_channel(1);
-        // whoever has given up waiting does not want to know
-        let job: Job = Box::new(move || drop(finished.send(work())));
+        let job: Job = Box::new(move || {
+            let done = work();
+            drop(claim);
+            // whoever has given up waiting does not want to know
+            drop(finished.send(done));
+        });
         if let Some(jobs) = &self.jobs {
             // a thread that has ended shows when its answer is waited for
             drop(jobs.send(job));

@@ -187,12 +187,7 @@ impl Scrubber {
         let total = if from <= last { rows.range(from..=last).map(|(_, row)| bytes(row)).sum() } else { 0 };
         self.walk = Walk::default();
         core.passes.lock().to_be_whole = stale;
-        let mut pass = Pass::new(kind, from..=last, total, now);
-        offload(move || {
-            verify_empty_segment(&core, &mut pass)?;
-            Ok(Some(pass))
-        })
-        .await
+        Ok(Some(Pass::new(kind, from..=last, total, now)))
     }
 
     /// What to read next and why. What was asked for is forgotten by asking.
@@ -350,7 +345,6 @@ fn advance(core: &Core, mut pass: Pass, walk: &mut Walk) -> Result<Advanced> {
     let Some((segment, row)) =
         next_segment(core, pass.next_segment)?.filter(|(segment, _)| *segment <= pass.last_segment)
     else {
-        // once more: the pass may have been begun by an earlier run
         verify_empty_segment(core, &mut pass)?;
         return Ok(Advanced { pass, read: 0, ended: true });
     };
@@ -375,7 +369,7 @@ fn advance(core: &Core, mut pass: Pass, walk: &mut Walk) -> Result<Advanced> {
 }
 
 /// The last segment may be empty and still be the only one whose header names the checkpoint: without it, what lies before the checkpoint
-/// would be needed, and only its heads are healed. Every live drive gets that header first.
+/// would be needed, and only its heads are healed. Every live drive has that header before a pass makes it whole.
 fn verify_empty_segment(core: &Core, pass: &mut Pass) -> Result<()> {
     let last_with_stripes =
         segment_rows(core.current_view().as_ref())?.last_key_value().map_or(0, |(segment, _)| *segment);

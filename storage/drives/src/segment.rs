@@ -110,16 +110,12 @@ pub(crate) fn begin(
     let mut files: Vec<Option<Arc<dyn DiskFile>>> = vec![None; lanes];
     let mut zeroed_to = vec![0; lanes];
     let work = drives.live().into_iter().filter_map(|drive| {
-        let (disk, name, claim) = (drives.disk(drive)?, name.clone(), drives.claim(drive));
-        Some((drive, move || {
-            let allocated = allocate(disk.as_ref(), &name, new.bytes);
-            drop(claim);
-            allocated
-        }))
+        let (disk, name) = (drives.disk(drive)?, name.clone());
+        Some((drive, move || allocate(disk.as_ref(), &name, new.bytes)))
     });
     let (at, work): (Vec<usize>, Vec<_>) = work.map(|work| (work.0, work)).unzip();
     let mut full_drive = None;
-    for (drive, allocated) in at.into_iter().zip(writers.run(work)) {
+    for (drive, allocated) in at.into_iter().zip(writers.run(drives, work)) {
         match allocated {
             Ok((file, reused)) => {
                 zeroed_to[drive] = if reused { new.bytes } else { 0 };
@@ -166,14 +162,10 @@ fn on_all(
     let there = files.iter().enumerate().filter_map(|(drive, file)| Some((drive, Arc::clone(file.as_ref()?))));
     let there: Vec<(usize, Arc<dyn DiskFile>)> = there.collect();
     let jobs = there.iter().map(|(drive, file)| {
-        let (work, file, claim) = (work.clone(), Arc::clone(file), drives.claim(*drive));
-        (*drive, move || {
-            let done = work(file.as_ref());
-            drop(claim);
-            done
-        })
+        let (work, file) = (work.clone(), Arc::clone(file));
+        (*drive, move || work(file.as_ref()))
     });
-    for ((drive, _), done) in there.iter().zip(writers.run(jobs.collect())) {
+    for ((drive, _), done) in there.iter().zip(writers.run(drives, jobs.collect())) {
         if let Err(error) = done {
             drives.take_out(*drive, action, &error);
             files[*drive] = None;
