@@ -165,6 +165,8 @@ fn drives(error: &cistern_drives::Error) -> Coded {
         Below::Drive { .. } | Below::NewerFormat { .. } => (StatusCode::BAD_REQUEST, 20103),
         Below::Unavailable { .. } | Below::ReadOnly { .. } | Below::Full { .. } | Below::Closed => UNAVAILABLE,
         Below::OtherSet { .. }
+        | Below::OtherNumber { .. }
+        | Below::OtherStore { .. }
         | Below::DuplicateDrive { .. }
         | Below::OtherShape { .. }
         | Below::DrivesMissing { .. }

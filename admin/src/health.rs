@@ -3,11 +3,11 @@
 //! Not ready (503) is what a load balancer should turn away from: stopping, or storage that takes no writes. What an operator
 //! should look at although requests are served (a drive out, a pipeline that waits for its bucket) stands in `notes`.
 
-use crate::state::Admin;
+use crate::state::{Admin, StorageStatus};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use cistern_drives::{DriveState, LogStatus};
+use cistern_drives::DriveState;
 use cistern_pipelines::PipelineState;
 use http::StatusCode;
 use serde_json::json;
@@ -35,20 +35,20 @@ pub(crate) async fn readyz(State(admin): State<Admin>) -> Response {
 }
 
 /// How the server is, its storage being as `storage` says.
-pub(crate) fn health(admin: &Admin, storage: &LogStatus) -> Health {
+pub(crate) fn health(admin: &Admin, storage: &StorageStatus) -> Health {
     let mut reasons = Vec::new();
     if admin.stopping.has_begun() {
         reasons.push("the server is stopping".to_owned());
     }
-    if !storage.writable {
-        let why = storage.read_only_reason.as_deref().unwrap_or("no reason given");
+    if let Some(why) = storage.read_only_reason() {
         reasons.push(format!("the storage is read-only: {why}"));
     }
-    let lost = storage
-        .passes
-        .last_scrub
-        .filter(|pass| pass.lost_stripes > 0)
-        .map(|pass| format!("the last scrub found {} stripes that cannot be rebuilt", pass.lost_stripes));
+    let lost: u64 = storage.last_scrubs().map(|pass| pass.lost_stripes).sum();
+    let lost = (lost > 0).then(|| format!("the last scrub found {lost} stripes that cannot be rebuilt"));
+    let sets = storage.sets.iter().skip(1).filter_map(|set| {
+        let why = set.read_only_reason.as_ref().filter(|_| !set.writable)?;
+        Some(format!("set {} takes no new objects: {why}", set.number))
+    });
     let drives = storage.drives.iter().filter_map(|drive| match &drive.state {
         DriveState::Live if drive.stale => {
             Some(format!("drive {} lacks what was written while it was away; it is being healed", drive.label))
@@ -63,5 +63,10 @@ pub(crate) fn health(admin: &Admin, storage: &LogStatus) -> Health {
             Some(format!("pipeline {} waits: {reason}", pipeline.name))
         }
     });
-    Health { ready: reasons.is_empty(), reasons, notes: drives.chain(lost).chain(pipelines).collect() }
+    let absent = storage.absent.iter().map(|set| format!("set {} cannot be read: {}", set.number, set.reason));
+    Health {
+        ready: reasons.is_empty(),
+        reasons,
+        notes: drives.chain(absent).chain(sets).chain(lost).chain(pipelines).collect(),
+    }
 }

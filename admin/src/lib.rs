@@ -37,4 +37,4 @@ mod tests;
 
 pub use metrics::register_process_metrics;
 pub use router::router;
-pub use state::{Admin, Storage};
+pub use state::{AbsentSet, Admin, Storage, StorageStatus};

@@ -1,10 +1,10 @@
 //! `/metrics`: the registry as text; and the collectors for what others only know at the moment they are asked: the
 //! process, the drive log, the workers. All their names are here.
 
-use crate::state::{Admin, Storage};
+use crate::state::{Admin, Storage, StorageStatus};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use cistern_drives::{DriveState, LogStatus};
+use cistern_drives::DriveState;
 use cistern_runtime::{Supervisor, WorkerState};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -83,11 +83,17 @@ impl Collector for DriveCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let status = self.0.status();
         let flag = |on: bool| ConstGauge::new(i64::from(on));
-        write(&mut encoder, "cistern_drives_writable", "1 when writes are taken", &flag(status.writable))?;
-        write(&mut encoder, "cistern_drives_degraded", "1 when a drive is out or missing", &flag(status.degraded))?;
-        let segments = ConstGauge::new(i64::try_from(status.segments).unwrap_or(i64::MAX));
-        write(&mut encoder, "cistern_drives_segments", "Segments in the log", &segments)?;
-        if let Some(space) = status.space {
+        write(
+            &mut encoder,
+            "cistern_drives_writable",
+            "1 when writes are taken",
+            &flag(status.read_only_reason().is_none()),
+        )?;
+        write(&mut encoder, "cistern_drives_degraded", "1 when a drive is out or missing", &flag(status.degraded()))?;
+        let segments: usize = status.sets.iter().map(|set| set.segments).sum();
+        let segments = ConstGauge::new(i64::try_from(segments).unwrap_or(i64::MAX));
+        write(&mut encoder, "cistern_drives_segments", "Segments on the drives", &segments)?;
+        if let Some(space) = status.space() {
             let gauge = |bytes: u64| ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
             let help = "Bytes of blobs that are needed, without parity";
             write(&mut encoder, "cistern_drives_live_bytes", help, &gauge(space.live_bytes))?;
@@ -95,18 +101,23 @@ impl Collector for DriveCollector {
             write(&mut encoder, "cistern_drives_allocated_bytes", help, &gauge(space.allocated_bytes))?;
         }
         encode_drives(&mut encoder, &status)?;
-        if let Some(pass) = status.passes.last_scrub {
-            let ended = pass.ended.map_or(0, |ended| i64::try_from(ended.as_millis() / 1000).unwrap_or(i64::MAX));
-            let help = "When the last scrub ended, in seconds since 1970";
-            write(&mut encoder, "cistern_drives_scrub_ended_timestamp_seconds", help, &ConstGauge::new(ended))?;
-            let lost = ConstGauge::new(i64::try_from(pass.lost_stripes).unwrap_or(i64::MAX));
-            write(&mut encoder, "cistern_drives_scrub_lost_stripes", "Stripes that it could not rebuild", &lost)?;
+        // what no scrub has read is not verified: nothing is said before every set has had one
+        if let Some(ended) = status.last_scrubs().filter_map(|pass| pass.ended).min()
+            && status.last_scrubs().count() == status.sets.len()
+        {
+            let ended = ConstGauge::new(i64::try_from(ended.as_millis() / 1000).unwrap_or(i64::MAX));
+            let help = "When the last scrub of the set that waits longest for one ended, in seconds since 1970";
+            write(&mut encoder, "cistern_drives_scrub_ended_timestamp_seconds", help, &ended)?;
         }
+        let lost: u64 = status.last_scrubs().map(|pass| pass.lost_stripes).sum();
+        let lost = ConstGauge::new(i64::try_from(lost).unwrap_or(i64::MAX));
+        let help = "Stripes that the last scrubs could not rebuild";
+        write(&mut encoder, "cistern_drives_scrub_lost_stripes", help, &lost)?;
         encode_counters(&mut encoder, &status)
     }
 }
 
-fn encode_drives(encoder: &mut DescriptorEncoder<'_>, status: &LogStatus) -> Result<(), fmt::Error> {
+fn encode_drives(encoder: &mut DescriptorEncoder<'_>, status: &StorageStatus) -> Result<(), fmt::Error> {
     let live = ConstGauge::new(0i64);
     let mut family = encoder.encode_descriptor(
         "cistern_drives_live",
@@ -132,8 +143,8 @@ fn encode_drives(encoder: &mut DescriptorEncoder<'_>, status: &LogStatus) -> Res
     Ok(())
 }
 
-fn encode_counters(encoder: &mut DescriptorEncoder<'_>, status: &LogStatus) -> Result<(), fmt::Error> {
-    let c = &status.counters;
+fn encode_counters(encoder: &mut DescriptorEncoder<'_>, status: &StorageStatus) -> Result<(), fmt::Error> {
+    let c = status.counters();
     for (name, help, value) in [
         ("cistern_drives_groups", "Groups made durable", c.groups),
         ("cistern_drives_groups_failed", "Groups that failed", c.groups_failed),

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use cistern_access::Access;
-use cistern_drives::{LogStatus, PassKind};
+use cistern_drives::{DriveStatus, LogStatus, Pass, PassKind, SpaceUsage, Stats};
 use cistern_objects::Objects;
 use cistern_pipelines::Pipelines;
 use cistern_runtime::{Shutdown, Supervisor};
@@ -14,17 +14,69 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+/// How the storage is.
+#[derive(Debug, Clone)]
+pub struct StorageStatus {
+    /// Every drive, by the number people know it by.
+    pub drives: Vec<DriveStatus>,
+    /// Every set of drives. The first holds the rows: without it nothing is written.
+    pub sets: Vec<LogStatus>,
+    /// Sets that are not open.
+    pub absent: Vec<AbsentSet>,
+}
+
+/// A set that could not be opened for lack of drives: what lies in it cannot be read until a start with them.
+#[derive(Debug, Clone)]
+pub struct AbsentSet {
+    /// Its number.
+    pub number: u8,
+    /// Which drives are missing.
+    pub reason: String,
+}
+
+impl StorageStatus {
+    /// Why nothing is written, if so.
+    pub fn read_only_reason(&self) -> Option<&str> {
+        let home = &self.sets[0];
+        (!home.writable).then(|| home.read_only_reason.as_deref().unwrap_or("no reason given"))
+    }
+
+    /// Whether a drive is out, missing or stale, or a set not open.
+    pub fn degraded(&self) -> bool {
+        !self.absent.is_empty() || self.sets.iter().any(|set| set.degraded)
+    }
+
+    /// What was done on all sets since they were opened.
+    pub fn counters(&self) -> Stats {
+        self.sets.iter().map(|set| set.counters).sum()
+    }
+
+    /// What the sets take, as far as it is known.
+    pub fn space(&self) -> Option<SpaceUsage> {
+        self.sets.iter().filter_map(|set| set.space).reduce(|sum, space| SpaceUsage {
+            live_bytes: sum.live_bytes + space.live_bytes,
+            allocated_bytes: sum.allocated_bytes + space.allocated_bytes,
+        })
+    }
+
+    /// The last scrub of each set that has had one.
+    pub(crate) fn last_scrubs(&self) -> impl Iterator<Item = Pass> {
+        self.sets.iter().filter_map(|set| set.passes.last_scrub)
+    }
+}
+
 /// The storage as operators see it.
 #[async_trait]
 pub trait Storage: Send + Sync + fmt::Debug {
     /// How it is now.
-    fn status(&self) -> LogStatus;
+    fn status(&self) -> StorageStatus;
 
-    /// Asks for a scrub or a heal; returns at once.
+    /// Asks for a scrub or a heal of every set; returns at once.
     fn request_pass(&self, kind: PassKind);
 
-    /// Has the drive in `folder` take the place of drive number `drive`.
-    async fn replace_drive(&self, drive: usize, folder: &Path) -> Result<(), cistern_drives::Error>;
+    /// Has the drive in `folder` take the place of drive number `drive`; answers the numbers of the sets that it has a new place in, which are
+    /// being healed.
+    async fn replace_drive(&self, drive: usize, folder: &Path) -> Result<Vec<u8>, cistern_drives::Error>;
 }
 
 /// Everything the door needs.

@@ -5,11 +5,12 @@ use crate::envelope::Success;
 use crate::error::{Error, Result};
 use crate::health::{Health, health};
 use crate::request::read_json;
-use crate::state::Admin;
+use crate::state::{AbsentSet, Admin, StorageStatus};
 use axum::body::Body;
 use axum::extract::State;
 use cistern_drives::{DriveState, DriveStatus, LogStatus, Pass, PassKind};
 use cistern_runtime::{WorkerState, WorkerStatus};
+use cistern_types::StorageClass;
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -63,8 +64,8 @@ pub(crate) async fn replace(State(admin): State<Admin>, body: Body) -> Result<Su
     if !folder.is_absolute() && folder.as_os_str() != place.label.as_str() {
         return Err(Error::Malformed { reason: "folder: give an absolute path".into() });
     }
-    admin.storage.replace_drive(drive, &folder).await?;
-    Ok(Success::new(json!({ "drive": drive, "path": folder })))
+    let sets = admin.storage.replace_drive(drive, &folder).await?;
+    Ok(Success::new(json!({ "drive": drive, "path": folder, "sets": sets })))
 }
 
 fn pass(pass: Option<Pass>) -> Value {
@@ -82,18 +83,39 @@ fn pass(pass: Option<Pass>) -> Value {
     })
 }
 
-fn storage_body(storage: &LogStatus) -> Value {
+fn storage_body(storage: &StorageStatus) -> Value {
+    let space = storage.space();
+    let read_only_reason = storage.read_only_reason();
     json!({
-        "writable": storage.writable,
-        "degraded": storage.degraded,
-        "read_only_reason": storage.read_only_reason,
-        "running_pass": pass(storage.passes.running),
-        "last_scrub": pass(storage.passes.last_scrub),
-        "last_heal": pass(storage.passes.last_heal),
-        "segments": storage.segments,
-        "live_bytes": storage.space.map(|space| space.live_bytes),
-        "allocated_bytes": storage.space.map(|space| space.allocated_bytes),
+        "writable": read_only_reason.is_none(),
+        "degraded": storage.degraded(),
+        "read_only_reason": read_only_reason,
+        "live_bytes": space.map(|space| space.live_bytes),
+        "allocated_bytes": space.map(|space| space.allocated_bytes),
+        "sets": storage.sets.iter().map(set).collect::<Vec<_>>(),
+        "absent_sets": storage.absent.iter().map(absent_set).collect::<Vec<_>>(),
         "drives": storage.drives.iter().map(drive).collect::<Vec<_>>(),
+    })
+}
+
+fn absent_set(set: &AbsentSet) -> Value {
+    json!({ "number": set.number, "reason": set.reason })
+}
+
+fn set(set: &LogStatus) -> Value {
+    json!({
+        "number": set.number,
+        "class": StorageClass::of_set(set.number).to_string(),
+        "code": format!("{}+{}", set.data, set.parity),
+        "writable": set.writable,
+        "degraded": set.degraded,
+        "read_only_reason": set.read_only_reason,
+        "running_pass": pass(set.passes.running),
+        "last_scrub": pass(set.passes.last_scrub),
+        "last_heal": pass(set.passes.last_heal),
+        "segments": set.segments,
+        "live_bytes": set.space.map(|space| space.live_bytes),
+        "allocated_bytes": set.space.map(|space| space.allocated_bytes),
     })
 }
 

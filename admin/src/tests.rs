@@ -1,6 +1,6 @@
 //! The door as clients meet it: every path over in-memory objects, readiness, and each kind of bad input.
 
-use crate::{Admin, Storage, register_process_metrics, router};
+use crate::{AbsentSet, Admin, Storage, StorageStatus, register_process_metrics, router};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
-fn live_storage() -> LogStatus {
+fn live_storage() -> StorageStatus {
     let drive = |index: usize| DriveStatus {
         index,
         label: format!("/mnt/d{index}"),
@@ -27,7 +27,10 @@ fn live_storage() -> LogStatus {
         free_bytes: Some(1 << 30),
         stale: false,
     };
-    LogStatus {
+    let set = LogStatus {
+        number: 0,
+        data: 2,
+        parity: 1,
         drives: (0..3).map(drive).collect(),
         passes: Passes::default(),
         writable: true,
@@ -36,25 +39,27 @@ fn live_storage() -> LogStatus {
         segments: 1,
         space: Some(SpaceUsage { live_bytes: 1 << 20, allocated_bytes: 2 << 20 }),
         counters: Stats { syncs: 7, ..Stats::default() },
-    }
+    };
+    let infrequent = LogStatus { number: 16, ..set.clone() };
+    StorageStatus { drives: set.drives.clone(), sets: vec![set, infrequent], absent: Vec::new() }
 }
 
 /// Drives that stay as they are; number 1 may be replaced.
 #[derive(Debug)]
-struct FixedStorage(LogStatus);
+struct FixedStorage(StorageStatus);
 
 #[async_trait]
 impl Storage for FixedStorage {
-    fn status(&self) -> LogStatus {
+    fn status(&self) -> StorageStatus {
         self.0.clone()
     }
 
     fn request_pass(&self, _: PassKind) {}
 
-    async fn replace_drive(&self, drive: usize, folder: &Path) -> Result<(), cistern_drives::Error> {
+    async fn replace_drive(&self, drive: usize, folder: &Path) -> Result<Vec<u8>, cistern_drives::Error> {
         let drive_label = folder.display().to_string();
         match drive {
-            1 => Ok(()),
+            1 => Ok(vec![0, 16]),
             _ => Err(cistern_drives::Error::NotReplaceable { drive: drive_label, reason: "it is not empty".into() }),
         }
     }
@@ -90,7 +95,7 @@ impl Door {
         Self::over(live_storage()).await
     }
 
-    async fn over(storage: LogStatus) -> Self {
+    async fn over(storage: StorageStatus) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TestClock::at(Timestamp::from_millis(1_700_000_000_000)));
         let objects = Objects::in_memory(Arc::clone(&clock), Limits::default());
         let access = Access::in_memory(Arc::clone(&clock));
@@ -484,16 +489,30 @@ async fn a_drive_that_is_out_is_a_note_and_read_only_storage_a_reason() {
     let mut storage = live_storage();
     storage.drives[1].state = DriveState::Out { reason: "write failed".into() };
     storage.drives[2].state = DriveState::Missing { reason: "the folder does not exist".into() };
-    storage.degraded = true;
+    storage.sets[0].degraded = true;
     let notes = json!(["drive /mnt/d1 is out: write failed", "drive /mnt/d2 is missing: the folder does not exist"]);
     let degraded = Door::over(storage.clone()).await.open("/readyz", None).await;
     assert_eq!((degraded.status, &degraded.json()["notes"]), (StatusCode::OK, &notes));
-    storage.writable = false;
-    storage.read_only_reason = Some("1 of 3 drives live, 2 needed".into());
+    storage.sets[0].writable = false;
+    storage.sets[0].read_only_reason = Some("1 of 3 drives live, 2 needed".into());
     let read_only = Door::over(storage).await.open("/readyz", None).await;
     assert_eq!(read_only.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(read_only.json()["reasons"], json!(["the storage is read-only: 1 of 3 drives live, 2 needed"]));
     assert_eq!(read_only.json()["notes"], notes);
+}
+
+#[tokio::test]
+async fn a_set_without_the_rows_that_takes_nothing_is_a_note() {
+    let mut storage = live_storage();
+    storage.sets[1].writable = false;
+    storage.sets[1].read_only_reason = Some("1 of 3 drives live, 2 needed".into());
+    storage.absent.push(AbsentSet { number: 1, reason: "3 of the set's drives are missing".into() });
+    let notes = json!([
+        "set 1 cannot be read: 3 of the set's drives are missing",
+        "set 16 takes no new objects: 1 of 3 drives live, 2 needed",
+    ]);
+    let answer = Door::over(storage).await.open("/readyz", None).await;
+    assert_eq!((answer.status, &answer.json()["notes"]), (StatusCode::OK, &notes));
 }
 
 #[tokio::test]
@@ -502,6 +521,9 @@ async fn status_names_drives_workers_and_endpoints() {
     let status = door.result("/cistern/status").await;
     assert_eq!(status["endpoints"], json!({ "s3": "http://127.0.0.1:9000", "ingest": "http://127.0.0.1:8443" }));
     assert_eq!(status["storage"]["drives"][2]["path"], "/mnt/d2");
+    let sets = &status["storage"]["sets"];
+    assert_eq!((&sets[0]["class"], &sets[0]["code"]), (&json!("STANDARD"), &json!("2+1")));
+    assert_eq!((&sets[1]["number"], &sets[1]["class"]), (&json!(16), &json!("STANDARD_IA")));
     assert_eq!((&status["ready"], &status["storage"]["writable"]), (&json!(true), &json!(true)));
     assert!(status["workers"].is_array() && status["version"].is_string());
 }
@@ -513,7 +535,7 @@ async fn metrics_show_process_drives_and_workers() {
     assert!(page.headers["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
     let text = page.text();
     for line in [
-        "cistern_drives_syncs_total 7",
+        "cistern_drives_syncs_total 14",
         "cistern_drives_live{drive=\"2\"} 1",
         "cistern_drives_writable 1",
         "cistern_runtime_workers{state=\"failing\"} 0",

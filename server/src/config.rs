@@ -22,7 +22,8 @@ pub(crate) use environment::Surroundings;
 pub(crate) use raw::{Origin, RawConfig, Value};
 pub(crate) use show::{shown, to_toml};
 
-use cistern_drives::ViewKind;
+use cistern_blobs::Compression;
+use cistern_drives::{LANES_MAX, PARITY_MAX, ViewKind};
 use cistern_types::{AccountId, ByteSize, parse_duration};
 use std::fmt::{self, Display};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,8 +39,8 @@ const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Fewest and most bytes of the view's cache.
 const VIEW_CACHE_BYTES_MIN: u64 = MIB;
 const VIEW_CACHE_BYTES_MAX: u64 = 64 << 30;
-/// Parity drives at most.
-const PARITY_MAX: usize = 4;
+/// Sets of a class at most.
+const SETS_MAX: usize = 16;
 /// The default drives: folders of the data directory.
 const DEFAULT_DRIVES: usize = 6;
 
@@ -112,13 +113,64 @@ impl FromStr for LogFormat {
     }
 }
 
+/// Data and parity drives of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Code {
+    /// Drives with data (k).
+    pub(crate) data: usize,
+    /// Drives with parity (m): how many of the set may be lost.
+    pub(crate) parity: usize,
+}
+
+impl Code {
+    /// All drives of a set.
+    pub(crate) fn drives(self) -> usize {
+        self.data + self.parity
+    }
+
+    /// How this many drives make one set: 6 are 4 + 2, 3 are 2 + 1, 11 are 8 + 3; one drive is unprotected.
+    fn default_of(drives: usize) -> Self {
+        let parity = match drives {
+            0 | 1 => 0,
+            2..=4 => 1,
+            5..=8 => 2,
+            _ => 3,
+        };
+        Self { data: drives - parity, parity }
+    }
+}
+
+impl FromStr for Code {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers = text.split_once('+').map(|(data, parity)| (data.trim().parse(), parity.trim().parse()));
+        let Some((Ok(data), Ok(parity))) = numbers else {
+            return Err(format!("{text:?} is not a code; use data + parity drives, such as 4+2"));
+        };
+        let code = Self { data, parity };
+        if data == 0 || parity > PARITY_MAX.min(data) || data > LANES_MAX - parity {
+            return Err(format!(
+                "a set of {code} drives cannot be; use at least as many data as parity drives, at most {PARITY_MAX} with parity, {LANES_MAX} in all"
+            ));
+        }
+        Ok(code)
+    }
+}
+
+impl Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.data, self.parity)
+    }
+}
+
 /// Where the bytes lie.
 #[derive(Debug, Clone)]
 pub(crate) struct StorageConfig {
-    /// One directory a drive.
+    /// One directory a drive: whole sets one after another.
     pub(crate) drives: Vec<PathBuf>,
-    /// How many of them may be lost.
-    pub(crate) parity: usize,
+    /// How many of them make a set.
+    pub(crate) code: Code,
     /// The engine of the rebuildable view.
     pub(crate) view: ViewKind,
     /// Memory for its cache.
@@ -129,6 +181,19 @@ pub(crate) struct StorageConfig {
     pub(crate) garbage_grace: Duration,
     /// Whether a last write that may have been acknowledged is dropped when it cannot be read.
     pub(crate) accept_loss: bool,
+    /// What is different for objects that are read rarely.
+    pub(crate) infrequent_access: InfrequentAccessConfig,
+}
+
+/// How objects of the class Infrequent Access lie on the drives.
+#[derive(Debug, Clone)]
+pub(crate) struct InfrequentAccessConfig {
+    /// How many drives make a set.
+    pub(crate) code: Code,
+    /// Size of a segment file.
+    pub(crate) segment_size: ByteSize,
+    /// Whether bodies are compressed.
+    pub(crate) compression: Compression,
 }
 
 /// The addresses to listen on.
@@ -241,27 +306,14 @@ fn storage(raw: &RawConfig, data_dir: &std::path::Path) -> Result<StorageConfig>
             drive_range::expand_all(&written.value.to_list()).map_err(refuse)?
         }
     };
-    let parity = raw.parse_optional("storage.parity", |text| {
-        let parity: usize = text.parse().map_err(|_| "use a number of drives, 0 to 4".to_owned())?;
-        let parity_max = PARITY_MAX.min(drives.len() - 1);
-        if parity > parity_max {
-            return Err(format!("{parity} of {} drives cannot be parity; use at most {parity_max}", drives.len()));
-        }
-        Ok(parity)
-    })?;
-    let parity = parity.unwrap_or_else(|| default_parity(drives.len()));
+    let code = code(raw, drives.len())?;
     let view = raw.parse_with("storage.view", |text| match text {
         "fjall" => Ok(ViewKind::Fjall),
         "sled" => Ok(ViewKind::Sled),
         _ => Err("use fjall or sled"),
     })?;
     let view_cache = size(raw, "storage.view_cache", VIEW_CACHE_BYTES_MIN..=VIEW_CACHE_BYTES_MAX, "use 1MiB to 64GiB")?;
-    let segment_size =
-        size(raw, "storage.segment_size", SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX, "use 8MiB to 1GiB in whole MiB")?;
-    if !segment_size.as_u64().is_multiple_of(MIB) {
-        let written = raw.get("storage.segment_size").expect("it has a default");
-        return Err(written.refused("storage.segment_size", "use 8MiB to 1GiB in whole MiB"));
-    }
+    let segment_size = raw.parse_with("storage.segment_size", segment_size)?;
     let garbage_grace = raw.parse_with("storage.garbage_grace", |text| {
         let grace = parse_duration(text).map_err(|error| error.to_string())?;
         let bounds = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
@@ -269,7 +321,82 @@ fn storage(raw: &RawConfig, data_dir: &std::path::Path) -> Result<StorageConfig>
     })?;
     let accept_loss =
         raw.parse_with("storage.accept_loss", |text| text.parse::<bool>().map_err(|_| "use true or false".to_owned()))?;
-    Ok(StorageConfig { drives, parity, view, view_cache, segment_size, garbage_grace, accept_loss })
+    let infrequent_access = infrequent_access(raw, code, segment_size, drives.len())?;
+    Ok(StorageConfig { drives, code, view, view_cache, segment_size, garbage_grace, accept_loss, infrequent_access })
+}
+
+/// The code of Standard: as written, or one set with the parity written, or with the usual one.
+fn code(raw: &RawConfig, drives: usize) -> Result<Code> {
+    let parity = raw.parse_optional("storage.parity", |text| {
+        let parity: usize = text.parse().map_err(|_| "use a number of drives, 0 to 4".to_owned())?;
+        let parity_max = PARITY_MAX.min(drives / 2);
+        if parity > parity_max {
+            return Err(format!("{parity} of {drives} drives cannot be parity; use at most {parity_max}"));
+        }
+        Ok(parity)
+    })?;
+    let code = raw.parse_optional("storage.code", |text| {
+        if parity.is_some() {
+            return Err("storage.parity is set too; set one of the two".to_owned());
+        }
+        code_for(drives, text)
+    })?;
+    if let Some(code) = code {
+        return Ok(code);
+    }
+    if let Some(written) = raw.get("storage.drives").filter(|_| drives > LANES_MAX) {
+        let reason =
+            format!("{drives} drives are more than one set may have; set storage.code, such as 8+4, for several sets");
+        return Err(written.refused("storage.drives", reason));
+    }
+    Ok(parity.map_or_else(|| Code::default_of(drives), |parity| Code { data: drives - parity, parity }))
+}
+
+/// A code by which this many drives make whole sets.
+fn code_for(drives: usize, text: &str) -> Result<Code, String> {
+    let code: Code = text.parse()?;
+    let each = code.drives();
+    if !drives.is_multiple_of(each) {
+        let (less, more) = (drives / each * each, drives.next_multiple_of(each));
+        let fit = if less == 0 { more.to_string() } else { format!("{less} or {more}") };
+        return Err(format!(
+            "{drives} drives do not make whole sets of {each}; give {fit} drives, or use another code"
+        ));
+    }
+    if drives / each > SETS_MAX {
+        return Err(format!(
+            "{drives} drives would be {} sets; use a wider code: at most {SETS_MAX} sets",
+            drives / each
+        ));
+    }
+    Ok(code)
+}
+
+fn infrequent_access(
+    raw: &RawConfig,
+    standard: Code,
+    standard_segment_size: ByteSize,
+    drives: usize,
+) -> Result<InfrequentAccessConfig> {
+    let code = raw.parse_optional("storage.infrequent_access.code", |text| code_for(drives, text))?;
+    let segment_size_key = raw.parse_optional("storage.infrequent_access.segment_size", segment_size)?;
+    let twice = (standard_segment_size.as_u64() * 2).min(SEGMENT_BYTES_MAX);
+    let compression = raw.parse_with("storage.infrequent_access.compression", |text| match text {
+        "zstd" => Ok(Compression::Zstd),
+        "none" => Ok(Compression::None),
+        _ => Err("use zstd or none"),
+    })?;
+    Ok(InfrequentAccessConfig {
+        code: code.unwrap_or(standard),
+        segment_size: segment_size_key.unwrap_or_else(|| ByteSize::bytes(twice)),
+        compression,
+    })
+}
+
+fn segment_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error: cistern_types::Invalid| error.to_string())?;
+    let fits = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&size.as_u64()) && size.as_u64().is_multiple_of(MIB);
+    if fits { Ok(size) } else { Err("use 8MiB to 1GiB in whole MiB".to_owned()) }
 }
 
 fn size(raw: &RawConfig, key: &'static str, bounds: RangeInclusive<u64>, rule: &str) -> Result<ByteSize> {
@@ -277,16 +404,6 @@ fn size(raw: &RawConfig, key: &'static str, bounds: RangeInclusive<u64>, rule: &
         let size: ByteSize = text.parse().map_err(|error: cistern_types::Invalid| error.to_string())?;
         if bounds.contains(&size.as_u64()) { Ok(size) } else { Err(rule.to_owned()) }
     })
-}
-
-/// 6 drives are 4 + 2, 3 are 2 + 1, 11 are 8 + 3; one drive is unprotected.
-fn default_parity(drives: usize) -> usize {
-    match drives {
-        0 | 1 => 0,
-        2..=4 => 1,
-        5..=8 => 2,
-        _ => 3,
-    }
 }
 
 fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {

@@ -14,6 +14,7 @@ mod instance;
 mod listen;
 mod logs;
 mod stop;
+mod storage;
 mod wiring;
 
 use std::process::ExitCode;

@@ -1,9 +1,9 @@
 //! Builds the house from the bottom up, opens its doors, and takes it down again without losing anything.
 //!
 //! ```text
-//! sockets ─▶ data directory ─▶ disks ─▶ DriveLog ─▶ EmbeddedEngine, EmbeddedBlobs ─▶ Objects ─▶ Access ─▶ Pipelines
+//! sockets ─▶ data directory ─▶ sets of drives ─▶ EmbeddedEngine, EmbeddedBlobs ─▶ Objects ─▶ Access ─▶ Pipelines
 //!                                                                  ─▶ doors: S3, ingest, management ─▶ `ready`
-//! a signal: not ready ─▶ S3 and ingest finish ─▶ management finishes ─▶ event log ─▶ workers ─▶ DriveLog::close
+//! a signal: not ready ─▶ S3 and ingest finish ─▶ management finishes ─▶ event log ─▶ workers ─▶ the sets close
 //! ```
 //! Every value is made here and handed down; there is no other place that knows who stands on whom.
 
@@ -12,13 +12,12 @@ use crate::instance::Instance;
 use crate::listen::{self, Sockets};
 use crate::logs;
 use crate::stop::StopSignals;
+use crate::storage::Sets;
 use anyhow::Context as _;
-use async_trait::async_trait;
 use axum::serve::ListenerExt as _;
 use cistern_access::{Access, Made, RootCredentials, RootOverrides};
-use cistern_admin::{Admin, Storage};
+use cistern_admin::Admin;
 use cistern_blobs::EmbeddedBlobs;
-use cistern_drives::{Disk, DriveLog, DriveLogConfig, LocalDisk, LogStatus, PassKind};
 use cistern_metadata::{EmbeddedEngine, Store};
 use cistern_objects::{Limits, Objects, SweepSchedule};
 use cistern_pipelines::{Pipelines, PipelinesConfig};
@@ -27,14 +26,11 @@ use cistern_s3_api::{S3Config, S3Door, S3Metrics, ServeLimits};
 use prometheus_client::registry::Registry;
 use std::future::Future;
 use std::io::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Room left on every drive for deletions and compaction, in segments.
-const RESERVE_SEGMENTS: u64 = 3;
 /// How long requests under way may take to end. With the limits below it stays under the 30 s a stop may take.
 const REQUESTS_STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long the event log may take to write what is on its way.
@@ -46,8 +42,7 @@ const LOG_STOP_LIMIT: Duration = Duration::from_secs(4);
 
 /// What stands when the house is built.
 struct House {
-    log: DriveLog,
-    storage: Arc<dyn Storage>,
+    sets: Sets,
     access: Access,
     pipelines: Pipelines,
     supervisor: Supervisor,
@@ -91,10 +86,11 @@ fn endpoints(at: Listen) -> serde_json::Value {
 
 async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let log = open_log(config, instance, Arc::clone(&clock)).await?;
+    let sets = Sets::open(&config.storage, instance, Arc::clone(&clock)).await.context("open the drives")?;
     logs::end_on_panic();
-    let store = Store::new(Arc::new(EmbeddedEngine::new(log.clone())));
-    let blobs = Arc::new(EmbeddedBlobs::new(log.clone(), Arc::clone(&clock)));
+    let store = Store::new(Arc::new(EmbeddedEngine::new(sets.home().clone())));
+    let compression = config.storage.infrequent_access.compression;
+    let blobs = Arc::new(EmbeddedBlobs::new(sets.logs().cloned(), compression, Arc::clone(&clock)));
     let limits = Limits { garbage_grace: config.storage.garbage_grace, ..Limits::default() };
     let objects = Objects::new(store.clone(), blobs, Arc::clone(&clock), limits);
     let access = Access::new(store, Arc::clone(&clock), credentials(config, instance)?);
@@ -102,9 +98,10 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     let every_minute = SweepSchedule::default();
     let interval = every_minute.interval.min(config.storage.garbage_grace);
     supervisor.start(objects.sweeper(SweepSchedule { interval, ..every_minute }));
-    supervisor.start(log.compactor(Arc::clone(&clock)));
-    supervisor.start(log.scrubber(Arc::clone(&clock)));
-    let storage: Arc<dyn Storage> = Arc::new(DriveStorage { log: log.clone(), clock: Arc::clone(&clock) });
+    for log in sets.logs() {
+        supervisor.start(log.compactor(Arc::clone(&clock)));
+        supervisor.start(log.scrubber(Arc::clone(&clock)));
+    }
     let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), PipelinesConfig::default())
         .await
         .context("open the pipelines")?;
@@ -113,34 +110,8 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     let s3 = S3Door::new(objects.clone(), access.clone(), s3_config, S3Metrics::new(&mut registry))
         .context("make the S3 door")?;
     pipelines.register_metrics(&mut registry);
-    cistern_admin::register_process_metrics(&mut registry, Arc::clone(&storage), supervisor.clone());
-    Ok(House { log, storage, access, pipelines, supervisor, registry: Arc::new(registry), s3, objects })
-}
-
-/// Opens the drives, unless the data directory belongs to others.
-async fn open_log(config: &Config, instance: &mut Instance, clock: Arc<dyn Clock>) -> anyhow::Result<DriveLog> {
-    let storage = &config.storage;
-    let disks = || -> Vec<Arc<dyn Disk>> {
-        storage.drives.iter().map(|folder| Arc::new(LocalDisk::new(folder)) as Arc<dyn Disk>).collect()
-    };
-    instance.check_drives(cistern_drives::set_of(&disks()).as_deref())?;
-    let mut log_config =
-        DriveLogConfig::new(storage.drives.len() - storage.parity, storage.parity, instance.view_path());
-    log_config.view = storage.view;
-    log_config.view_cache_bytes = storage.view_cache.as_u64();
-    log_config.accept_loss = storage.accept_loss;
-    log_config.segment_bytes = storage.segment_size.as_u64();
-    log_config.free_bytes_reserve = RESERVE_SEGMENTS * log_config.segment_bytes;
-    let log = DriveLog::open(log_config, disks(), clock).await.context("open the drives")?;
-    let set = cistern_drives::set_of(&disks()).context("the drives have just been opened, yet none says its set")?;
-    instance.bind_drives(&set)?;
-    if storage.parity == 0 {
-        tracing::warn!("no drive may be lost: storage.parity is 0, the data is not protected");
-    }
-    if log.status().degraded {
-        tracing::warn!("the storage is degraded: a drive is missing, /readyz says which");
-    }
-    Ok(log)
+    cistern_admin::register_process_metrics(&mut registry, Arc::new(sets.clone()), supervisor.clone());
+    Ok(House { sets, access, pipelines, supervisor, registry: Arc::new(registry), s3, objects })
 }
 
 fn credentials(config: &Config, instance: &Instance) -> anyhow::Result<RootCredentials> {
@@ -159,28 +130,6 @@ fn credentials(config: &Config, instance: &Instance) -> anyhow::Result<RootCrede
     Ok(credentials)
 }
 
-/// The drive log as the management door sees it.
-#[derive(Debug)]
-struct DriveStorage {
-    log: DriveLog,
-    clock: Arc<dyn Clock>,
-}
-
-#[async_trait]
-impl Storage for DriveStorage {
-    fn status(&self) -> LogStatus {
-        self.log.status()
-    }
-
-    fn request_pass(&self, kind: PassKind) {
-        self.log.request_pass(kind);
-    }
-
-    async fn replace_drive(&self, drive: usize, folder: &Path) -> Result<(), cistern_drives::Error> {
-        self.log.replace_drive(drive, Arc::new(LocalDisk::new(folder)), self.clock.now()).await
-    }
-}
-
 /// Serves until a signal comes, then stops in order.
 async fn run(house: &House, sockets: Sockets, mut signals: StopSignals) -> anyhow::Result<()> {
     let (stopping, last_door) = (Shutdown::new(), Shutdown::new());
@@ -190,7 +139,7 @@ async fn run(house: &House, sockets: Sockets, mut signals: StopSignals) -> anyho
         access: house.access.clone(),
         pipelines: house.pipelines.clone(),
         supervisor: house.supervisor.clone(),
-        storage: Arc::clone(&house.storage),
+        storage: Arc::new(house.sets.clone()),
         registry: Arc::clone(&house.registry),
         stopping: stopping.clone(),
         s3: at.s3,
@@ -240,7 +189,7 @@ async fn finish(house: &House) -> anyhow::Result<()> {
     for worker in house.supervisor.stopped(WORKERS_STOP_LIMIT).await {
         tracing::warn!(worker, "a worker did not end in time; it goes on at the next start");
     }
-    if let Ok(closed) = timeout(LOG_STOP_LIMIT, house.log.close()).await {
+    if let Ok(closed) = timeout(LOG_STOP_LIMIT, house.sets.close()).await {
         closed.context("close the drive log")?;
     } else {
         tracing::warn!("the drive log did not close in time; the next start replays what is left");

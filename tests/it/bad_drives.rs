@@ -61,7 +61,10 @@ impl House {
 
     /// Flips bytes all over the segments of a drive, those being written included.
     fn flip(&self, drive: usize, random: &mut StdRng) {
-        for entry in std::fs::read_dir(self.folder(drive)).unwrap() {
+        let folder = self.folder(drive);
+        let entries =
+            [folder.clone(), folder.join("infrequent-access")].map(|folder| std::fs::read_dir(folder).unwrap());
+        for entry in entries.into_iter().flatten() {
             let path = entry.unwrap().path();
             if !path.file_name().unwrap().to_string_lossy().starts_with("segment-") {
                 continue;
@@ -285,6 +288,7 @@ fn a_drive_is_exchanged_for_one_in_another_folder() {
     s3.create_bucket(BUCKET).unwrap();
     let content = Content { seed: 4, length: 2 << 20 };
     s3.put(BUCKET, "kept", &content.bytes()).unwrap();
+    s3.put_in_class(BUCKET, "cold", &content.bytes(), "STANDARD_IA").unwrap();
     for (with, words) in [("nowhere", "does not exist"), ("d1", "in use")] {
         let refused = server.cli(&["drives", "replace", "3", "--with", with]).unwrap();
         let text = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -304,5 +308,14 @@ fn a_drive_is_exchanged_for_one_in_another_folder() {
         .collect();
     let server = spec.setting("STORAGE__DRIVES", &folders.join(",")).start().unwrap();
     expect_clean(&server, "started with the new folder");
-    assert!(server.s3().unwrap().get(BUCKET, "kept").unwrap() == Some(content.bytes()));
+    // the new one carries what two others lose, in both classes
+    let spec = server.stop().unwrap();
+    for drive in [0, 5] {
+        std::fs::remove_dir_all(house.folder(drive).join("infrequent-access")).unwrap();
+        std::fs::remove_file(house.folder(drive).join("drive.json")).unwrap();
+    }
+    let server = spec.start().unwrap();
+    for key in ["kept", "cold"] {
+        assert!(server.s3().unwrap().get(BUCKET, key).unwrap() == Some(content.bytes()), "{key}\n{}", server.log());
+    }
 }

@@ -13,6 +13,7 @@
 //! restart.rs     a graceful stop loses nothing and leaves nothing
 //! drives.rs      any two drives gone, the view deleted: everything is still there
 //! crash.rs       kill -9 under load, again and again
+//! sets.rs        more drives than a set has, added and lost, and a class with a code of its own
 //! sandbox.rs     a folder and a server for one test
 //! ```
 //!
@@ -45,5 +46,7 @@ mod restart;
 mod s3_clients;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod sets;
 #[cfg(test)]
 mod space;

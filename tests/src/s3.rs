@@ -117,6 +117,21 @@ impl S3 {
         self.send(&Call::new("PUT", &format!("/{bucket}/{key}")).body(body))?.ok().map(drop)
     }
 
+    /// Stores an object in a storage class; anything but success is an error.
+    pub fn put_in_class(&mut self, bucket: &str, key: &str, body: &[u8], class: &str) -> Result<()> {
+        let call = Call::new("PUT", &format!("/{bucket}/{key}")).header("x-amz-storage-class", class);
+        self.send(&call.body(body))?.ok().map(drop)
+    }
+
+    /// Copies an object onto itself into another storage class, as clients move one; anything but success is an error.
+    pub fn move_to_class(&mut self, bucket: &str, key: &str, class: &str) -> Result<()> {
+        let call = Call::new("PUT", &format!("/{bucket}/{key}")).header("x-amz-storage-class", class);
+        let call = call.header("x-amz-copy-source", &format!("/{bucket}/{}", percent_encode(key, Slash::Keep)));
+        let response = self.send(&call)?.ok()?;
+        anyhow::ensure!(response.xml("Code").is_empty(), "the copy answered 200 with {}", response.text());
+        Ok(())
+    }
+
     /// Reads an object; `None` when there is none.
     pub fn get(&mut self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>> {
         let response = self.send(&Call::new("GET", &format!("/{bucket}/{key}")))?;

@@ -4,7 +4,13 @@ use crate::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The random name of an immutable blob: 48 bits of creation time in ms, then 80 random bits, so that names sort by age.
+/// Bits of the creation time in a [`BlobId`]: they last until the year 2248.
+const TIME_BITS: u32 = 43;
+/// Where the number of the set stands in the first byte.
+const SET_SHIFT: u32 = TIME_BITS - 40;
+
+/// The random name of an immutable blob: 5 bits that say in which set of drives it lies, 43 bits of creation time in ms, 80 random bits, so
+/// that the names of a set sort by age.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BlobId([u8; 16]);
 
@@ -12,19 +18,45 @@ impl BlobId {
     /// The smallest id: where a listing begins.
     pub const MIN: Self = Self([0; 16]);
 
-    /// A new id, made at `now`.
+    /// How many sets of drives ids can tell apart.
+    pub const SETS: u8 = 32;
+
+    /// A new id, made at `now`, of a blob in the first set.
     pub fn new(now: Timestamp) -> Self {
+        Self::new_in(0, now)
+    }
+
+    /// A new id, made at `now`, of a blob in this set.
+    ///
+    /// # Panics
+    /// When there can be no such set.
+    pub fn new_in(set: u8, now: Timestamp) -> Self {
+        assert!(set < Self::SETS, "set {set} of {}", Self::SETS);
+        let time = now.as_millis() & ((1 << TIME_BITS) - 1);
+        let head = u64::from(set) << TIME_BITS | time;
         let mut bytes = [0; 16];
-        bytes[..6].copy_from_slice(&now.as_millis().to_be_bytes()[2..]);
+        bytes[..6].copy_from_slice(&head.to_be_bytes()[2..]);
         bytes[6..].copy_from_slice(&rand::random::<[u8; 10]>());
         Self(bytes)
     }
 
+    /// The set of drives that the blob lies in.
+    pub fn set(&self) -> u8 {
+        self.0[0] >> SET_SHIFT
+    }
+
+    /// The smallest id of a set, or `None` when there can be no such set.
+    pub fn first_of(set: u8) -> Option<Self> {
+        let mut bytes = [0; 16];
+        bytes[0] = (set < Self::SETS).then_some(set)? << SET_SHIFT;
+        Some(Self(bytes))
+    }
+
     /// When the blob was begun, to the millisecond.
     pub fn created(&self) -> Timestamp {
-        let mut millis = [0; 8];
-        millis[2..].copy_from_slice(&self.0[..6]);
-        Timestamp::from_millis(u64::from_be_bytes(millis))
+        let mut head = [0; 8];
+        head[2..].copy_from_slice(&self.0[..6]);
+        Timestamp::from_millis(u64::from_be_bytes(head) & ((1 << TIME_BITS) - 1))
     }
 
     /// The 16 bytes, in sort order.
@@ -84,5 +116,18 @@ mod tests {
         let (a, b) = (BlobId::new(early), BlobId::new(late));
         assert!(a < b);
         assert_eq!((a.created(), b.created()), (early, late));
+    }
+
+    #[test]
+    fn ids_know_their_set_and_sort_by_it_first() {
+        let now = Timestamp::from_millis(1_900_000_000_000);
+        for set in 0..BlobId::SETS {
+            let id = BlobId::new_in(set, now);
+            assert_eq!((id.set(), id.created()), (set, now));
+            let first = BlobId::first_of(set).unwrap();
+            assert_eq!((first.set(), first.created()), (set, Timestamp::from_millis(0)));
+            assert!(first < id && BlobId::first_of(set + 1).is_none_or(|next| id < next));
+        }
+        assert_eq!(BlobId::first_of(0), Some(BlobId::MIN));
     }
 }

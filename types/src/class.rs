@@ -1,8 +1,9 @@
 //! `StorageClass`: what an object costs to hold and to read.
 
-use crate::Invalid;
+use crate::{BlobId, Invalid};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// The class an object is stored in.
@@ -16,6 +17,19 @@ pub enum StorageClass {
 }
 
 impl StorageClass {
+    /// The numbers that sets of drives for this class can have, see [`BlobId::set`](crate::BlobId::set).
+    pub fn sets(self) -> Range<u8> {
+        match self {
+            Self::Standard => 0..16,
+            Self::InfrequentAccess => 16..BlobId::SETS,
+        }
+    }
+
+    /// The class of a set of drives.
+    pub fn of_set(set: u8) -> Self {
+        if Self::Standard.sets().contains(&set) { Self::Standard } else { Self::InfrequentAccess }
+    }
+
     /// The name in the management API: `Standard` or `InfrequentAccess`.
     pub fn api_name(self) -> &'static str {
         match self {

@@ -6,8 +6,9 @@ use super::progress::Progress;
 use crate::client::{Account, Client};
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +54,21 @@ struct Storage {
     degraded: bool,
     read_only_reason: Option<String>,
     drives: Vec<Drive>,
+    sets: Vec<Set>,
+    absent_sets: Vec<AbsentSet>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AbsentSet {
+    number: u8,
+    reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Set {
+    number: u8,
+    class: String,
+    code: String,
     running_pass: Option<Pass>,
     last_scrub: Option<Pass>,
     last_heal: Option<Pass>,
@@ -72,6 +88,13 @@ struct Pass {
     kind: String,
     started: String,
     ended: Option<String>,
+    #[serde(flatten)]
+    found: Found,
+}
+
+/// What a pass, or those over several sets, found.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Found {
     verified_bytes: u64,
     total_bytes: u64,
     bad_lanes: u64,
@@ -80,12 +103,27 @@ struct Pass {
     clean: bool,
 }
 
-impl Pass {
-    fn found(&self) -> String {
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { verified_bytes, bad_lanes, healed_lanes, lost_stripes, .. } = self;
-        format!(
+        write!(
+            f,
             "{verified_bytes} bytes read, {bad_lanes} lanes bad, {healed_lanes} mended, {lost_stripes} stripes lost"
         )
+    }
+}
+
+impl Found {
+    /// This and what was found elsewhere.
+    fn and(self, other: &Self) -> Self {
+        Self {
+            verified_bytes: self.verified_bytes + other.verified_bytes,
+            total_bytes: self.total_bytes + other.total_bytes,
+            bad_lanes: self.bad_lanes + other.bad_lanes,
+            healed_lanes: self.healed_lanes + other.healed_lanes,
+            lost_stripes: self.lost_stripes + other.lost_stripes,
+            clean: self.clean && other.clean,
+        }
     }
 }
 
@@ -119,14 +157,21 @@ fn status(storage: Value, format: Format) -> anyhow::Result<()> {
         })
         .collect();
     say_table(["DRIVE", "STATE", "FREE BYTES", "PATH", "REASON"], &rows)?;
-    for pass in [&storage.last_scrub, &storage.last_heal].into_iter().flatten() {
-        say(&format!("last {}, ended {}: {}", pass.kind, pass.ended.as_deref().unwrap_or("-"), pass.found()))?;
+    for set in &storage.sets {
+        let Set { number, class, code, running_pass, last_scrub, last_heal } = set;
+        say(&format!("set {number}: {class}, {code} drives"))?;
+        for pass in [last_scrub, last_heal].into_iter().flatten() {
+            say(&format!("  last {}, ended {}: {}", pass.kind, pass.ended.as_deref().unwrap_or("-"), pass.found))?;
+        }
+        if let Some(Pass { kind, started, found, .. }) = running_pass {
+            say(&format!(
+                "  running: {kind} since {started}, {} of {} bytes",
+                found.verified_bytes, found.total_bytes
+            ))?;
+        }
     }
-    if let Some(pass) = &storage.running_pass {
-        say(&format!(
-            "running: {} since {}, {} of {} bytes",
-            pass.kind, pass.started, pass.verified_bytes, pass.total_bytes
-        ))?;
+    for AbsentSet { number, reason } in &storage.absent_sets {
+        say(&format!("set {number} cannot be read until a start with its drives: {reason}"))?;
     }
     match (storage.writable, storage.degraded) {
         (true, false) => say("all drives live; reads and writes are taken"),
@@ -135,10 +180,17 @@ fn status(storage: Value, format: Format) -> anyhow::Result<()> {
     }
 }
 
-/// When the pass of a kind that ended last began.
-fn last_of<'a>(storage: &'a Storage, kind: &str) -> Option<&'a str> {
-    let pass = if kind == "scrub" { &storage.last_scrub } else { &storage.last_heal };
-    pass.as_ref().map(|pass| pass.started.as_str())
+impl Set {
+    /// The pass of a kind that ended last.
+    fn last(&self, kind: &str) -> Option<&Pass> {
+        let last = if kind == "scrub" { &self.last_scrub } else { &self.last_heal };
+        last.as_ref()
+    }
+
+    /// When the passes began that are not the one asked for now: the one that ended last and the one that runs.
+    fn others(&self, kind: &str) -> [Option<&str>; 2] {
+        [self.last(kind), self.running_pass.as_ref()].map(|pass| pass.map(|pass| pass.started.as_str()))
+    }
 }
 
 /// Whether two paths are written alike but for `./` and slashes.
@@ -176,7 +228,8 @@ async fn replace(account: &Account<'_>, args: &ReplaceArgs, format: Format) -> a
             say("cistern drives status shows how far it is")
         };
     }
-    wait_for_pass(account, "heal", &before, format).await?;
+    let sets: Vec<u8> = serde_json::from_value(answer["sets"].clone())?;
+    wait_for_passes(account, "heal", &before, |set| sets.contains(&set.number), format).await?;
     let now: Storage = serde_json::from_value(storage(account).await?)?;
     match now.drives.iter().find(|drive| drive.index == place.index) {
         Some(drive) if drive.state == "live" => Ok(()),
@@ -187,15 +240,15 @@ async fn replace(account: &Account<'_>, args: &ReplaceArgs, format: Format) -> a
     }
 }
 
-/// Begins a pass and waits for its end, with a bar; fails when something could not be mended.
+/// Begins a pass over every set and waits for its end, with a bar; fails when something could not be mended.
 async fn run_pass(account: &Account<'_>, kind: &str, args: &PassArgs, format: Format) -> anyhow::Result<()> {
     let before: Storage = serde_json::from_value(storage(account).await?)?;
-    let running = before.running_pass.as_ref();
     account.post(&format!("/cistern/drives/{kind}"), &Value::Null).await?;
-    if format == Format::Human
-        && let Some(running) = running
-    {
-        say(&format!("waits for the {} that runs since {}", running.kind, running.started))?;
+    if format == Format::Human {
+        for set in &before.sets {
+            let Some(running) = &set.running_pass else { continue };
+            say(&format!("set {} waits for the {} that runs since {}", set.number, running.kind, running.started))?;
+        }
     }
     if args.no_wait {
         if format == Format::Json {
@@ -203,47 +256,68 @@ async fn run_pass(account: &Account<'_>, kind: &str, args: &PassArgs, format: Fo
         }
         return say(&format!("{kind} requested; cistern drives status shows how far it is"));
     }
-    wait_for_pass(account, kind, &before, format).await
+    wait_for_passes(account, kind, &before, |_| true, format).await
 }
 
-/// Waits for the end of a pass that began since `before`.
-async fn wait_for_pass(account: &Account<'_>, kind: &str, before: &Storage, format: Format) -> anyhow::Result<()> {
-    // neither the pass that had ended nor the one that ran is the one that was asked for
-    let running = before.running_pass.as_ref();
-    let others = [last_of(before, kind), running.map(|pass| pass.started.as_str())];
+/// What the passes over some sets that began since `before` have found so far, and whether all have ended.
+fn passes_since(before: &Storage, now: &Storage, kind: &str, wanted: impl Fn(&Set) -> bool) -> (Found, bool) {
+    let mut found = Found { clean: true, ..Found::default() };
+    let mut all_ended = true;
+    for set in now.sets.iter().filter(|set| wanted(set)) {
+        let before = before.sets.iter().find(|before| before.number == set.number);
+        let others = before.map(|before| before.others(kind)).unwrap_or_default();
+        let is_new = |pass: &&Pass| !others.contains(&Some(pass.started.as_str()));
+        let ended = set.last(kind).filter(is_new);
+        let running = set.running_pass.as_ref().filter(|pass| pass.kind == kind).filter(is_new);
+        all_ended &= ended.is_some();
+        if let Some(pass) = ended.or(running) {
+            found = found.and(&pass.found);
+        }
+    }
+    (found, all_ended)
+}
+
+/// Waits for the ends of the passes over some sets that began since `before`.
+async fn wait_for_passes(
+    account: &Account<'_>,
+    kind: &str,
+    before: &Storage,
+    wanted: impl Fn(&Set) -> bool,
+    format: Format,
+) -> anyhow::Result<()> {
     let mut progress: Option<Progress> = None;
     let mut shown_tenths = 0;
-    let ended = loop {
+    let found = loop {
         tokio::time::sleep(POLL_INTERVAL).await;
-        let mut raw = storage(account).await?;
-        let now: Storage = serde_json::from_value(raw.clone())?;
-        let last = last_of(&now, kind);
-        if last.is_some() && !others.contains(&last) {
-            break raw[format!("last_{kind}")].take();
+        let now: Storage = serde_json::from_value(storage(account).await?)?;
+        let (found, all_ended) = passes_since(before, &now, kind, &wanted);
+        if all_ended {
+            break found;
         }
-        let ours = |pass: &Pass| pass.kind == kind && pass.total_bytes > 0 && !others.contains(&Some(&pass.started));
-        let Some(pass) = now.running_pass.filter(ours) else { continue };
-        let bar = progress.get_or_insert_with(|| Progress::new("read", Some(pass.total_bytes)));
-        bar.set(pass.verified_bytes);
-        let tenths = pass.verified_bytes * 10 / pass.total_bytes;
+        let Found { verified_bytes, total_bytes, .. } = found;
+        if total_bytes == 0 {
+            continue;
+        }
+        let bar = progress.get_or_insert_with(|| Progress::new("read", Some(total_bytes)));
+        bar.set(verified_bytes, total_bytes);
+        let tenths = verified_bytes * 10 / total_bytes;
         if !bar.is_shown() && format != Format::Json && tenths > shown_tenths {
             shown_tenths = tenths;
-            say(&format!("{kind}: {} of {} bytes", pass.verified_bytes, pass.total_bytes))?;
+            say(&format!("{kind}: {verified_bytes} of {total_bytes} bytes"))?;
         }
     };
     if let Some(bar) = progress {
         bar.finish();
     }
-    let pass: Pass = serde_json::from_value(ended.clone())?;
     match format {
-        Format::Json => say_json(&ended)?,
-        Format::Human => say(&format!("{kind} ended: {}", pass.found()))?,
+        Format::Json => say_json(&serde_json::to_value(&found)?)?,
+        Format::Human => say(&format!("{kind} ended: {found}"))?,
     }
-    if !pass.clean {
+    if !found.clean {
         bail!(
             "{} stripes and {} lanes could not be mended; cistern drives status shows which drives are missing",
-            pass.lost_stripes,
-            pass.bad_lanes - pass.healed_lanes
+            found.lost_stripes,
+            found.bad_lanes - found.healed_lanes
         );
     }
     Ok(())

@@ -46,8 +46,9 @@ impl Progress {
         !self.0.is_hidden()
     }
 
-    /// So many bytes are done.
-    pub(super) fn set(&self, bytes: u64) {
+    /// So many bytes are done, of as many as are known of by now.
+    pub(super) fn set(&self, bytes: u64, total_bytes: u64) {
+        self.0.set_length(total_bytes);
         self.0.set_position(bytes);
     }
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Drives of a set at most.
-const DRIVES_MAX: usize = 20;
+/// Drives of all sets at most.
+const DRIVES_MAX: usize = super::SETS_MAX * cistern_drives::LANES_MAX;
 
 /// All folders that `patterns` stand for, in order, none twice.
 pub(super) fn expand_all(patterns: &[String]) -> Result<Vec<PathBuf>, String> {
@@ -88,8 +88,8 @@ mod tests {
             check(&[bad], Err("or a range such as /mnt/d{1...6}"));
         }
         check(&["/d{3...1}"], Err("count upwards"));
-        check(&["/d{1...21}"], Err("at most 20 drives"));
-        check(&["/a{1...10}", "/b{1...11}"], Err("more than 20 drives"));
+        check(&["/d{1...321}"], Err("at most 320 drives"));
+        check(&["/a{1...300}", "/b{1...21}"], Err("more than 320 drives"));
         check(&["/a", "/a"], Err("/a is named twice"));
         check(&[], Err("name at least one folder"));
     }

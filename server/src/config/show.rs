@@ -60,7 +60,7 @@ pub(crate) fn to_toml(settings: &[Shown]) -> String {
     let mut text = String::new();
     let mut table = "";
     for setting in settings {
-        let (above, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        let (above, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
         if above != table {
             table = above;
             writeln!(text, "\n[{table}]").expect("writing to a String");

@@ -29,7 +29,7 @@ fn nothing_at_all_is_a_working_configuration() {
     assert_eq!(config.data_dir, PathBuf::from("./cistern-data"));
     assert_eq!(config.storage.drives.len(), 6);
     assert_eq!(config.storage.drives[5], PathBuf::from("./cistern-data/drives/d6"));
-    assert_eq!((config.storage.parity, config.storage.view), (2, ViewKind::Fjall));
+    assert_eq!((config.storage.code.parity, config.storage.view), (2, ViewKind::Fjall));
     assert_eq!(config.listen.s3.to_string(), "127.0.0.1:9000");
     assert_eq!(config.listen.management.to_string(), "127.0.0.1:9001");
     assert_eq!(config.listen.ingest.to_string(), "127.0.0.1:8443");
@@ -110,7 +110,7 @@ fn a_value_that_does_not_fit_names_its_place_and_what_would_fit() {
     refused(
         "[storage]\nparity = 6",
         &[],
-        "storage.parity (cistern.toml): 6 of 6 drives cannot be parity; use at most 4",
+        "storage.parity (cistern.toml): 6 of 6 drives cannot be parity; use at most 3",
     );
     refused("[storage]\nparity = -1", &[], "storage.parity (cistern.toml): use a number of drives, 0 to 4");
     refused("log = true", &[], "log (cistern.toml): use a text or a number");
@@ -134,13 +134,75 @@ fn a_file_that_is_not_toml_names_the_line() {
 fn drives_come_as_list_range_or_comma_list_and_parity_follows_their_number() {
     let shape = |file: &str, variables: &[(&str, &str)]| {
         let storage = load(file, variables, &[]).unwrap().storage;
-        (storage.drives.len(), storage.parity)
+        (storage.drives.len(), storage.code.parity)
     };
     assert_eq!(shape("[storage]\ndrives = [\"/a\", \"/b\", \"/c\"]", &[]), (3, 1));
     assert_eq!(shape("[storage]\ndrives = \"/mnt/d{1...11}\"", &[]), (11, 3));
     assert_eq!(shape("", &[("CISTERN_STORAGE__DRIVES", "/a, /b{1...5}")]), (6, 2));
     assert_eq!(shape("", &[("CISTERN_STORAGE__DRIVES", "/a")]), (1, 0));
     assert_eq!(shape("", &[("CISTERN_STORAGE__PARITY", "1")]), (6, 1));
+}
+
+#[test]
+fn a_code_makes_sets_of_the_drives_and_infrequent_access_may_have_a_wider_one() {
+    let shape = |text: &str| {
+        let storage = load(&format!("[storage]\n{text}"), &[], &[]).unwrap().storage;
+        (storage.code.to_string(), storage.infrequent_access.code.to_string())
+    };
+    let both = |code: &str| (code.to_owned(), code.to_owned());
+    assert_eq!(shape(""), both("4+2"));
+    assert_eq!(shape("code = \"5 + 1\""), both("5+1"));
+    let twelve = "drives = \"/mnt/d{1...12}\"\ncode = \"4+2\"\n";
+    assert_eq!(shape(twelve), both("4+2"));
+    let wide = format!("{twelve}infrequent_access.code = \"9+3\"");
+    assert_eq!(shape(&wide), ("4+2".into(), "9+3".into()));
+    for (text, expected) in [
+        ("code = \"6\"", "storage.code (cistern.toml): \"6\" is not a code; use data + parity drives, such as 4+2"),
+        (
+            "code = \"3+2\"",
+            "storage.code (cistern.toml): 6 drives do not make whole sets of 5; give 5 or 10 drives, or use another code",
+        ),
+        (
+            "code = \"8+3\"",
+            "storage.code (cistern.toml): 6 drives do not make whole sets of 11; give 11 drives, or use another code",
+        ),
+        (
+            "code = \"2+4\"",
+            "storage.code (cistern.toml): a set of 2+4 drives cannot be; \
+             use at least as many data as parity drives, at most 4 with parity, 20 in all",
+        ),
+        ("code = \"4+2\"\nparity = 2", "storage.code (cistern.toml): storage.parity is set too; set one of the two"),
+        (
+            "drives = \"/mnt/d{1...24}\"",
+            "storage.drives (cistern.toml): 24 drives are more than one set may have; set storage.code, such as 8+4, for several sets",
+        ),
+        (
+            "drives = \"/mnt/d{1...34}\"\ncode = \"1+1\"",
+            "storage.code (cistern.toml): 34 drives would be 17 sets; use a wider code: at most 16 sets",
+        ),
+        (
+            "infrequent_access.code = \"9+3\"",
+            "storage.infrequent_access.code (cistern.toml): 6 drives do not make whole sets of 12; give 12 drives, or use another code",
+        ),
+        (
+            "infrequent_access.compression = \"gzip\"",
+            "storage.infrequent_access.compression (cistern.toml): use zstd or none",
+        ),
+    ] {
+        refused(&format!("[storage]\n{text}"), &[], expected);
+    }
+}
+
+#[test]
+fn infrequent_access_has_larger_segments_unless_they_are_set() {
+    let size = |text: &str| {
+        let storage = load(&format!("[storage]\n{text}"), &[], &[]).unwrap().storage;
+        storage.infrequent_access.segment_size.as_u64() >> 20
+    };
+    assert_eq!(size(""), 128);
+    assert_eq!(size("segment_size = \"8MiB\""), 16);
+    assert_eq!(size("segment_size = \"1GiB\""), 1024);
+    assert_eq!(size("infrequent_access.segment_size = \"256MiB\""), 256);
 }
 
 #[test]

@@ -40,6 +40,26 @@ pub enum Error {
         /// The number of the chunk.
         chunk: u32,
     },
+    /// A chunk of a blob is whole, but not what a chunk of its set looks like.
+    #[error("read chunk {chunk} of blob {id}: {reason}")]
+    DamagedChunk {
+        /// The blob.
+        id: BlobId,
+        /// The number of the chunk.
+        chunk: u32,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A blob lies in a set of drives that is not open.
+    #[error(
+        "reach blob {id}: it lies in set {set} of the drives, which is not open; bring back its drives and start again"
+    )]
+    NoSuchSet {
+        /// The blob.
+        id: BlobId,
+        /// The number of the set.
+        set: u8,
+    },
     /// The drive log failed.
     #[error("reach blob bytes on the drives")]
     Drives(#[from] cistern_drives::Error),
@@ -70,8 +90,8 @@ impl Error {
         match self {
             Self::NoSuchBlob { .. } => ErrorKind::NotFound,
             Self::OutsideBlob { .. } => ErrorKind::Invalid,
-            Self::LostBytes { .. } => ErrorKind::Unavailable,
-            Self::MissingChunk { .. } => ErrorKind::Corrupt,
+            Self::LostBytes { .. } | Self::NoSuchSet { .. } => ErrorKind::Unavailable,
+            Self::MissingChunk { .. } | Self::DamagedChunk { .. } => ErrorKind::Corrupt,
             Self::Drives(source) => match source.kind() {
                 cistern_drives::ErrorKind::Full => ErrorKind::Busy,
                 cistern_drives::ErrorKind::ReadOnly | cistern_drives::ErrorKind::Unavailable => ErrorKind::Unavailable,

@@ -9,16 +9,19 @@
 //! ```
 //! A writer that is dropped, or a blob that no row names, is an orphan: the sweeper above lists and deletes it.
 
+mod coding;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod embedded;
 mod error;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
+mod sets;
 mod store;
 
+pub use coding::Compression;
 pub use embedded::EmbeddedBlobs;
 pub use error::{Error, ErrorKind, Result};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryBlobs;
-pub use store::{Blob, BlobReader, BlobStore, BlobWriter, ListedBlob};
+pub use store::{Blob, BlobReader, BlobStore, BlobWriter};

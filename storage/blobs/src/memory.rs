@@ -1,6 +1,6 @@
 //! `MemoryBlobs`: blobs in memory, gone with the process. For tests, and the reference the other stores are held to.
 
-use crate::{Blob, BlobReader, BlobStore, BlobWriter, Error, ListedBlob, Result};
+use crate::{Blob, BlobReader, BlobStore, BlobWriter, Error, Result};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use cistern_runtime::Clock;
@@ -23,17 +23,8 @@ pub struct MemoryBlobs {
 
 #[derive(Debug)]
 enum State {
-    Unfinished { length: u64 },
+    Unfinished,
     Finished(Bytes),
-}
-
-impl State {
-    fn length(&self) -> u64 {
-        match self {
-            Self::Unfinished { length } => *length,
-            Self::Finished(bytes) => bytes.len() as u64,
-        }
-    }
 }
 
 impl MemoryBlobs {
@@ -74,11 +65,10 @@ impl BlobStore for MemoryBlobs {
         Ok(())
     }
 
-    async fn list(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<ListedBlob>> {
+    async fn list(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<BlobId>> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
         let blobs = self.blobs.lock();
-        let listed = blobs.range((after, Bound::Unbounded));
-        Ok(listed.map(|(id, state)| ListedBlob { id: *id, length: state.length() }).take(limit).collect())
+        Ok(blobs.range((after, Bound::Unbounded)).map(|(id, _)| *id).take(limit).collect())
     }
 }
 
@@ -97,7 +87,7 @@ impl BlobWriter for MemoryWriter {
 
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.bytes.extend_from_slice(&bytes);
-        self.blobs.lock().insert(self.id, State::Unfinished { length: self.bytes.len() as u64 });
+        self.blobs.lock().insert(self.id, State::Unfinished);
         Ok(())
     }
 

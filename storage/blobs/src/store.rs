@@ -22,15 +22,6 @@ pub struct Blob {
     pub receipt: Receipt,
 }
 
-/// A blob as a listing shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListedBlob {
-    /// Its name, which knows its age.
-    pub id: BlobId,
-    /// How many of its bytes are stored; less than its length while it is being written.
-    pub length: u64,
-}
-
 /// Immutable bytes under random names.
 #[async_trait]
 pub trait BlobStore: Send + Sync + Debug + 'static {
@@ -46,7 +37,7 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     async fn delete(&self, ids: &[BlobId]) -> Result<()>;
 
     /// Blobs after `after` in the order of their ids, at most `limit`; unfinished ones too.
-    async fn list(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<ListedBlob>>;
+    async fn list(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<BlobId>>;
 
     /// Writes a whole body of at most a few MiB at once.
     async fn put(&self, class: StorageClass, body: Bytes) -> Result<Blob> {

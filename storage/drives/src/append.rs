@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// One chunk of a blob. Every chunk but the last is exactly [`CHUNK_BYTES`] long, so that an offset in the blob says its
-/// chunk; the last has [`NewPiece::last`] set and may be shorter (an empty blob is one empty last chunk).
+/// One chunk of a blob. The last has [`NewPiece::last`] set (an empty blob is one empty last chunk). What a chunk holds of the blob is the
+/// caller's business: chunks of exactly [`CHUNK_BYTES`] but for the last say by their number where in the blob they lie.
 #[derive(Debug, Clone)]
 pub struct NewPiece {
     /// The blob.
@@ -144,9 +144,6 @@ impl Append {
             let length = piece.bytes.len();
             if length > CHUNK_BYTES {
                 return Err(Error::TooLarge { what: "chunk", given: length, max: CHUNK_BYTES });
-            }
-            if !piece.last && length != CHUNK_BYTES {
-                return Err(Error::InvalidAppend { rule: "every chunk of a blob but the last is exactly 1 MiB" });
             }
         }
         // a stripe with the same chunk twice under one stamp could not be replayed

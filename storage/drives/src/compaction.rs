@@ -49,20 +49,10 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// How much garbage is worth an effort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// What keeps the space below twice what is needed.
+    /// What keeps the space below twice what is needed, see [`Compaction`](crate::Compaction).
     Usual,
     /// Whatever gives space back: the drives are nearly full.
     Thorough,
-}
-
-impl Effort {
-    /// Percent of a segment that must be garbage for its chunks to be moved.
-    fn garbage_percent_min(self) -> u64 {
-        match self {
-            Self::Usual => 20,
-            Self::Thorough => 8,
-        }
-    }
 }
 
 /// A segment whose chunks are being moved, and how far.
@@ -136,7 +126,7 @@ impl DriveLog {
 #[async_trait]
 impl Worker for Compactor {
     fn name(&self) -> String {
-        "drive-compactor".into()
+        self.log.worker_name("drive-compactor")
     }
 
     async fn work(&mut self) -> Result<Work, WorkerError> {
@@ -194,7 +184,7 @@ impl Compactor {
             let begun = self.begin_checkpoint().await;
             return self.unless_full(begun);
         }
-        let percent_min = effort.garbage_percent_min();
+        let percent_min = self.log.core().config.compaction.garbage_percent_min(effort);
         let pays = |candidate: &&Candidate| candidate.garbage_bytes * 100 >= candidate.allocated_bytes * percent_min;
         let mut candidates: Vec<&Candidate> = survey.candidates.iter().filter(pays).collect();
         candidates
@@ -413,7 +403,10 @@ impl Survey {
     fn moving_pays(&self, core: &Core, effort: Effort) -> bool {
         let segment = core.config.segment_bytes * core.config.lanes() as u64;
         match effort {
-            Effort::Usual => self.garbage_bytes > (SLACK_SEGMENTS * segment).max(self.needed_bytes / 4),
+            Effort::Usual => {
+                let left_bytes = self.needed_bytes / 100 * core.config.compaction.left_percent();
+                self.garbage_bytes > (SLACK_SEGMENTS * segment).max(left_bytes)
+            }
             Effort::Thorough => true,
         }
     }
@@ -496,7 +489,7 @@ fn gather(core: &Core, victim: Victim) -> Result<(Vec<MovedChunk>, Option<Victim
 
 fn read_whole(core: &Core, found: &FoundChunk) -> Result<Option<NewPiece>> {
     let bytes = read_found_blocking(core, found, 0..found.bytes())?;
-    Ok(bytes.map(|bytes| NewPiece { blob: found.blob(), chunk: found.chunk(), last: found.is_last(), bytes }))
+    Ok(bytes.map(|bytes| NewPiece { blob: found.blob(), chunk: found.number(), last: found.is_last(), bytes }))
 }
 
 /// Punches what nobody needs out of a segment: payloads of stripes without needed chunks, and room that no lane took.

@@ -1,7 +1,9 @@
-//! How a drive log is shaped: [`DriveLogConfig`], [`ViewKind`], [`Threads`]. Checked once, at open.
+//! How a drive log is shaped: [`DriveLogConfig`], [`Membership`], [`ViewKind`], [`Threads`]. Checked once, at open.
 
+use crate::compaction::Effort;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_ALIGN_BYTES, SEGMENT_HEADER_BYTES, stripe_bytes};
+use cistern_types::BlobId;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,9 +34,49 @@ pub enum Threads {
     Inline,
 }
 
+/// Which of the sets of a store a set is. Its drives say it too, so that none is ever taken for another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Membership {
+    /// Its number: blobs in it have ids that say so ([`BlobId::set`](cistern_types::BlobId::set)).
+    pub number: u8,
+    /// The id of set 0, which holds the rows; `None` for that one itself.
+    pub home: Option<String>,
+}
+
+/// When garbage is worth the work of getting rid of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compaction {
+    /// As soon as a fifth of a segment is garbage: for what is written and deleted all the time.
+    #[default]
+    Usual,
+    /// Once half of a segment is: for what lies long.
+    Rare,
+}
+
+impl Compaction {
+    /// Percent of a segment that must be garbage for its chunks to be moved.
+    pub(crate) fn garbage_percent_min(self, effort: Effort) -> u64 {
+        match (self, effort) {
+            (Self::Usual, Effort::Usual) => 20,
+            (Self::Rare, Effort::Usual) => 50,
+            (_, Effort::Thorough) => 8,
+        }
+    }
+
+    /// Garbage that is left alone, in percent of what is needed.
+    pub(crate) fn left_percent(self) -> u64 {
+        match self {
+            Self::Usual => 25,
+            Self::Rare => 75,
+        }
+    }
+}
+
 /// The shape and limits of a drive log.
 #[derive(Debug, Clone)]
 pub struct DriveLogConfig {
+    /// Which set of the store it is.
+    pub membership: Membership,
     /// Data drives (k), at least 1.
     pub data: usize,
     /// Parity drives (m), 0 to 4: how many drives may be lost.
@@ -53,6 +95,8 @@ pub struct DriveLogConfig {
     pub view_cache_bytes: u64,
     /// Space that bodies of objects leave alone on every drive; deletions may take half of it, compaction all.
     pub free_bytes_reserve: u64,
+    /// When garbage is worth the work of getting rid of it.
+    pub compaction: Compaction,
     /// A drive that takes longer to write and sync has failed.
     pub write_timeout: Duration,
     /// Drop a last write that cannot be read and may have been acknowledged ([`Error::Undecided`]) instead of refusing to open.
@@ -63,6 +107,7 @@ impl DriveLogConfig {
     /// The defaults for `data` + `parity` drives with the view in `view_path`.
     pub fn new(data: usize, parity: usize, view_path: impl Into<PathBuf>) -> Self {
         Self {
+            membership: Membership::default(),
             data,
             parity,
             segment_bytes: 64 << 20,
@@ -72,6 +117,7 @@ impl DriveLogConfig {
             view_path: view_path.into(),
             view_cache_bytes: 64 << 20,
             free_bytes_reserve: 3 * (64 << 20),
+            compaction: Compaction::default(),
             write_timeout: Duration::from_secs(30),
             accept_loss: false,
         }
@@ -84,6 +130,13 @@ impl DriveLogConfig {
 
     pub(crate) fn validate(&self, drives: usize) -> Result<()> {
         let invalid = |rule: String| Err(Error::InvalidConfig { rule });
+        let Membership { number, home } = &self.membership;
+        if *number >= BlobId::SETS || (*number == 0) != home.is_none() {
+            return invalid(format!(
+                "set number {number}; use 0 for the set with the rows and 1 to {} for others",
+                BlobId::SETS - 1
+            ));
+        }
         if self.data == 0 || self.parity > PARITY_MAX || self.lanes() > LANES_MAX {
             return invalid(format!(
                 "{} data + {} parity drives; use at least 1 data drive, at most {PARITY_MAX} parity drives and {LANES_MAX} in all",

@@ -4,6 +4,7 @@
 //! anew: what such a drive holds of the last stripes is unknown. Reads may still try it, for what they get is checked. A drive that
 //! others were written without is stale, and the others say so in their identity, until a heal has brought it what it lacks.
 
+use crate::config::{DriveLogConfig, Membership};
 use crate::disk::{Claim, Disk};
 use crate::error::{Error, Result};
 use crate::identity::{DRIVE_FILE, DriveSet, FreshDrive, Marks, Newcomer, Place, Said, SetId, new_drive_id, newcomer};
@@ -25,6 +26,7 @@ pub(crate) struct Drives {
     known: Mutex<Known>,
     /// Held while the identities are written: what is written last is what was known last.
     marking: Mutex<()>,
+    membership: Membership,
     data: usize,
     parity: usize,
 }
@@ -49,7 +51,7 @@ pub(crate) struct Staleness {
 }
 
 impl Drives {
-    pub(crate) fn new(set: DriveSet, data: usize, parity: usize) -> Self {
+    pub(crate) fn new(set: DriveSet, config: &DriveLogConfig) -> Self {
         let state = |place: &Place| match &place.disk {
             Ok(_) => DriveState::Live,
             Err(reason) => DriveState::Missing { reason: reason.clone() },
@@ -66,8 +68,9 @@ impl Drives {
             states: Mutex::new(states),
             known: Mutex::new(known),
             marking: Mutex::default(),
-            data,
-            parity,
+            membership: config.membership.clone(),
+            data: config.data,
+            parity: config.parity,
         }
     }
 
@@ -278,6 +281,7 @@ impl Drives {
             index: drive,
             data: self.data,
             parity: self.parity,
+            membership: self.membership.clone(),
             now,
         };
         let place = Place::take(disk, newcomer, fresh, &marks)?;

@@ -38,6 +38,32 @@ pub enum Error {
         /// The set of the drives before it.
         expected: String,
     },
+    /// A drive belongs to another set of this store, or of any.
+    #[error(
+        "drive {drive} belongs to set number {found} of its store, it is given for number {expected}; \
+         give the drives of a set together, and the sets in the order in which they were added"
+    )]
+    OtherNumber {
+        /// The label of the drive.
+        drive: String,
+        /// The number of the set it belongs to.
+        found: u8,
+        /// The number of the set it was given for.
+        expected: u8,
+    },
+    /// A drive belongs to a further set of another store.
+    #[error(
+        "drive {drive} belongs to the store whose first set is {found}, the other drives to the store of {expected}; \
+         give the drives of one store only"
+    )]
+    OtherStore {
+        /// The label of the drive.
+        drive: String,
+        /// The first set of its store.
+        found: String,
+        /// The first set of this store.
+        expected: String,
+    },
     /// A drive was written by a newer version of the program.
     #[error("drive {drive} has format version {found}, this program reads up to {supported}; use a newer program")]
     NewerFormat {
@@ -248,6 +274,8 @@ impl Error {
             Self::Drive { .. }
             | Self::InUse { .. }
             | Self::OtherSet { .. }
+            | Self::OtherNumber { .. }
+            | Self::OtherStore { .. }
             | Self::NewerFormat { .. }
             | Self::DuplicateDrive { .. }
             | Self::OtherShape { .. }

@@ -198,7 +198,7 @@ fn use_everything(log: &DriveLog) -> crate::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         log.snapshot().range(Bound::Unbounded, Bound::Unbounded, 1000, Direction::Forward)?;
-        for (blob, _) in log.blobs(None, 100)? {
+        for blob in log.blobs(None, 100)? {
             drop(log.read_chunk(blob, 0).await);
         }
         let mut rows = Rows::new();

@@ -5,7 +5,7 @@
 //! checksum of the text before it, so that a flipped bit makes a drive missing instead of another drive.
 
 use crate::LANES_MAX;
-use crate::config::DriveLogConfig;
+use crate::config::{DriveLogConfig, Membership};
 use crate::disk::{Claim, Disk};
 use crate::error::{Error, Result};
 use crate::frame::{crc64, is_countable};
@@ -58,6 +58,12 @@ struct DriveFile {
     data: usize,
     parity: usize,
     created: Timestamp,
+    /// Which set of the store this is; 0 is the one with the rows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    set_number: u8,
+    /// The id of the store's set 0, in the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    home_set: Option<String>,
     /// The highest run that began segments on this drive; 0 before the first.
     generation: u64,
     /// Drives that were away when others were written.
@@ -69,6 +75,11 @@ struct DriveFile {
     /// Which drives have taken a place later.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     members: BTreeMap<usize, Member>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// The drive that has a place now: any other that says it has it is an old one.
@@ -112,7 +123,8 @@ impl DriveFile {
 
     fn is_sound(&self) -> bool {
         let numbers = self.stale_since.values().chain(self.absences.values()).chain([&self.generation]);
-        let shape = self.data > 0 && self.data <= LANES_MAX && self.parity <= LANES_MAX;
+        let membership = (self.set_number == 0) == self.home_set.is_none();
+        let shape = membership && self.data > 0 && self.data <= LANES_MAX && self.parity <= LANES_MAX;
         shape && numbers.copied().all(is_countable)
     }
 }
@@ -285,6 +297,16 @@ fn check_one_set(config: &DriveLogConfig, drives: &[Arc<dyn Disk>], found: &[Fou
             let (found, expected) = (file.set_id.clone(), first.set_id.clone());
             return Err(Error::OtherSet { drive: disk.label(), found, expected });
         }
+        let membership = Membership { number: file.set_number, home: file.home_set.clone() };
+        if membership.number != config.membership.number {
+            let (found, expected) = (membership.number, config.membership.number);
+            return Err(Error::OtherNumber { drive: disk.label(), found, expected });
+        }
+        if let (Some(found), Some(expected)) = (membership.home, &config.membership.home)
+            && found != *expected
+        {
+            return Err(Error::OtherStore { drive: disk.label(), found, expected: expected.clone() });
+        }
         if (file.data, file.parity) != (config.data, config.parity) || file.index >= config.lanes() {
             return Err(Error::OtherShape {
                 drive: disk.label(),
@@ -327,6 +349,7 @@ fn format(
             index: free.pop().expect("as many free numbers as drives without one"),
             data: config.data,
             parity: config.parity,
+            membership: config.membership.clone(),
             now,
         };
         let file = fresh.into_file();
@@ -529,6 +552,7 @@ pub(crate) struct FreshDrive {
     pub(crate) index: usize,
     pub(crate) data: usize,
     pub(crate) parity: usize,
+    pub(crate) membership: Membership,
     pub(crate) now: Timestamp,
 }
 
@@ -542,6 +566,8 @@ impl FreshDrive {
             data: self.data,
             parity: self.parity,
             created: self.now,
+            set_number: self.membership.number,
+            home_set: self.membership.home,
             generation: 0,
             stale_since: BTreeMap::new(),
             absences: BTreeMap::new(),

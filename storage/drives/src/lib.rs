@@ -58,7 +58,7 @@ mod view;
 
 pub use append::{Append, Committed, NewPiece, Pending, Reservation, Rows};
 pub use compaction::{Compactor, Effort};
-pub use config::{DriveLogConfig, LANES_MAX, PARITY_MAX, Threads, ViewKind};
+pub use config::{Compaction, DriveLogConfig, LANES_MAX, Membership, PARITY_MAX, Threads, ViewKind};
 pub use disk::local::LocalDisk;
 #[cfg(any(test, feature = "testing"))]
 pub use disk::sim::{SimDisk, SimPower};

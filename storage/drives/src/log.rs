@@ -161,7 +161,7 @@ impl DriveLog {
         random: impl FnMut() -> u128,
     ) -> Result<Self> {
         let set = assemble(&config, drives, clock.now(), random)?;
-        let drives = Drives::new(set, config.data, config.parity);
+        let drives = Drives::new(set, &config);
         let generation = drives.generation() + 1;
         let erasure = Erasure::new(config.data, config.parity);
         let counters = Counters::default();
@@ -389,6 +389,36 @@ impl DriveLog {
         applied.wait_for(|applied| *applied >= stamp).await.map(|_| ()).map_err(|_| Error::Closed)
     }
 
+    /// The name of a worker on this log.
+    pub(crate) fn worker_name(&self, work: &str) -> String {
+        match self.number() {
+            0 => work.to_owned(),
+            number => format!("{work}-{number}"),
+        }
+    }
+
+    /// Which set of the store it is.
+    pub fn number(&self) -> u8 {
+        self.core().config.membership.number
+    }
+
+    /// The paths of the drives, by number.
+    pub fn labels(&self) -> Vec<String> {
+        let drives = &self.core().drives;
+        (0..drives.count()).map(|drive| drives.label(drive)).collect()
+    }
+
+    /// Bytes of bodies that still fit beside what is to be left alone, about; 0 when no body is taken. Asks every drive.
+    pub fn room_bytes(&self) -> u64 {
+        let core = self.core();
+        if self.check_writable().and_then(|()| self.check_full()).is_err() {
+            return 0;
+        }
+        let live = core.drives.live().into_iter();
+        let free = live.filter_map(|drive| core.drives.disk(drive)?.free_bytes().ok()).min().unwrap_or_default();
+        free.saturating_sub(core.config.free_bytes_reserve).saturating_mul(core.config.data as u64)
+    }
+
     /// How the drives are and what was done since the open.
     pub fn status(&self) -> LogStatus {
         let core = self.core();
@@ -396,6 +426,9 @@ impl DriveLog {
         let drives = core.drives.status();
         let whole = |drive: &DriveStatus| drive.state == DriveState::Live && !drive.stale;
         LogStatus {
+            number: core.config.membership.number,
+            data: core.config.data,
+            parity: core.config.parity,
             degraded: !drives.iter().all(whole),
             drives,
             passes: core.passes.lock().passes,

@@ -3,7 +3,6 @@
 //! Every piece is checked against the checksum in its record, wherever it came from. The first try does not wait for the
 //! device; only when it would, or when a piece must be rebuilt, the work moves off the runtime.
 
-use crate::CHUNK_BYTES;
 use crate::apply::{ChunkRow, PieceRow, chunk_key, decode_chunk_row, split_chunk_key};
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, StripeHeader, crc64};
@@ -11,7 +10,7 @@ use crate::log::{Core, DriveLog};
 use crate::recovery::{StripeId, read_lanes, read_stripe_header, read_stripe_header_around};
 use crate::segment::segment_name;
 use crate::status::count;
-use crate::view::{Direction, Space, ViewSnapshot};
+use crate::view::{Direction, Space};
 use bytes::Bytes;
 use cistern_runtime::offload;
 use cistern_types::BlobId;
@@ -48,12 +47,13 @@ impl FoundChunk {
         self.row.last
     }
 
-    pub(crate) fn blob(&self) -> BlobId {
-        self.blob
+    /// Its number in the blob, from 0.
+    pub fn number(&self) -> u32 {
+        self.chunk
     }
 
-    pub(crate) fn chunk(&self) -> u32 {
-        self.chunk
+    pub(crate) fn blob(&self) -> BlobId {
+        self.blob
     }
 
     pub(crate) fn lies_at(&self, segment: u64, stripe_offset: u64) -> bool {
@@ -147,9 +147,8 @@ impl DriveLog {
         read_hedged(Arc::clone(core), found, range).await
     }
 
-    /// The blobs after `after` in id order, at most `limit`, each with the bytes it has so far. A blob of which only some chunks
-    /// were ever written is listed too.
-    pub fn blobs(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<(BlobId, u64)>> {
+    /// The blobs after `after` in id order, at most `limit`. A blob of which only some chunks were ever written is listed too.
+    pub fn blobs(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<BlobId>> {
         let view = self.snapshot().view;
         let mut found = Vec::new();
         let mut after = after;
@@ -158,16 +157,21 @@ impl DriveLog {
             let from = from.as_ref().map(|key| &key[..]);
             let next = view.range(Space::Pieces, (from, Bound::Unbounded), 1, Direction::Forward)?;
             let Some((blob, _)) = next.first().and_then(|(key, _)| split_chunk_key(key)) else { break };
-            found.push((blob, stored_end(view.as_ref(), blob)?.map_or(0, |(end, _)| end)));
+            found.push(blob);
             after = Some(blob);
         }
         Ok(found)
     }
 
-    /// The length of a blob whose last chunk is there.
-    pub fn blob_length(&self, blob: BlobId) -> Result<Option<u64>> {
-        let end = stored_end(self.snapshot().view.as_ref(), blob)?;
-        Ok(end.and_then(|(bytes, complete)| complete.then_some(bytes)))
+    /// The last chunk of a blob, if it is there: then the blob is whole.
+    pub fn last_chunk(&self, blob: BlobId) -> Result<Option<FoundChunk>> {
+        let (first, last) = (chunk_key(blob, 0), chunk_key(blob, u32::MAX));
+        let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
+        let rows = self.core().current_view().range(Space::Pieces, range, 1, Direction::Backward)?;
+        let Some((key, value)) = rows.first() else { return Ok(None) };
+        let Some((_, chunk)) = split_chunk_key(key) else { return Ok(None) };
+        let row = decode_chunk_row(value)?;
+        Ok(row.last.then_some(FoundChunk { blob, chunk, row }))
     }
 }
 
@@ -241,17 +245,6 @@ async fn read_around(core: &Arc<Core>, found: &FoundChunk, range: &Range<u32>, a
         Some(cut(buffer, &pieces, &range))
     })
     .await
-}
-
-/// Where the stored chunks of a blob end, and whether that is its end.
-fn stored_end(view: &dyn ViewSnapshot, blob: BlobId) -> Result<Option<(u64, bool)>> {
-    let (first, last) = (chunk_key(blob, 0), chunk_key(blob, u32::MAX));
-    let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
-    let rows = view.range(Space::Pieces, range, 1, Direction::Backward)?;
-    let Some((key, value)) = rows.first() else { return Ok(None) };
-    let Some((_, chunk)) = split_chunk_key(key) else { return Ok(None) };
-    let row = decode_chunk_row(value)?;
-    Ok(Some((u64::from(chunk) * CHUNK_BYTES as u64 + u64::from(row.bytes), row.last)))
 }
 
 /// Whether a read may wait for the device.

@@ -123,7 +123,7 @@ impl Core {
 #[async_trait]
 impl Worker for Scrubber {
     fn name(&self) -> String {
-        "drive-scrubber".into()
+        self.log.worker_name("drive-scrubber")
     }
 
     async fn work(&mut self) -> Result<Work, WorkerError> {

@@ -1,6 +1,7 @@
 //! What the log says about itself: [`LogStatus`], its drives and its counters. Read by metrics and the management API.
 
 use crate::passes::Passes;
+use std::iter::Sum;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a drive is.
@@ -47,6 +48,12 @@ pub struct SpaceUsage {
 /// The state of the whole log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogStatus {
+    /// Which set of the store it is.
+    pub number: u8,
+    /// Data drives (k).
+    pub data: usize,
+    /// Parity drives (m).
+    pub parity: usize,
     /// Every drive of the set, by number.
     pub drives: Vec<DriveStatus>,
     /// Scrubs and heals, now and before.
@@ -71,6 +78,12 @@ macro_rules! counters {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Sum for Stats {
+            fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+                all.fold(Self::default(), |sum, one| Self { $($name: sum.$name + one.$name,)* })
+            }
         }
 
         /// The living counters behind [`Stats`].

@@ -1,6 +1,6 @@
 //! The commit point of every change of an object: before the transaction commits nothing is visible, after it all is.
 //!
-//! Above: `put`, `copy`, `multipart` and, through `stage`, the pipelines; `delete`. Below: one transaction with the
+//! Above: `put`, `copy`, `multipart` and, through `stage`, the pipelines; `delete`; `transition`. Below: one transaction with the
 //! object row, the claims of its blobs, the change-log row and the garbage row of what it replaces. A crash before it
 //! leaves blobs that no row claims, which the sweeper deletes; a crash after it loses nothing.
 
@@ -110,6 +110,48 @@ pub(crate) async fn commit_deletes(
     release(txn, due, &blobs)?;
     put_changes(txn, bucket.id, changes)?;
     Ok(versions)
+}
+
+/// The bytes of a version, written once more in another class.
+#[derive(Debug)]
+pub(crate) struct Rewritten {
+    pub(crate) version: VersionId,
+    pub(crate) class: StorageClass,
+    /// Where they lie.
+    pub(crate) old: Vec<Extent>,
+    /// Where they lie too, extent by extent.
+    pub(crate) fresh: Vec<(BlobId, Receipt)>,
+}
+
+/// Has an object's row name other blobs with the same bytes, if it still is that version; whether it is. Nothing else of it changes, so it is
+/// no change for those who follow the change log.
+pub(crate) async fn commit_transition(
+    objects: &Objects,
+    txn: &mut Transaction,
+    bucket: &BucketRecord,
+    key: &ObjectKey,
+    new: &Rewritten,
+) -> Result<bool> {
+    let now = objects.now();
+    let row_key = (bucket.id, key.clone());
+    let Some(mut row) = OBJECTS.get(txn, &row_key).await?.filter(|row| row.version == new.version) else {
+        return Ok(false);
+    };
+    if row.class == new.class {
+        return Ok(false); // another transition was faster
+    }
+    for (blob, receipt) in &new.fresh {
+        claim(objects, txn, *blob, *receipt, now)?;
+    }
+    let moved = |(old, (blob, _)): (&Extent, &(BlobId, Receipt))| Extent { blob: *blob, length: old.length };
+    let extents: Vec<Extent> = new.old.iter().zip(&new.fresh).map(moved).collect();
+    // extent rows are written over: they have the same version
+    row.layout = put_extents(txn, new.version, &extents)?;
+    row.class = new.class;
+    OBJECTS.put(txn, &row_key, &row)?;
+    let blobs: Vec<BlobId> = new.old.iter().map(|extent| extent.blob).collect();
+    release(txn, now.plus(objects.limits().garbage_grace), &blobs)?;
+    Ok(true)
 }
 
 /// Makes the transaction claim a blob that has just been written, and wait for its bytes.

@@ -134,8 +134,7 @@ impl House {
     }
 
     pub(crate) async fn blobs(&self) -> Vec<BlobId> {
-        let listed = self.objects.blobs().list(None, 1_000_000).await.unwrap();
-        listed.into_iter().map(|blob| blob.id).collect()
+        self.objects.blobs().list(None, 1_000_000).await.unwrap()
     }
 
     /// Every row there is.

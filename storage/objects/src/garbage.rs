@@ -249,15 +249,14 @@ impl Sweeper {
         Ok(found)
     }
 
-    /// Deletes the orphans among some blobs; where to go on, or `None` at the end of what is old.
+    /// Deletes the orphans among some blobs; where to go on, or `None` after the last. Ids of one set of drives sort by age, but sets follow
+    /// one another: what is young is passed over, for something old may come behind it.
     ///
     /// Safe against a commit that claims a blob at this moment: commits refuse blobs of this age.
     async fn orphan_step(&self, now: Timestamp) -> Result<Option<BlobId>> {
         let old = now.minus(self.objects.limits().orphan_age);
         let listed = self.objects.blobs().list(self.orphans.cursor, ORPHAN_PAGE_BLOBS).await?;
-        let page_full = listed.len() == ORPHAN_PAGE_BLOBS;
-        let blobs: Vec<BlobId> = listed.iter().map(|blob| blob.id).take_while(|id| id.created() < old).collect();
-        let (Some(first), Some(last)) = (blobs.first(), blobs.last()) else {
+        let (Some(first), Some(last)) = (listed.first(), listed.last()) else {
             return Ok(None);
         };
         let range = CLAIMS
@@ -271,13 +270,16 @@ impl Sweeper {
         // More claims than blobs are claims of blobs already gone: what lies after the last claim read is not known.
         let known_to = claims.last().filter(|_| claims.len() == scan.limit).map_or(*last, |(id, _)| *id);
         let claimed: BTreeSet<BlobId> = claims.into_iter().map(|(id, _)| id).collect();
-        let orphans: Vec<BlobId> =
-            blobs.iter().filter(|id| **id <= known_to && !claimed.contains(id)).copied().collect();
+        let orphans: Vec<BlobId> = listed
+            .iter()
+            .filter(|id| **id <= known_to && id.created() < old && !claimed.contains(id))
+            .copied()
+            .collect();
         if !orphans.is_empty() {
             tracing::info!(blobs = orphans.len(), "deleting blobs that no row names");
             self.objects.blobs().delete(&orphans).await?;
         }
-        let more = known_to < *last || (page_full && blobs.len() == listed.len());
+        let more = known_to < *last || listed.len() == ORPHAN_PAGE_BLOBS;
         Ok(more.then_some(known_to))
     }
 

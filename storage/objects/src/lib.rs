@@ -9,6 +9,7 @@
 //! put · copy · multipart · pipelines ─────────────────────▶ commit.rs: object row + claims of its blobs
 //! delete ──────────────────────────────────────────────▶            + change-log row + garbage row of what it replaces
 //!                                                                    │ one transaction
+//! transition: the same version on other blobs ──────▶            │
 //! get · list ◀──────────────────────── rows.rs ◀──────────────────────┘
 //! garbage.rs (sweeper): due garbage rows, orphaned blobs, old change-log rows
 //! ```
@@ -45,6 +46,7 @@ mod record;
 mod retry;
 mod rows;
 mod stage;
+mod transition;
 mod turns;
 
 pub use body::{BodyChecks, BodyError, ExpectedChecksum, TrailerSource};
@@ -66,3 +68,4 @@ pub use objects::Objects;
 pub use put::{PutOutcome, PutRequest};
 pub use record::{ChecksumKind, Extent, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId};
 pub use stage::{StageSpec, StagedCommit, StagedObject};
+pub use transition::TransitionOutcome;

@@ -4,8 +4,9 @@
 use crate::fixture::{House, body, bytes, key};
 use crate::{
     BodyChecks, CompleteUpload, CompletedPart, Conditions, CopyRequest, Error, MetadataDirective, ObjectHeaders,
-    PutRequest, StageSpec, UploadRef,
+    ObjectRecord, PutRequest, StageSpec, TransitionOutcome, UploadRef,
 };
+use cistern_types::StorageClass;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,8 @@ const KEYS: [&str; 4] = ["a", "a/b", "ä", "z"];
 
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Put { key: usize, size: usize, create_only: bool },
+    Put { key: usize, size: usize, create_only: bool, infrequent: bool },
+    Transition { key: usize, infrequent: bool },
     PutBroken { key: usize, size: usize },
     Stage { size: usize },
     Delete { key: usize },
@@ -32,7 +34,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let key = || 0..KEYS.len();
     let size = || prop_oneof![0usize..20, Just(150_000), Just((1 << 20) + 3)];
     prop_oneof![
-        4 => (key(), size(), any::<bool>()).prop_map(|(key, size, create_only)| Step::Put { key, size, create_only }),
+        4 => (key(), size(), any::<bool>(), any::<bool>())
+            .prop_map(|(key, size, create_only, infrequent)| Step::Put { key, size, create_only, infrequent }),
+        3 => (key(), any::<bool>()).prop_map(|(key, infrequent)| Step::Transition { key, infrequent }),
         1 => (key(), size()).prop_map(|(key, size)| Step::PutBroken { key, size }),
         1 => size().prop_map(|size| Step::Stage { size }),
         2 => key().prop_map(|key| Step::Delete { key }),
@@ -45,6 +49,10 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (0u64..40).prop_map(|hours| Step::Advance { hours }),
         3 => Just(Step::Sweep),
     ]
+}
+
+fn class(infrequent: bool) -> StorageClass {
+    if infrequent { StorageClass::InfrequentAccess } else { StorageClass::Standard }
 }
 
 type Parts = BTreeMap<u16, (Vec<u8>, CompletedPart)>;
@@ -68,7 +76,10 @@ impl Model {
 
     async fn run(&mut self, step: Step) {
         match step {
-            Step::Put { key, size, create_only } => self.put(KEYS[key], size, create_only).await,
+            Step::Put { key, size, create_only, infrequent } => {
+                self.put(KEYS[key], size, create_only, class(infrequent)).await;
+            }
+            Step::Transition { key, infrequent } => self.transition(KEYS[key], class(infrequent)).await,
             Step::PutBroken { key, size } => {
                 let (content, mark) = self.next_content(size);
                 let checks = BodyChecks { content_md5: Some([0; 16]), ..BodyChecks::default() };
@@ -112,10 +123,25 @@ impl Model {
         }
     }
 
-    async fn put(&mut self, name: &'static str, size: usize, create_only: bool) {
+    async fn transition(&mut self, name: &'static str, class: StorageClass) {
+        let (objects, bucket) = (&self.house.objects, &self.house.bucket);
+        let Ok(before) = objects.head(bucket, &key(name)).await else { return };
+        let other = self.house.put("another", b"").await.version;
+        let superseded = objects.transition(bucket, &key(name), other, class).await.unwrap();
+        assert_eq!(superseded, TransitionOutcome::Superseded);
+        objects.delete(bucket, &key("another")).await.unwrap();
+        let outcome = objects.transition(bucket, &key(name), before.version, class).await.unwrap();
+        let moved = if before.class == class { TransitionOutcome::AlreadyThere } else { TransitionOutcome::Moved };
+        assert_eq!(outcome, moved);
+        let after = objects.head(bucket, &key(name)).await.unwrap();
+        assert_eq!(after, ObjectRecord { class, layout: after.layout.clone(), ..before });
+    }
+
+    async fn put(&mut self, name: &'static str, size: usize, create_only: bool, class: StorageClass) {
         let (content, mark) = self.next_content(size);
         let conditions = if create_only { Conditions::create_only() } else { Conditions::default() };
-        let request = PutRequest { headers: marked(mark), conditions, ..self.house.put_request(name) };
+        let request =
+            PutRequest { headers: marked(mark), conditions, class: Some(class), ..self.house.put_request(name) };
         let answer = self.house.objects.put(request, body(&content)).await;
         if create_only && self.objects.contains_key(name) {
             assert!(matches!(answer, Err(Error::PreconditionFailed { .. })), "{answer:?}");
@@ -131,10 +157,13 @@ impl Model {
         let bucket = &self.house.bucket;
         let request =
             CopyRequest { metadata, ..CopyRequest::new((bucket.clone(), key(source)), (bucket.clone(), key(target))) };
+        // a copy gets the bucket's class: for another one than that this is a change
+        let seen = self.house.objects.head(bucket, &key(source)).await;
+        let changes_class = seen.is_ok_and(|seen| seen.class != StorageClass::Standard);
         let answer = self.house.objects.copy(request).await;
         match self.objects.get(source).cloned() {
             None => assert!(matches!(answer, Err(Error::NoSuchKey { .. })), "{answer:?}"),
-            Some(_) if source == target && !replace => {
+            Some(_) if source == target && !replace && !changes_class => {
                 assert!(matches!(answer, Err(Error::InvalidRequest { .. })), "{answer:?}");
             }
             Some((content, old)) => {

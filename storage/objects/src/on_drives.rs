@@ -2,12 +2,12 @@
 
 use crate::fixture::{House, body, bucket_spec, bytes, key};
 use crate::model::{self, Step};
-use crate::{BodyChecks, CompleteUpload, Limits, Objects, PutRequest, Result, StageSpec};
-use cistern_blobs::EmbeddedBlobs;
-use cistern_drives::{Disk, DriveLog, DriveLogConfig, LocalDisk, SimDisk, SimPower, Threads, ViewKind};
+use crate::{BodyChecks, CompleteUpload, Limits, Objects, PutOutcome, PutRequest, Result, StageSpec};
+use cistern_blobs::{Compression, EmbeddedBlobs};
+use cistern_drives::{Disk, DriveLog, DriveLogConfig, LocalDisk, Membership, SimDisk, SimPower, Threads, ViewKind};
 use cistern_metadata::{EmbeddedEngine, Store};
 use cistern_runtime::TestClock;
-use cistern_types::Timestamp;
+use cistern_types::{StorageClass, Timestamp};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,30 +17,37 @@ use std::time::Duration;
 const DATA: usize = 2;
 const PARITY: usize = 1;
 const LANES: usize = DATA + PARITY;
+/// The set of the rows, another Standard one, and one for Infrequent Access; each has drives of its own.
+const SETS: [u8; 3] = [0, 1, 16];
 
 fn clock() -> Arc<TestClock> {
     Arc::new(TestClock::at(Timestamp::from_millis(1_700_000_000_000)))
 }
 
-/// The log on some drives, and the objects on the log.
+/// The logs on some drives, and the objects on the logs.
 fn open(
-    disks: Vec<Arc<dyn Disk>>,
+    disks: &[Arc<dyn Disk>],
     view: ViewKind,
     folder: &Path,
     threads: Threads,
     clock: &Arc<TestClock>,
-) -> (DriveLog, Objects) {
-    let config = DriveLogConfig {
-        view,
-        segment_bytes: 16 << 20,
-        free_bytes_reserve: 0,
-        ..DriveLogConfig::new(DATA, PARITY, folder.join("view"))
+) -> (Vec<DriveLog>, Objects) {
+    let open = |(disks, number): (&[Arc<dyn Disk>], u8)| {
+        let home = (number != 0).then(|| "home".to_owned());
+        let config = DriveLogConfig {
+            membership: Membership { number, home },
+            view,
+            segment_bytes: 16 << 20,
+            free_bytes_reserve: 0,
+            ..DriveLogConfig::new(DATA, PARITY, folder.join(format!("view-{number}")))
+        };
+        DriveLog::open_blocking(config, disks.to_vec(), &**clock, threads).unwrap()
     };
-    let log = DriveLog::open_blocking(config, disks, &**clock, threads).unwrap();
-    let store = Store::new(Arc::new(EmbeddedEngine::new(log.clone())));
-    let blobs = Arc::new(EmbeddedBlobs::new(log.clone(), Arc::<TestClock>::clone(clock)));
+    let logs: Vec<DriveLog> = disks.chunks(LANES).zip(SETS).map(open).collect();
+    let store = Store::new(Arc::new(EmbeddedEngine::new(logs[0].clone())));
+    let blobs = EmbeddedBlobs::new(logs.clone(), Compression::Zstd, Arc::<TestClock>::clone(clock));
     let limits = Limits { part_bytes_min: 4, ..Limits::default() };
-    (log, Objects::new(store, blobs, Arc::<TestClock>::clone(clock), limits))
+    (logs, Objects::new(store, Arc::new(blobs), Arc::<TestClock>::clone(clock), limits))
 }
 
 struct Simulated {
@@ -51,13 +58,13 @@ struct Simulated {
 
 impl Simulated {
     fn new() -> Self {
-        let (power, disks) = SimDisk::set(LANES);
+        let (power, disks) = SimDisk::set(LANES * SETS.len());
         Self { disks, power, clock: clock() }
     }
 
-    fn open(&self) -> (DriveLog, Objects) {
+    fn open(&self) -> (Vec<DriveLog>, Objects) {
         let nowhere = Path::new("no folder: the view is in memory");
-        open(SimDisk::as_disks(&self.disks), ViewKind::Memory, nowhere, Threads::Inline, &self.clock)
+        open(&SimDisk::as_disks(&self.disks), ViewKind::Memory, nowhere, Threads::Inline, &self.clock)
     }
 
     /// What comes back after the power was lost: of bytes not synced any part may be missing.
@@ -79,6 +86,10 @@ async fn overwrite_all(house: &House, possible: &mut Possible) -> Result<()> {
         possible.entry(name).or_default().push(Some(content.clone()));
         house.objects.put(house.put_request(name), body(&content)).await?;
         possible.insert(name, vec![Some(content)]);
+    }
+    for (name, class) in [("cold", StorageClass::InfrequentAccess), ("warm", StorageClass::Standard)] {
+        let seen = house.objects.head(&house.bucket, &key(name)).await?;
+        house.objects.transition(&house.bucket, &key(name), seen.version, class).await?;
     }
     let upload = house.objects.create_upload(house.plain_upload("parts")).await?;
     let at = crate::UploadRef { bucket: house.bucket.clone(), key: key("parts"), upload };
@@ -108,12 +119,24 @@ async fn crash_at(cut: u64) -> bool {
         house.put(name, &content).await;
         possible.insert(name, vec![Some(content)]);
     }
+    let mut seen = Vec::new();
+    for (name, class) in [("cold", StorageClass::Standard), ("warm", StorageClass::InfrequentAccess)] {
+        let content = bytes((1 << 20) + 9, 4);
+        let request = PutRequest { class: Some(class), ..house.put_request(name) };
+        seen.push((name, house.objects.put(request, body(&content)).await.unwrap()));
+        possible.insert(name, vec![Some(content)]);
+    }
     drives.power.cut_at(drives.power.operations() + cut);
     let finished = overwrite_all(&house, &mut possible).await.is_ok();
     drives.power.cut();
     drop(house);
     let house = drives.restart(cut);
     check_possible(&house, &possible, cut).await;
+    for (name, before) in seen {
+        let after = PutOutcome::from(&house.objects.head(&house.bucket, &key(name)).await.unwrap());
+        assert_eq!(after, PutOutcome { class: after.class, ..before }, "version, tag and times stay");
+        assert!(!finished || after.class != before.class, "an acknowledged transition stays");
+    }
     house.clock.advance(Duration::from_hours(100));
     house.sweep().await;
     check_possible(&house, &possible, cut).await;
@@ -125,7 +148,7 @@ async fn crash_at(cut: u64) -> bool {
     let [garbage, claims, ..] = house.bookkeeping().await;
     assert_eq!((garbage, claims), (0, house.blobs().await.len()), "cut at {cut}");
     if finished {
-        assert_eq!(claims, 4, "the blobs of three objects, one of two parts");
+        assert_eq!(claims, 6, "the blobs of five objects, one of two parts");
     }
     !finished
 }
@@ -152,9 +175,9 @@ async fn a_power_cut_at_any_operation_leaves_the_old_object_or_the_new_one() {
 #[tokio::test]
 async fn a_small_put_is_one_group() {
     let drives = Simulated::new();
-    let (log, objects) = drives.open();
+    let (logs, objects) = drives.open();
     let house = House::on(objects, Arc::clone(&drives.clock)).await;
-    let groups = || log.status().counters.groups;
+    let groups = || logs[0].status().counters.groups;
     let before = groups();
     house.put("new", &bytes(4096, 1)).await;
     assert_eq!(groups(), before + 1);
@@ -218,14 +241,16 @@ fn check_model(view: ViewKind, steps: Vec<Step>) {
     runtime.block_on(async {
         let clock = clock();
         let folder = tempfile::TempDir::new().unwrap();
-        let (log, objects) = if view == ViewKind::Memory {
+        let (logs, objects) = if view == ViewKind::Memory {
             Simulated { clock: Arc::clone(&clock), ..Simulated::new() }.open()
         } else {
             let disk = |number| Arc::new(LocalDisk::new(folder.path().join(format!("d{number}")))) as Arc<dyn Disk>;
-            let disks = (0..LANES).map(disk).collect();
-            open(disks, view, folder.path(), Threads::PerDrive, &clock)
+            let disks: Vec<_> = (0..LANES * SETS.len()).map(disk).collect();
+            open(&disks, view, folder.path(), Threads::PerDrive, &clock)
         };
         model::check(House::on(objects, clock).await, steps).await;
-        log.close().await.unwrap();
+        for log in logs {
+            log.close().await.unwrap();
+        }
     });
 }

@@ -10,6 +10,15 @@ use std::collections::BTreeMap;
 const KEYS: u32 = 24;
 const PART_BYTES: usize = 5 << 20;
 
+const CLASSES: [&str; 2] = ["STANDARD", "STANDARD_IA"];
+
+/// The class an object is written in, and the one it is moved to after that.
+#[derive(Debug, Clone, Copy)]
+struct Classes {
+    first: &'static str,
+    then: Option<&'static str>,
+}
+
 /// What the journal knows of one key: the states it may be in, a content or nothing each. One when the server has
 /// answered, two while the last write has no answer.
 type Possible = Vec<Option<Content>>;
@@ -40,16 +49,24 @@ impl Writer {
         Self { may_be_refused: true, ..self }
     }
 
+    /// One write in three is of the class that is read rarely, one in eight then moves to the other class.
+    fn next_classes(&mut self) -> Classes {
+        let first = CLASSES[usize::from(self.random.random_ratio(1, 3))];
+        let then = self.random.random_ratio(1, 8).then(|| CLASSES[usize::from(first == CLASSES[0])]);
+        Classes { first, then }
+    }
+
     /// Writes until the server is gone; answers what a living server refused, which it had no reason to.
     pub(crate) fn work(&mut self, host: &str, keys: &Keys, beat: &Beats) -> Broken {
         let Ok(mut s3) = S3::connect(host, keys) else { return Broken::new() };
         loop {
             let key = format!("{}/{}", self.number, self.random.random_range(0..KEYS));
             let next = self.next_content();
+            let classes = self.next_classes();
             let possible = self.journal.entry(key.clone()).or_insert_with(|| vec![None]);
             possible.push(next);
             let _ = beat.send(());
-            if let Err(error) = write(&mut s3, &key, next) {
+            if let Err(error) = write(&mut s3, &key, next, classes) {
                 let text = error.to_string();
                 if self.may_be_refused && text.starts_with("answered 503") {
                     let _ = beat.send(());
@@ -103,10 +120,15 @@ impl Writer {
     }
 }
 
-fn write(s3: &mut S3, key: &str, next: Option<Content>) -> Result<()> {
-    match next {
-        None => s3.delete(BUCKET, key),
-        Some(content) if content.length > PART_BYTES => s3.put_in_parts(BUCKET, key, &content.bytes(), PART_BYTES),
-        Some(content) => s3.put(BUCKET, key, &content.bytes()),
+fn write(s3: &mut S3, key: &str, next: Option<Content>, classes: Classes) -> Result<()> {
+    let Some(content) = next else { return s3.delete(BUCKET, key) };
+    if content.length > PART_BYTES {
+        s3.put_in_parts(BUCKET, key, &content.bytes(), PART_BYTES)?;
+    } else {
+        s3.put_in_class(BUCKET, key, &content.bytes(), classes.first)?;
+    }
+    match classes.then {
+        Some(class) if content.length <= PART_BYTES => s3.move_to_class(BUCKET, key, class),
+        _ => Ok(()),
     }
 }

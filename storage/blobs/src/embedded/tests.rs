@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::conformance;
-use cistern_drives::{Disk, DriveLogConfig, LocalDisk, Rows, SimDisk, SimPower, Threads, ViewKind};
+use cistern_drives::{Disk, DriveLogConfig, LocalDisk, Membership, Rows, SimDisk, SimPower, Threads, ViewKind};
 use cistern_runtime::SystemClock;
 use cistern_types::Receipt;
 use futures::TryStreamExt;
@@ -39,7 +39,7 @@ impl Drives {
             ..DriveLogConfig::new(DATA, PARITY, self.folder.path().join("view"))
         };
         let log = DriveLog::open_blocking(config, self.disks.clone(), &SystemClock, threads).unwrap();
-        (log.clone(), EmbeddedBlobs::new(log, Arc::new(SystemClock)))
+        (log.clone(), EmbeddedBlobs::new([log], Compression::Zstd, Arc::new(SystemClock)))
     }
 }
 
@@ -78,6 +78,129 @@ async fn folders_with_a_sled_view_are_a_blob_store() {
 async fn simulated_drives_are_a_blob_store() {
     check(&Drives::simulated(), ViewKind::Memory, Threads::PerDrive).await;
     check(&Drives::simulated(), ViewKind::Memory, Threads::Inline).await;
+}
+
+/// Two Standard sets and one for Infrequent Access, on drives under one power.
+struct Store {
+    power: Arc<SimPower>,
+    disks: Vec<Arc<SimDisk>>,
+}
+
+const NUMBERS: [u8; 3] = [0, 1, 16];
+
+impl Store {
+    fn new() -> Self {
+        let (power, disks) = SimDisk::set(3 * NUMBERS.len());
+        Self { power, disks }
+    }
+
+    fn open(&self, compression: Compression) -> (Vec<DriveLog>, EmbeddedBlobs) {
+        self.open_with(compression, Threads::Inline)
+    }
+
+    fn open_with(&self, compression: Compression, threads: Threads) -> (Vec<DriveLog>, EmbeddedBlobs) {
+        let open = |(at, number): (usize, u8)| {
+            let home = (number != 0).then(|| "home".to_owned());
+            let config = DriveLogConfig {
+                membership: Membership { number, home },
+                view: ViewKind::Memory,
+                segment_bytes: 16 << 20,
+                free_bytes_reserve: 0,
+                ..DriveLogConfig::new(2, 1, "no folder: the view is in memory")
+            };
+            let disks = SimDisk::as_disks(&self.disks[at * 3..at * 3 + 3]);
+            DriveLog::open_blocking(config, disks, &SystemClock, threads).unwrap()
+        };
+        let logs: Vec<DriveLog> = NUMBERS.into_iter().enumerate().map(open).collect();
+        (logs.clone(), EmbeddedBlobs::new(logs, compression, Arc::new(SystemClock)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_sets_are_a_blob_store() {
+    for compression in [Compression::None, Compression::Zstd] {
+        let (logs, blobs) = Store::new().open_with(compression, Threads::PerDrive);
+        let home = logs[0].clone();
+        let present: conformance::Commit = Arc::new(move |receipt| {
+            let home = home.clone();
+            Box::pin(async move { commit(&home, receipt).await.unwrap() })
+        });
+        conformance::run(Arc::new(blobs), present).await;
+        let used: Vec<bool> = logs.iter().map(|log| log.status().counters.appends > 50).collect();
+        assert_eq!(used, [true; 3], "blobs went to every set");
+    }
+}
+
+#[tokio::test]
+async fn what_lies_in_another_set_is_durable_before_its_receipt_is_given() {
+    let store = Store::new();
+    let (_logs, blobs) = store.open(Compression::Zstd);
+    let bodies: Vec<Bytes> =
+        [1, 100, 200_000, 3 << 20].into_iter().map(|bytes| Bytes::from(b"abcdefg".repeat(bytes / 7 + 1))).collect();
+    let mut written = Vec::new();
+    for (round, body) in bodies.iter().enumerate() {
+        let blob = blobs.put(StorageClass::InfrequentAccess, body.clone()).await.unwrap();
+        assert_eq!((blob.id.set(), blob.receipt), (16, Receipt::DURABLE));
+        written.push((blob.id, body.clone()));
+        let mut writer = blobs.writer(StorageClass::InfrequentAccess).await.unwrap();
+        for piece in body.chunks(100_000 + round) {
+            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        let blob = writer.finish().await.unwrap();
+        assert_eq!((blob.id.set(), blob.receipt), (16, Receipt::DURABLE));
+        written.push((blob.id, body.clone()));
+    }
+    store.power.cut();
+    store.power.restore();
+    store.disks.iter().zip(0..).for_each(|(disk, seed)| disk.restart(seed));
+    let (logs, blobs) = store.open(Compression::None);
+    for (id, body) in &written {
+        assert_eq!(read(&blobs, *id, 0..body.len() as u64).await.unwrap(), *body);
+    }
+    assert_eq!(blobs.list(None, 100).await.unwrap().len(), written.len());
+    let ids: Vec<BlobId> = written.iter().map(|(id, _)| *id).collect();
+    blobs.delete(&ids).await.unwrap();
+    assert_eq!(blobs.list(None, 100).await.unwrap(), []);
+    let payload = logs[2].status().counters.payload_bytes;
+    assert!(payload < 10_000, "deleting wrote {payload} bytes");
+}
+
+#[tokio::test]
+async fn compressible_bodies_take_less_and_are_read_in_any_range() {
+    let store = Store::new();
+    let (logs, blobs) = store.open(Compression::Zstd);
+    let line = b"{\"time\":1700000000,\"user\":42,\"path\":\"/index.html\"}\n";
+    let body = Bytes::from(line.repeat(100_000));
+    let blob = blobs.put(StorageClass::InfrequentAccess, body.clone()).await.unwrap();
+    let stored = logs[2].status().counters.payload_bytes;
+    assert!(stored * 20 < body.len() as u64, "{stored} bytes for {}", body.len());
+    let chunk = CHUNK_BYTES as u64 - 1;
+    let end = body.len() as u64;
+    for range in
+        [0..end, 0..0, end..end, chunk - 1..chunk + 1, chunk..chunk, 2 * chunk..end, end - 1..end, 7..3 * chunk]
+    {
+        let expected = &body[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+        assert!(read(&blobs, blob.id, range.clone()).await.unwrap() == expected, "{range:?}");
+    }
+    for range in [0..end + 1, end + 1..end + 1] {
+        let refused = read(&blobs, blob.id, range).await;
+        assert!(matches!(refused, Err(Error::OutsideBlob { length, .. }) if length == end), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_of_a_set_that_is_not_open_is_an_error_and_stays() {
+    let store = Store::new();
+    let (logs, blobs) = store.open(Compression::Zstd);
+    let blob = blobs.put(StorageClass::InfrequentAccess, Bytes::from_static(b"cold")).await.unwrap();
+    let without = EmbeddedBlobs::new(logs[..2].to_vec(), Compression::Zstd, Arc::new(SystemClock));
+    let refused = read(&without, blob.id, 0..4).await;
+    assert!(matches!(refused, Err(Error::NoSuchSet { set: 16, .. })), "{refused:?}");
+    without.delete(&[blob.id]).await.unwrap();
+    assert_eq!(blobs.list(None, 10).await.unwrap(), [blob.id], "it is deleted as an orphan when its set is back");
+    assert_eq!(read(&blobs, blob.id, 0..4).await.unwrap(), b"cold");
+    let standard = without.put(StorageClass::InfrequentAccess, Bytes::from_static(b"cold")).await.unwrap();
+    assert!(standard.id.set() < 2, "without a set of its own the class lies in those of Standard");
 }
 
 async fn read(blobs: &EmbeddedBlobs, id: BlobId, range: Range<u64>) -> Result<Vec<u8>> {
@@ -139,7 +262,7 @@ async fn a_blob_that_lost_its_last_chunk_cannot_be_named() {
 async fn a_write_given_up_half_way_spoils_the_blob() {
     let drives = Drives::simulated();
     let (_log, blobs) = drives.open(ViewKind::Memory, Threads::Inline);
-    let mut writer = blobs.begin();
+    let mut writer = blobs.begin(StorageClass::Standard, None).await;
     writer.broken = true; // as a write future that was dropped while it waited leaves it
     let refused = writer.write(Bytes::from_static(b"more")).await;
     assert!(matches!(refused, Err(Error::LostBytes { .. })), "{refused:?}");
@@ -191,7 +314,7 @@ async fn committed_blobs_survive_a_power_cut_and_deleted_ones_stay_away() {
 
 #[track_caller]
 fn check_parts(range: Range<u64>, expected: &[(u32, u32, u32)]) {
-    let found: Vec<_> = parts(range.clone()).map(|part| (part.chunk, part.from, part.to)).collect();
+    let found: Vec<_> = parts(range.clone(), CHUNK_BYTES).map(|part| (part.chunk, part.from, part.to)).collect();
     assert_eq!(found, expected, "{range:?}");
 }
 

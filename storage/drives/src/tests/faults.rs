@@ -312,9 +312,6 @@ fn what_is_over_a_limit_is_refused_and_changes_nothing() {
     refused(row(1, crate::VALUE_BYTES_MAX + 1));
     refused(row(0, 1));
     refused(a_put(1, 25 << 10));
-    let mut unfinished = a_put(1, 100);
-    unfinished.pieces[0].last = false;
-    refused(unfinished);
     let mut twice = a_put(1, 100);
     twice.pieces.extend(a_put(1, 50).pieces);
     refused(twice);

@@ -1,8 +1,9 @@
 //! The rules of opening: when drives are formatted, which drives make a set, and what is refused in which words.
 
-use super::world::{Model, Step, World, a_row, commit, expect_error, expect_model, open, small};
+use super::world::{Model, Step, World, a_row, commit, expect_error, expect_model, open, small, wait};
 use crate::segment::segment_name;
-use crate::{DriveLogConfig, DriveState, Error, SimDisk, SimPower};
+use crate::{DriveLogConfig, DriveState, Error, Membership, SimDisk, SimPower};
+use cistern_types::Timestamp;
 
 fn a_used_set(data: usize, parity: usize) -> (World, Model) {
     let world = World::new(small(data, parity));
@@ -207,4 +208,46 @@ fn idle_opens_write_nothing_and_runs_without_stripes_leave_no_segments() {
     let mut found = super::world::dump(&log).unwrap();
     found.rows.remove(&b"x"[..]);
     assert!(found == model);
+}
+
+fn a_further_set(number: u8, home: &str) -> World {
+    let membership = Membership { number, home: Some(home.into()) };
+    let world = World::new(DriveLogConfig { membership, ..small(2, 1) });
+    drop(world.open().unwrap());
+    world
+}
+
+#[test]
+fn a_set_is_never_taken_for_another_of_its_store_or_for_one_of_another_store() {
+    let world = a_further_set(3, "one store");
+    let given_for = |number, home: Option<&str>| {
+        let membership = Membership { number, home: home.map(str::to_owned) };
+        open(&DriveLogConfig { membership, ..world.config.clone() }, SimDisk::as_disks(&world.disks))
+    };
+    let number = |error: &Error| matches!(error, Error::OtherNumber { found: 3, .. });
+    expect_error(given_for(0, None), number, &["sim0", "set number 3", "for number 0", "in the order"]);
+    expect_error(given_for(2, Some("one store")), number, &["for number 2"]);
+    let store = |error: &Error| matches!(error, Error::OtherStore { .. });
+    expect_error(given_for(3, Some("another")), store, &["sim0", "one store", "another", "one store only"]);
+    drop(given_for(3, Some("one store")).unwrap());
+    let invalid = |error: &Error| matches!(error, Error::InvalidConfig { .. });
+    expect_error(given_for(32, Some("one store")), invalid, &["1 to 31"]);
+    expect_error(given_for(3, None), invalid, &["set number 3"]);
+}
+
+#[test]
+fn an_exchanged_drive_belongs_to_its_set_too() {
+    let world = a_further_set(3, "one store");
+    let log = world.open().unwrap();
+    commit(&log, a_row("a", "row")).unwrap();
+    world.disks[1].wipe();
+    let disk = SimDisk::as_disks(&world.disks).remove(1);
+    wait(log.replace_drive(1, disk, Timestamp::from_millis(1))).unwrap();
+    drop(log);
+    let log = world.open().unwrap();
+    assert_eq!(log.number(), 3);
+    assert_eq!(log.status().drives[1].state, DriveState::Live);
+    drop(log);
+    let text = String::from_utf8(world.disks[1].contents()["drive.json"].clone()).unwrap();
+    assert!(text.contains("\"set_number\": 3") && text.contains("\"home_set\": \"one store\""), "{text}");
 }

@@ -1,8 +1,10 @@
 //! The bench: simulated drives, a log over them without threads, and the model it is compared with.
 
+use crate::apply::split_chunk_key;
+use crate::view::Space;
 use crate::{
-    Append, CHUNK_BYTES, Committed, Direction, Disk, DriveLog, DriveLogConfig, Effort, Error, NewPiece, Pending,
-    Result, Rows, SimDisk, SimPower, Threads, ViewKind,
+    Append, Committed, Direction, Disk, DriveLog, DriveLogConfig, Effort, Error, NewPiece, Pending, Result, Rows,
+    SimDisk, SimPower, Threads, ViewKind,
 };
 use bytes::Bytes;
 use cistern_runtime::TestClock;
@@ -232,12 +234,12 @@ pub(super) fn dump(log: &DriveLog) -> Result<Model> {
     let rows = rows.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
     let mut chunks = BTreeMap::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    for (blob, length) in log.blobs(None, usize::MAX)? {
-        let count = u32::try_from((length.div_ceil(CHUNK_BYTES as u64)).max(1)).unwrap();
-        for number in 0..count {
-            if let Some(chunk) = runtime.block_on(log.read_chunk(blob, number))? {
-                chunks.insert((blob, number), (chunk.bytes, chunk.last));
-            }
+    let everything = (Bound::Unbounded, Bound::Unbounded);
+    let pieces = log.core().current_view().range(Space::Pieces, everything, usize::MAX, Direction::Forward)?;
+    for (key, _) in pieces {
+        let (blob, number) = split_chunk_key(&key).unwrap();
+        if let Some(chunk) = runtime.block_on(log.read_chunk(blob, number))? {
+            chunks.insert((blob, number), (chunk.bytes, chunk.last));
         }
     }
     Ok(Model { rows, chunks })

@@ -1,0 +1,108 @@
+//! Transition: the bytes of an object move to another storage class; everything a client sees of it but its class stays.
+//!
+//! ```text
+//! read extent n ─▶ write it as a blob of the new class ─┐ nothing visible so far; a crash leaves orphans
+//!                                                       ▼
+//! commit.rs: still the same version? ─▶ the object row names the new blobs, the old ones are garbage after the grace
+//! ```
+//! Readers that began before go on with the old bytes. An object that is written or deleted meanwhile stays as that left it.
+
+use crate::commit::{Rewritten, commit_transition};
+use crate::record::{Extent, VersionId};
+use crate::retry::Tries;
+use crate::rows::extents;
+use crate::{Error, Objects, Result};
+use cistern_types::{BlobId, BucketName, ObjectKey, Receipt, StorageClass};
+use futures::TryStreamExt;
+
+/// How a transition ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransitionOutcome {
+    /// The object is of the new class now.
+    Moved,
+    /// It was before.
+    AlreadyThere,
+    /// The object has been written or deleted since: nothing was changed.
+    Superseded,
+}
+
+impl Objects {
+    /// Moves an object to another class if it still is the version `version`. Version, tag, times, parts and headers stay; so do bytes on their
+    /// way to readers. Takes about as long as reading and writing it.
+    ///
+    /// On an error the object is as it was; what was written is deleted, or swept later.
+    pub async fn transition(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: VersionId,
+        class: StorageClass,
+    ) -> Result<TransitionOutcome> {
+        let txn = self.store().read().await?;
+        let record = match self.head_in(&txn, bucket, key).await {
+            Ok(record) if record.version == version => record,
+            Ok(_) | Err(Error::NoSuchKey { .. } | Error::NoSuchBucket { .. }) => {
+                return Ok(TransitionOutcome::Superseded);
+            }
+            Err(error) => return Err(error),
+        };
+        if record.class == class {
+            return Ok(TransitionOutcome::AlreadyThere);
+        }
+        let old = extents(&txn, version, &record.layout).await?;
+        drop(txn);
+        let mut new = Rewritten { version, class, old, fresh: Vec::new() };
+        let moved = match self.rewrite(&mut new).await {
+            Ok(()) => self.commit_moved(bucket, key, &new).await,
+            Err(error) => Err(error),
+        };
+        let unused = match &moved {
+            Ok(outcome) => *outcome != TransitionOutcome::Moved,
+            Err(error) => error.nothing_happened(),
+        };
+        if unused {
+            let blobs: Vec<BlobId> = new.fresh.iter().map(|(blob, _)| *blob).collect();
+            self.discard(&blobs).await;
+        }
+        moved
+    }
+
+    /// Writes every extent once more, as a blob of the new class.
+    async fn rewrite(&self, new: &mut Rewritten) -> Result<()> {
+        for Extent { blob, length } in &new.old {
+            let mut body = self.blobs().read(*blob, 0..*length).await?;
+            let mut writer = self.blobs().writer(new.class).await?;
+            // known from here on, so that it is thrown away when anything fails
+            new.fresh.push((writer.id(), Receipt::DURABLE));
+            while let Some(bytes) = body.try_next().await? {
+                writer.write(bytes).await?;
+            }
+            let written = writer.finish().await?;
+            assert_eq!(written.length, *length, "the blob store keeps what it was given");
+            new.fresh.last_mut().expect("pushed above").1 = written.receipt;
+        }
+        Ok(())
+    }
+
+    async fn commit_moved(&self, bucket: &BucketName, key: &ObjectKey, new: &Rewritten) -> Result<TransitionOutcome> {
+        let _turn = self.turns().take(bucket, key).await;
+        let mut tries = Tries::new();
+        loop {
+            let mut txn = self.store().begin().await?;
+            let bucket = match self.bucket_in(&mut txn, bucket).await {
+                Ok(bucket) => bucket,
+                Err(Error::NoSuchBucket { .. }) => return Ok(TransitionOutcome::Superseded),
+                Err(error) => return Err(error),
+            };
+            if !commit_transition(self, &mut txn, &bucket, key, new).await? {
+                return Ok(TransitionOutcome::Superseded);
+            }
+            if tries.commit(txn).await? {
+                return Ok(TransitionOutcome::Moved);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
