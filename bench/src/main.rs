@@ -8,10 +8,13 @@
 //! load.rs     clients in threads, each with its own connection and a share of the operations
 //! meter.rs    what the server used between two moments
 //! loads.rs    the loads themselves
+//! engine.rs   the storage engine alone, in this process, beside files.rs: a folder an object on the same drives
 //! scale.rs    a store of very many objects: starts, index, memory
 //! report.rs   one line a load, as a table and as JSON, with the goals
 //! ```
 
+mod engine;
+mod files;
 mod load;
 mod loads;
 mod meter;
@@ -24,6 +27,10 @@ use clap::Parser;
 use report::Report;
 use std::path::PathBuf;
 
+// as in the server
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures a server under load.
 #[derive(Parser)]
 struct Arguments {
@@ -33,6 +40,9 @@ struct Arguments {
     /// Instead: a store with so many small objects, its starts, its index and its memory
     #[arg(long, value_name = "OBJECTS", conflicts_with = "quick")]
     scale: Option<usize>,
+    /// Instead: the storage engine alone, in this process, beside a folder an object on the same drives
+    #[arg(long, conflicts_with = "scale")]
+    engine: bool,
     /// Where the figures go as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -51,9 +61,11 @@ fn main() -> Result<()> {
     };
     let folder = folder.context("make a folder for the server's data")?;
     let spec = ServerSpec::new(&folder.path().join("data"))?;
+    let divisor = if arguments.quick { 10 } else { 1 };
     let json = match arguments.scale {
         Some(objects) => scale::measure(&spec, objects)?,
-        None => costs(&spec, if arguments.quick { 10 } else { 1 })?,
+        None if arguments.engine => engine::measure(folder.path(), divisor)?,
+        None => costs(&spec, divisor)?,
     };
     if let Some(path) = arguments.json {
         std::fs::write(&path, json).with_context(|| format!("write {}", path.display()))?;

@@ -100,6 +100,11 @@ impl Line {
         Self { p99_millis: millis(written), ..Self::of_load(name, events, &times, used, vec![goal]) }
     }
 
+    /// How many times the rate of another load this one has, and what part of the CPU an operation of that one costs here is one of this.
+    pub(crate) fn against(&self, other: &Self) -> (f64, f64) {
+        (self.operations_per_second / other.operations_per_second, other.cpu_micros / self.cpu_micros)
+    }
+
     fn figure(&self, figure: Figure) -> f64 {
         match figure {
             Figure::CpuMicros | Figure::CpuSecondsPerMillion => self.cpu_micros, // us an event = s a million

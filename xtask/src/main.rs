@@ -55,6 +55,9 @@ enum Command {
         /// Instead: a store with so many small objects, its starts, its index and its memory
         #[arg(long, value_name = "OBJECTS", conflicts_with = "quick")]
         scale: Option<usize>,
+        /// Instead: the storage engine alone, beside a folder an object on the same drives
+        #[arg(long, conflicts_with = "scale")]
+        engine: bool,
     },
     /// Give changed bytes to everything that reads drives, with coverage as the guide; ends with an error when one panics
     Fuzz {
@@ -77,9 +80,10 @@ fn main() -> ExitCode {
         Command::Setup => setup::run(),
         Command::Test => checks::test(),
         Command::Demo { once } => demo::run(if once { demo::AtTheEnd::Stop } else { demo::AtTheEnd::KeepRunning }),
-        Command::Bench { quick, scale } => {
+        Command::Bench { quick, scale, engine } => {
             let scale = scale.map(|objects| format!("--scale={objects}"));
-            checks::bench(quick.then_some("--quick").into_iter().chain(scale.as_deref()))
+            let flags = [quick.then_some("--quick"), scale.as_deref(), engine.then_some("--engine")];
+            checks::bench(flags.into_iter().flatten())
         }
         Command::Fuzz { seconds } => fuzz::run_all(seconds),
         Command::Soak { rounds } => checks::soak(rounds),

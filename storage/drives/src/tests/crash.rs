@@ -2,7 +2,7 @@
 //! whole or not at all; forgotten blobs stay forgotten; with any m drives gone, and with the view gone, it is the same.
 
 use super::world::{Model, Step, World, a_clock, compact, dump, expect_model, medium, run_passes, small, submit, wait};
-use crate::{Append, Disk, DriveLog, DriveLogConfig, DriveState, Error, PassKind, Result, ViewKind};
+use crate::{Append, Disk, DriveLog, DriveLogConfig, DriveState, Error, ErrorKind, PassKind, Result, ViewKind};
 use cistern_runtime::Clock;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -22,6 +22,8 @@ enum Act {
     Exchange(usize),
     /// This one is gone for as long as a group takes, then it comes back and is filled.
     Away(usize, Vec<Step>),
+    /// The drives have room for so many bytes more, for as long as these steps and a compaction among them take.
+    Full(u64, Vec<Step>),
 }
 
 /// What a script is made of.
@@ -33,6 +35,8 @@ struct Plan {
     compact_every: u32,
     /// Of how many groups one is followed by a scrub or a drive's going; 0 for none.
     trouble_every: u32,
+    /// Of how many groups one is followed by a time on full drives; 0 for none.
+    full_every: u32,
 }
 
 fn script(seed: u64, config: &DriveLogConfig, plan: Plan) -> Vec<Act> {
@@ -45,6 +49,12 @@ fn script(seed: u64, config: &DriveLogConfig, plan: Plan) -> Vec<Act> {
         acts.push(Act::Group(group.collect()));
         if plan.compact_every > 0 && random.random_range(0..plan.compact_every) == 0 {
             acts.push(Act::Compact);
+        }
+        if plan.full_every > 0 && random.random_range(0..plan.full_every) == 0 {
+            let room_bytes = config.free_bytes_reserve + random.random_range(0..2) * config.segment_bytes;
+            let steps = random.random_range(20..40);
+            let steps = (0..steps).map(|_| Step::random(&mut random, &mut next_blob, plan.bytes_max));
+            acts.push(Act::Full(room_bytes, steps.collect()));
         }
         if plan.trouble_every > 0 && random.random_range(0..plan.trouble_every) == 0 {
             let drive = random.random_range(0..config.lanes());
@@ -64,10 +74,13 @@ fn script(seed: u64, config: &DriveLogConfig, plan: Plan) -> Vec<Act> {
 /// What may be there after the crash: the first model, or any of the later ones (groups whose fate nobody was told).
 struct Outcome {
     models: Vec<Model>,
+    /// Steps that were refused for want of room.
+    refused: usize,
 }
 
 /// Runs the script until it ends or the power goes.
 fn run(world: &World, log: &DriveLog, model: &mut Model, script: &[Act]) -> Outcome {
+    let mut refused = 0;
     for act in script {
         let done = match act {
             Act::Group(steps) => match run_group(log, model, steps) {
@@ -92,12 +105,48 @@ fn run(world: &World, log: &DriveLog, model: &mut Model, script: &[Act]) -> Outc
                     Err(outcome) => return outcome,
                 }
             }
+            Act::Full(room_bytes, steps) => {
+                world.fill_up(Some(*room_bytes));
+                match run_on_full_drives(log, model, steps) {
+                    Ok(some) => refused += some,
+                    Err(outcome) => return outcome,
+                }
+                world.fill_up(None);
+                Ok(())
+            }
         };
         if done.is_err() {
             break;
         }
     }
-    Outcome { models: vec![model.clone()] }
+    Outcome { models: vec![model.clone()], refused }
+}
+
+/// Steps one by one, with a compaction in the middle; how many were refused because the drives are full: those have changed nothing.
+fn run_on_full_drives(log: &DriveLog, model: &mut Model, steps: &[Step]) -> Result<usize, Outcome> {
+    let mut refused = 0;
+    for (number, step) in steps.iter().enumerate() {
+        if number == steps.len() / 2 {
+            match compact(log) {
+                Err(error) if error.kind() != ErrorKind::Full => {
+                    return Err(Outcome { models: vec![model.clone()], refused });
+                }
+                _ => {}
+            }
+        }
+        let written = submit(log, step.append()).map(|pending| (pending.stamp(), pending.wait()));
+        match written {
+            Ok((stamp, Ok(_))) => step.apply(model, stamp),
+            Err(error) | Ok((_, Err(error))) if error.kind() == ErrorKind::Full => refused += 1,
+            Ok((stamp, Err(_))) => {
+                let mut with = model.clone();
+                step.apply(&mut with, stamp);
+                return Err(Outcome { models: vec![model.clone(), with], refused });
+            }
+            Err(_) => return Err(Outcome { models: vec![model.clone()], refused }),
+        }
+    }
+    Ok(refused)
 }
 
 /// Puts a drive into its place, unless nobody has missed it, and brings it what it lacks.
@@ -131,7 +180,7 @@ fn run_group(log: &DriveLog, model: &mut Model, steps: &[Step]) -> Result<(), Ou
             models.push(model.clone());
         }
     }
-    if failed { Err(Outcome { models }) } else { Ok(()) }
+    if failed { Err(Outcome { models, refused: 0 }) } else { Ok(()) }
 }
 
 /// How many operations the script takes when nothing happens.
@@ -153,7 +202,7 @@ fn crash_at(config: &DriveLogConfig, seed: u64, script: &[Act], operation: u64) 
     let mut model = Model::default();
     let outcome = match world.open() {
         Ok(log) => run(&world, &log, &mut model, script),
-        Err(_) => Outcome { models: vec![Model::default()] },
+        Err(_) => Outcome { models: vec![Model::default()], refused: 0 },
     };
     assert!(world.power.is_off(), "{context}: the power did not go");
     for disk in &world.disks {
@@ -172,6 +221,7 @@ fn crash_at(config: &DriveLogConfig, seed: u64, script: &[Act], operation: u64) 
     let log = world.open().unwrap_or_else(|error| panic!("{context}: {error}"));
     let found = dump(&log).unwrap_or_else(|error| panic!("{context}: {error}"));
     assert!(outcome.models.contains(&found), "{context}: neither the acknowledged state nor a later one");
+    world.fill_up(None);
     // a drive that was just being exchanged or away is filled before others may go
     for drive in log.status().drives {
         if drive.state != DriveState::Live {
@@ -242,10 +292,17 @@ fn crash_everywhere(config: &DriveLogConfig, seeds: std::ops::Range<u64>, plan: 
     points
 }
 
-const SMALL: Plan = Plan { groups: 8, bytes_max: 6000, compact_every: 0, trouble_every: 0 };
+const SMALL: Plan = Plan { groups: 8, bytes_max: 6000, compact_every: 0, trouble_every: 0, full_every: 0 };
 const COMPACTED: Plan = Plan { compact_every: 3, ..SMALL };
 const TROUBLED: Plan = Plan { trouble_every: 2, compact_every: 4, ..SMALL };
-const LARGE: Plan = Plan { groups: 4, bytes_max: 300_000, compact_every: 2, trouble_every: 4 };
+const LARGE: Plan = Plan { groups: 4, bytes_max: 300_000, compact_every: 2, trouble_every: 4, full_every: 0 };
+const FILLED: Plan = Plan { groups: 3, trouble_every: 3, compact_every: 4, full_every: 2, ..SMALL };
+
+/// With the room left alone that deletions and compaction need.
+fn reserved(data: usize, parity: usize) -> DriveLogConfig {
+    let config = small(data, parity);
+    DriveLogConfig { free_bytes_reserve: 3 * config.segment_bytes, ..config }
+}
 
 #[test]
 fn ten_thousand_power_cuts_lose_nothing_that_was_acknowledged() {
@@ -261,12 +318,31 @@ fn ten_thousand_power_cuts_lose_nothing_that_was_acknowledged() {
         (small(4, 2), 1000..1006, TROUBLED),
         (small(2, 1), 1100..1108, TROUBLED),
         (medium(4, 2), 500..502, LARGE),
+        (reserved(4, 2), 1200..1204, FILLED),
+        (reserved(2, 1), 1300..1304, FILLED),
     ];
     let points: usize = std::thread::scope(|scope| {
         let runs = shapes.map(|(config, seeds, plan)| scope.spawn(move || crash_everywhere(&config, seeds, plan)));
         runs.into_iter().map(|run| run.join().unwrap()).sum()
     });
     assert!(points >= 10_000, "only {points} crash points");
+}
+
+#[test]
+fn full_drives_refuse_some_steps_and_take_others() {
+    let config = reserved(4, 2);
+    let mut refused = 0;
+    for seed in 1400..1420 {
+        let script = script(seed, &config, FILLED);
+        let world = World::new(config.clone());
+        let log = world.open().unwrap();
+        let mut model = Model::default();
+        let outcome = run(&world, &log, &mut model, &script);
+        assert_eq!(outcome.models.len(), 1, "seed {seed}: full drives say no at once or take it");
+        expect_model(&log, &model, &format!("seed {seed}"));
+        refused += outcome.refused;
+    }
+    assert!(refused > 20, "only {refused} steps were refused: the drives were not full");
 }
 
 /// Cuts that once lost something.
@@ -291,6 +367,8 @@ fn power_cuts_of_new_scripts_lose_nothing() {
         (small(3, 2), TROUBLED),
         (small(1, 0), COMPACTED),
         (medium(4, 2), LARGE),
+        (reserved(4, 2), FILLED),
+        (reserved(2, 1), FILLED),
     ];
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -314,7 +392,11 @@ fn a_view_that_outlives_the_crash_is_continued_from_its_watermark() {
     let memory = small(4, 2);
     let mut random = SmallRng::seed_from_u64(77);
     for seed in 1000..1060 {
-        let script = script(seed, &memory, Plan { groups: 5, bytes_max: 6000, compact_every: 3, trouble_every: 4 });
+        let script = script(
+            seed,
+            &memory,
+            Plan { groups: 5, bytes_max: 6000, compact_every: 3, trouble_every: 4, full_every: 0 },
+        );
         let operation = random.random_range(0..operations(&memory, &script));
         let view = tempfile::tempdir().unwrap();
         let config = DriveLogConfig {

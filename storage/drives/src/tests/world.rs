@@ -55,6 +55,14 @@ impl World {
     }
 
     /// After a power cut: every drive keeps what the seed says.
+    /// Lets every drive take so many bytes more than it holds; `None`: as many as it likes.
+    pub(super) fn fill_up(&self, room_bytes: Option<u64>) {
+        for disk in &self.disks {
+            let held: usize = disk.contents().values().map(Vec::len).sum();
+            disk.limit_bytes(room_bytes.map(|room| held as u64 + room));
+        }
+    }
+
     pub(super) fn restart(&self, seed: u64) {
         self.power.restore();
         for (disk, seed) in self.disks.iter().zip(seed..) {
