@@ -101,20 +101,30 @@ impl Collector for DriveCollector {
             write(&mut encoder, "cistern_drives_allocated_bytes", help, &gauge(space.allocated_bytes))?;
         }
         encode_drives(&mut encoder, &status)?;
-        // what no scrub has read is not verified: nothing is said before every set has had one
-        if let Some(ended) = status.last_scrubs().filter_map(|pass| pass.ended).min()
-            && status.last_scrubs().count() == status.sets.len()
-        {
-            let ended = ConstGauge::new(i64::try_from(ended.as_millis() / 1000).unwrap_or(i64::MAX));
-            let help = "When the last scrub of the set that waits longest for one ended, in seconds since 1970";
-            write(&mut encoder, "cistern_drives_scrub_ended_timestamp_seconds", help, &ended)?;
-        }
+        encode_scrubs(&mut encoder, &status)?;
         let lost: u64 = status.last_scrubs().map(|pass| pass.lost_stripes).sum();
         let lost = ConstGauge::new(i64::try_from(lost).unwrap_or(i64::MAX));
         let help = "Stripes that the last scrubs could not rebuild";
         write(&mut encoder, "cistern_drives_scrub_lost_stripes", help, &lost)?;
         encode_counters(&mut encoder, &status)
     }
+}
+
+/// A set that has never had a scrub has no sample.
+fn encode_scrubs(encoder: &mut DescriptorEncoder<'_>, status: &StorageStatus) -> Result<(), fmt::Error> {
+    let sample = ConstGauge::new(0i64);
+    let mut family = encoder.encode_descriptor(
+        "cistern_drives_scrub_ended_timestamp_seconds",
+        "When the last scrub of the set ended, in seconds since 1970",
+        None,
+        sample.metric_type(),
+    )?;
+    for set in &status.sets {
+        let Some(ended) = set.passes.last_scrub.and_then(|pass| pass.ended) else { continue };
+        let gauge = ConstGauge::new(i64::try_from(ended.as_millis() / 1000).unwrap_or(i64::MAX));
+        gauge.encode(family.encode_family(&[("set", set.number.to_string())])?)?;
+    }
+    Ok(())
 }
 
 fn encode_drives(encoder: &mut DescriptorEncoder<'_>, status: &StorageStatus) -> Result<(), fmt::Error> {

@@ -41,6 +41,7 @@ const VIEW_CACHE_BYTES_MIN: u64 = MIB;
 const VIEW_CACHE_BYTES_MAX: u64 = 64 << 30;
 /// Sets of a class at most.
 const SETS_MAX: usize = 16;
+const _: () = assert!(SETS_MAX * 2 == cistern_types::BlobId::SETS as usize);
 /// The default drives: folders of the data directory.
 const DEFAULT_DRIVES: usize = 6;
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DATA_DIR/            mode 0700
-//!   instance.toml      format version, instance id, and the sets of drives once there are any
+//!   instance.toml      format version, instance id, and the set of drives with the rows once there is one
 //!   lock               held exclusively while a server runs; holds its process id
 //!   credentials.toml   see cistern-access
 //!   endpoints.json     where the listeners are, from ready to a clean stop
@@ -12,7 +12,6 @@
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -102,9 +101,6 @@ struct InstanceFile {
     instance_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     drive_set: Option<String>,
-    /// The sets of drives besides the one with the rows, by their numbers.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    further_sets: BTreeMap<String, String>,
 }
 
 /// A data directory that this process holds. Dropping it lets go.
@@ -127,12 +123,7 @@ impl Instance {
             Ok(text) => parse(path, &described, &text)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let instance_id = hex::encode(rand::random::<[u8; 16]>());
-                let file = InstanceFile {
-                    format_version: FORMAT_VERSION,
-                    instance_id,
-                    drive_set: None,
-                    further_sets: BTreeMap::new(),
-                };
+                let file = InstanceFile { format_version: FORMAT_VERSION, instance_id, drive_set: None };
                 save(&described, &file)?;
                 file
             }
@@ -156,16 +147,12 @@ impl Instance {
         self.path.join(if set == 0 { "view".to_owned() } else { format!("view-{set}") })
     }
 
-    fn bound(&self, number: u8) -> Option<&String> {
-        if number == 0 { self.file.drive_set.as_ref() } else { self.file.further_sets.get(&number.to_string()) }
-    }
-
-    /// Refuses drives of another set than the one of this number that this directory has worked with, `found` being what they say now.
+    /// Refuses drives of another set than the one this directory has worked with, `found` being what those with the rows say now.
     ///
     /// Without this, drives that were not mounted would be taken for new ones.
-    pub(crate) fn check_drives(&self, number: u8, found: Option<&str>) -> Result<()> {
+    pub(crate) fn check_drives(&self, found: Option<&str>) -> Result<()> {
         let path = || self.path.clone();
-        match (self.bound(number), found) {
+        match (&self.file.drive_set, found) {
             (Some(expected), Some(found)) if expected != found => {
                 Err(Error::OtherDrives { path: path(), expected: expected.clone(), found: found.into() })
             }
@@ -174,15 +161,11 @@ impl Instance {
         }
     }
 
-    /// Remembers a set of drives, from now on the only one of this number this directory works with.
-    pub(crate) fn bind_drives(&mut self, number: u8, set: &str) -> Result<()> {
-        self.check_drives(number, Some(set))?;
-        if self.bound(number).is_none() {
-            if number == 0 {
-                self.file.drive_set = Some(set.into());
-            } else {
-                self.file.further_sets.insert(number.to_string(), set.into());
-            }
+    /// Remembers the set with the rows, from now on the only one this directory works with.
+    pub(crate) fn bind_drives(&mut self, set: &str) -> Result<()> {
+        self.check_drives(Some(set))?;
+        if self.file.drive_set.is_none() {
+            self.file.drive_set = Some(set.into());
             save(&self.path.join(INSTANCE_FILE), &self.file)?;
         }
         Ok(())
@@ -308,23 +291,15 @@ mod tests {
     fn drives_of_another_set_are_refused_once_one_is_known() {
         let folder = tempfile::tempdir().unwrap();
         let mut instance = Instance::open(folder.path()).unwrap();
-        for number in [0, 1, 16] {
-            instance.check_drives(number, None).unwrap();
-            instance.check_drives(number, Some("a")).unwrap();
-        }
-        instance.bind_drives(0, "a").unwrap();
-        instance.bind_drives(16, "c").unwrap();
+        instance.check_drives(None).unwrap();
+        instance.check_drives(Some("a")).unwrap();
+        instance.bind_drives("a").unwrap();
         drop(instance);
         let mut again = Instance::open(folder.path()).unwrap();
-        again.bind_drives(0, "a").unwrap();
-        again.bind_drives(16, "c").unwrap();
-        again.check_drives(1, None).unwrap();
-        let error = again.bind_drives(0, "b").unwrap_err().to_string();
+        again.bind_drives("a").unwrap();
+        let error = again.bind_drives("b").unwrap_err().to_string();
         assert!(error.contains("belongs to the drives of set a, the configured drives are of set b"), "{error}");
-        for number in [0, 16] {
-            assert!(again.check_drives(number, Some("d")).is_err());
-        }
-        let error = again.check_drives(16, None).unwrap_err().to_string();
+        let error = again.check_drives(None).unwrap_err().to_string();
         assert!(error.contains("the configured drives are empty or not there; mount them"), "{error}");
     }
 

@@ -13,16 +13,20 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use cistern_admin::{AbsentSet, Storage, StorageStatus};
 use cistern_drives::{
-    Compaction, Disk, DriveLog, DriveLogConfig, DriveState, DriveStatus, LocalDisk, LogStatus, Membership, PassKind,
+    Compaction, Disk, DriveLog, DriveLogConfig, DriveState, DriveStatus, Error, FoundSet, LocalDisk, LogStatus,
+    Membership, PassKind, find_set,
 };
 use cistern_runtime::{Clock, offload};
 use cistern_types::StorageClass;
 use futures::future::join_all;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Room left on every drive for deletions and compaction, in segments.
-const RESERVE_SEGMENTS: u64 = 3;
+/// Room left on every drive for deletions and compaction, in segments: rows, a checkpoint of them, and what is moved.
+const STANDARD_RESERVE_SEGMENTS: u64 = 3;
+/// The same where no rows are.
+const INFREQUENT_RESERVE_SEGMENTS: u64 = 2;
 /// Where a drive keeps what is read rarely.
 const INFREQUENT_FOLDER: &str = "infrequent-access";
 /// What a set without the rows gets of the memory for the views: it only knows where blobs lie.
@@ -54,13 +58,24 @@ impl Planned {
         self.folders.iter().map(|folder| Arc::new(LocalDisk::new(folder)) as Arc<dyn Disk>).collect()
     }
 
-    /// The set its drives say they are.
-    fn found(&self) -> Option<String> {
-        cistern_drives::set_of(&self.disks())
+    /// The set its drives say they are; refuses those that contradict one another or the plan. Changes nothing.
+    fn find(&self) -> cistern_drives::Result<Option<FoundSet>> {
+        let found = find_set(&self.disks())?;
+        if let Some(found) = &found {
+            let number = found.membership.number();
+            if number != self.number {
+                return Err(Error::OtherNumber { drive: self.first(), found: number, expected: self.number });
+            }
+        }
+        Ok(found)
     }
 
-    async fn open(&self, home: Option<&str>, clock: &Arc<dyn Clock>) -> cistern_drives::Result<DriveLog> {
-        let membership = Membership { number: self.number, home: home.map(str::to_owned) };
+    /// The label of its first drive.
+    fn first(&self) -> String {
+        self.folders.first().map(|folder| folder.display().to_string()).unwrap_or_default()
+    }
+
+    async fn open(&self, membership: Membership, clock: &Arc<dyn Clock>) -> cistern_drives::Result<DriveLog> {
         let config = DriveLogConfig { membership, ..self.config.clone() };
         DriveLog::open(config, self.disks(), Arc::clone(clock)).await
     }
@@ -70,16 +85,25 @@ impl Planned {
     }
 }
 
+/// What the sets of a class need on each drive for deletions and compaction, whatever else fills it.
+fn reserve_bytes(config: &StorageConfig, class: StorageClass) -> u64 {
+    match class {
+        StorageClass::Standard => STANDARD_RESERVE_SEGMENTS * config.segment_size.as_u64(),
+        StorageClass::InfrequentAccess => INFREQUENT_RESERVE_SEGMENTS * config.infrequent_access.segment_size.as_u64(),
+    }
+}
+
 /// The sets of a class over all drives.
 fn plan(config: &StorageConfig, instance: &Instance, class: StorageClass) -> Vec<Planned> {
+    use StorageClass::{InfrequentAccess, Standard};
     let infrequent = &config.infrequent_access;
-    let (code, segment_size, compaction) = match class {
-        StorageClass::Standard => (config.code, config.segment_size, Compaction::Usual),
-        StorageClass::InfrequentAccess => (infrequent.code, infrequent.segment_size, Compaction::Rare),
+    let (code, segment_size, compaction, neighbour) = match class {
+        Standard => (config.code, config.segment_size, Compaction::Usual, InfrequentAccess),
+        InfrequentAccess => (infrequent.code, infrequent.segment_size, Compaction::Rare, Standard),
     };
     let folder = |drive: &PathBuf| match class {
-        StorageClass::Standard => drive.clone(),
-        StorageClass::InfrequentAccess => drive.join(INFREQUENT_FOLDER),
+        Standard => drive.clone(),
+        InfrequentAccess => drive.join(INFREQUENT_FOLDER),
     };
     let planned = |(number, drives): (u8, &[PathBuf])| {
         let share = if number == 0 { 1 } else { FURTHER_CACHE_SHARE };
@@ -88,7 +112,8 @@ fn plan(config: &StorageConfig, instance: &Instance, class: StorageClass) -> Vec
             view_cache_bytes: config.view_cache.as_u64() / share,
             accept_loss: config.accept_loss,
             segment_bytes: segment_size.as_u64(),
-            free_bytes_reserve: RESERVE_SEGMENTS * segment_size.as_u64(),
+            free_bytes_reserve: reserve_bytes(config, class),
+            neighbours_bytes_reserve: reserve_bytes(config, neighbour),
             compaction,
             ..DriveLogConfig::new(code.data, code.parity, instance.view_path(number))
         };
@@ -98,29 +123,39 @@ fn plan(config: &StorageConfig, instance: &Instance, class: StorageClass) -> Vec
 }
 
 impl Sets {
-    /// Opens all sets, unless the data directory belongs to others. Drives that are new become sets; those of Infrequent Access only while
-    /// every drive is there, for an absent one could not be told from one that has none. A set besides the first of which too many drives are
-    /// missing is left out: what lies in it cannot be read, the rest is served.
+    /// Opens all sets, unless their drives contradict one another, the plan, or what the first set knows of them. Drives that are new become
+    /// sets; those of Infrequent Access only while every drive is there, for an absent one could not be told from one that has none. A set
+    /// besides the first of which too many drives are missing is left out: what lies in it cannot be read, the rest is served.
     pub(crate) async fn open(
         config: &StorageConfig,
         instance: &mut Instance,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let mut standard = plan(config, instance, StorageClass::Standard);
-        let infrequent = plan(config, instance, StorageClass::InfrequentAccess);
-        for set in standard.iter().chain(&infrequent) {
-            instance.check_drives(set.number, set.found().as_deref())?;
+        let mut found = Vec::new();
+        for class in [StorageClass::Standard, StorageClass::InfrequentAccess] {
+            for set in plan(config, instance, class) {
+                found.push((set.find().with_context(|| set.context())?, set));
+            }
         }
-        let first = standard.remove(0);
-        let home = first.open(None, &clock).await.with_context(|| first.context())?;
-        let id = bind(&first, instance)?;
-        let mut opening = Opening { home: id, clock: Arc::clone(&clock), instance, absent: Vec::new() };
-        let mut logs = vec![home];
-        logs.extend(opening.open(standard).await?);
-        let (formatted, new): (Vec<_>, Vec<_>) = infrequent.into_iter().partition(|set| set.found().is_some());
-        let mut infrequent = opening.open(formatted).await?;
-        let is_whole = |log: &DriveLog| log.status().drives.iter().all(|drive| drive.state == DriveState::Live);
-        if opening.absent.is_empty() && logs.iter().all(is_whole) {
+        let (first, planned) = found.remove(0);
+        let home = open_home(&planned, first, &found, instance, &clock).await?;
+        let mut opening = Opening { known: home.further_sets(), home: &home, clock: &clock, absent: Vec::new() };
+        let unplanned = opening.known.keys().find(|known| !found.iter().any(|(_, set)| set.number == **known));
+        if let Some(number) = unplanned {
+            anyhow::bail!(
+                "the store has a set {number}, whose drives are not in storage.drives; name the drives of all its sets, in their order"
+            );
+        }
+        let (standard, infrequent): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|(_, set)| StorageClass::of_set(set.number) == StorageClass::Standard);
+        let mut standard = opening.open(standard).await?;
+        standard.insert(0, home.clone());
+        let (new, there): (Vec<_>, Vec<_>) = infrequent
+            .into_iter()
+            .partition(|(found, set)| found.is_none() && !opening.known.contains_key(&set.number));
+        let mut infrequent = opening.open(there).await?;
+        let is_whole = |log: &DriveLog| (0..log.labels().len()).all(|drive| log.is_live(drive));
+        if opening.absent.is_empty() && standard.iter().all(is_whole) {
             infrequent.extend(opening.open(new).await?);
         } else if !new.is_empty() {
             tracing::warn!(
@@ -131,9 +166,9 @@ impl Sets {
             tracing::warn!("no drive may be lost: storage.parity is 0, the data is not protected");
         }
         let absent = opening.absent;
-        let plugged = |folder: &PathBuf| Plugged::find(folder.clone(), &logs, &infrequent);
+        let plugged = |folder: &PathBuf| Plugged::find(folder.clone(), &standard, &infrequent);
         let plugged = config.drives.iter().map(plugged).collect();
-        let sets = Self { plugged, standard: logs, infrequent, absent, clock };
+        let sets = Self { standard, infrequent, plugged, absent, clock };
         if sets.status().degraded() {
             tracing::warn!("the storage is degraded: a drive is missing, /readyz says which");
         }
@@ -156,39 +191,81 @@ impl Sets {
     }
 }
 
-/// Notes in the data directory which set the drives of an opened one are; its id.
-fn bind(set: &Planned, instance: &mut Instance) -> anyhow::Result<String> {
-    let id = set.found().context("the drives have just been opened, yet none says its set")?;
-    instance.bind_drives(set.number, &id)?;
-    Ok(id)
+/// A set as its drives say, and as it is planned.
+type Found = (Option<FoundSet>, Planned);
+
+/// Opens the set with the rows. It is made anew only where nothing else says that there was one.
+async fn open_home(
+    planned: &Planned,
+    found: Option<FoundSet>,
+    further: &[Found],
+    instance: &mut Instance,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<DriveLog> {
+    instance.check_drives(found.as_ref().map(|found| found.id.as_str()))?;
+    for (other, set) in further {
+        let Some(other) = other else { continue };
+        let Some(home) = &found else {
+            anyhow::bail!(
+                "the drives of set 0, {} and those behind it, are empty or not there, while {} belongs to set {} of a store; \
+                 mount them, or give empty drives only",
+                planned.first(),
+                set.first(),
+                set.number
+            );
+        };
+        let expected = Membership::Further { number: set.number, home: home.id.clone() };
+        other.membership.check(&expected, &set.first())?;
+    }
+    let home = planned.open(Membership::Home, clock).await.with_context(|| planned.context())?;
+    instance.bind_drives(&home.set_id())?;
+    Ok(home)
 }
 
 /// What opening further sets needs and finds.
 struct Opening<'a> {
-    home: String,
-    clock: Arc<dyn Clock>,
-    instance: &'a mut Instance,
+    home: &'a DriveLog,
+    /// The further sets that the first one knows of, number and id.
+    known: BTreeMap<u8, String>,
+    clock: &'a Arc<dyn Clock>,
     absent: Vec<AbsentSet>,
 }
 
 impl Opening<'_> {
-    async fn open(&mut self, planned: Vec<Planned>) -> anyhow::Result<Vec<DriveLog>> {
-        let opened = join_all(planned.iter().map(|set| set.open(Some(&self.home), &self.clock))).await;
+    async fn open(&mut self, planned: Vec<Found>) -> anyhow::Result<Vec<DriveLog>> {
+        let mut to_open = Vec::new();
+        for (found, set) in planned {
+            match (self.known.get(&set.number), found) {
+                (Some(known), Some(found)) if *known != found.id => {
+                    return Err(Error::OtherSet { drive: set.first(), found: found.id, expected: known.clone() })
+                        .with_context(|| set.context());
+                }
+                (Some(_), None) => self.leave_out(&set, "its drives are empty or not there".into()),
+                _ => to_open.push(set),
+            }
+        }
+        let membership = |set: &Planned| Membership::Further { number: set.number, home: self.home.set_id() };
+        let opened = join_all(to_open.iter().map(|set| set.open(membership(set), self.clock))).await;
         let mut logs = Vec::new();
-        for (set, opened) in planned.iter().zip(opened) {
+        for (set, opened) in to_open.iter().zip(opened) {
             match opened {
                 Ok(log) => {
-                    bind(set, self.instance)?;
+                    if !self.known.contains_key(&set.number) {
+                        let (home, number, id) = (self.home.clone(), set.number, log.set_id());
+                        offload(move || home.add_further_set(number, id)).await;
+                    }
                     logs.push(log);
                 }
-                Err(error @ cistern_drives::Error::DrivesMissing { .. }) => {
-                    tracing::error!(set = set.number, %error, "a set is not there: what lies in it cannot be read");
-                    self.absent.push(AbsentSet { number: set.number, reason: error.to_string() });
-                }
+                Err(error @ Error::DrivesMissing { .. }) => self.leave_out(set, error.to_string()),
                 Err(error) => return Err(error).with_context(|| set.context()),
             }
         }
         Ok(logs)
+    }
+
+    fn leave_out(&mut self, set: &Planned, reason: String) {
+        tracing::error!(set = set.number, reason, "a set is not there: what lies in it cannot be read");
+        self.absent.push(AbsentSet { number: set.number, reason });
     }
 }
 
@@ -259,27 +336,41 @@ impl Storage for Sets {
         self.logs().for_each(|log| log.request_pass(kind));
     }
 
-    async fn replace_drive(&self, drive: usize, folder: &Path) -> Result<Vec<u8>, cistern_drives::Error> {
-        let refuse =
-            |reason: String| Err(cistern_drives::Error::NotReplaceable { drive: folder.display().to_string(), reason });
+    async fn replace_drive(&self, drive: usize, folder: &Path) -> Result<Vec<u8>, Error> {
+        let refuse = |reason: String| Err(Error::NotReplaceable { drive: folder.display().to_string(), reason });
         let Some(plugged) = self.plugged.get(drive) else {
             return refuse(format!("the drives are 0 to {}", self.plugged.len() - 1));
         };
         let Some(standard) = plugged.standard else {
             return refuse("too few drives of its set are there; start with more of them first".into());
         };
-        let mut taken = Vec::new();
         let warm = &self.standard[standard.set];
+        let cold = plugged.infrequent.map(|seat| (&self.infrequent[seat.set], seat.place));
+        let below = folder.join(INFREQUENT_FOLDER);
+        if let Some((log, place)) = cold {
+            // both or none
+            let (log, below) = (log.clone(), below.clone());
+            offload(move || {
+                let disk = below.is_dir().then(|| LocalDisk::new(&below));
+                let disk = disk.as_ref().map(|disk| disk as &dyn Disk);
+                match log.check_replacement(place, disk) {
+                    Err(Error::InUse { .. }) => Ok(()),
+                    checked => checked,
+                }
+            })
+            .await?;
+        }
+        let mut taken = Vec::new();
         let kept = self.take_place(warm, standard.place, LocalDisk::new(folder), &mut taken).await?;
-        if let Some(seat) = plugged.infrequent {
-            let disk = LocalDisk::new(folder.join(INFREQUENT_FOLDER));
+        if let Some((log, place)) = cold {
             // an empty drive has no such folder, nor has one that was away since before there was one
+            let disk = LocalDisk::new(below);
             let made = offload(move || disk.make().map(|()| disk)).await;
             let disk = made.map_err(|source| {
                 let (drive, action) = (folder.display().to_string(), format!("make the folder {INFREQUENT_FOLDER}"));
-                cistern_drives::Error::Drive { drive, action, source }
+                Error::Drive { drive, action, source }
             })?;
-            self.take_place(&self.infrequent[seat.set], seat.place, disk, &mut taken).await?;
+            self.take_place(log, place, disk, &mut taken).await?;
         }
         match kept {
             Some(error) if taken.is_empty() => Err(error),
@@ -297,14 +388,14 @@ impl Sets {
         place: usize,
         disk: LocalDisk,
         taken: &mut Vec<u8>,
-    ) -> cistern_drives::Result<Option<cistern_drives::Error>> {
-        let keeps = log.labels()[place] == disk.label();
+    ) -> cistern_drives::Result<Option<Error>> {
+        let keeps = log.is_live(place) && log.labels()[place] == disk.label();
         match log.replace_drive(place, Arc::new(disk), self.clock.now()).await {
             Ok(()) => {
                 taken.push(log.number());
                 Ok(None)
             }
-            Err(error @ cistern_drives::Error::InUse { .. }) if keeps => Ok(Some(error)),
+            Err(error @ Error::InUse { .. }) if keeps => Ok(Some(error)),
             Err(error) => Err(error),
         }
     }

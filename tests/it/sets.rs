@@ -142,17 +142,30 @@ fn drives_that_are_added_take_new_objects_and_what_was_there_stays_where_it_is()
     let swapped: Vec<PathBuf> = twelve[6..].iter().chain(&twelve[..6]).cloned().collect();
     let mut mixed = twelve.clone();
     mixed.swap(2, 8);
-    for (drives, words) in [(swapped, "belongs to the drives of set"), (mixed, "belongs to set")] {
+    for (drives, words) in
+        [(swapped, "belongs to set number 1"), (mixed, "belongs to set"), (six, "the store has a set 1")]
+    {
         let refused = on(&sandbox, &drives, "4+2").start_refused().unwrap();
         let text = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(text.contains(words), "{text}");
     }
-    // also where the data directory does not know them
+    // also where the data directory does not know them, nor are new drives made a set that is missing or comes later
     fs::remove_file(sandbox.data_dir().join("instance.toml")).unwrap();
     let swapped: Vec<PathBuf> = twelve[6..].iter().chain(&twelve[..6]).cloned().collect();
-    let refused = on(&sandbox, &swapped, "4+2").start_refused().unwrap();
-    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(text.contains("belongs to set number 1"), "{text}");
+    let new = drives(&sandbox, 20..26);
+    let first_gone = new.iter().chain(&twelve[6..]).cloned().collect();
+    let not_in_order = new.iter().chain(&twelve[..6]).chain(&twelve[6..]).cloned().collect();
+    for (drives, words) in [
+        (swapped, "belongs to set number 1"),
+        (first_gone, "are empty or not there, while"),
+        (not_in_order, "belongs to set number 0"),
+    ] {
+        let refused = on(&sandbox, &drives, "4+2").start_refused().unwrap();
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(text.contains(words), "{text}");
+        assert!(!new.iter().any(|drive| drive.try_exists().unwrap()), "nothing was made");
+        drop(fs::remove_file(sandbox.data_dir().join("instance.toml")));
+    }
     check(&on(&sandbox, &twelve, "4+2").start().unwrap(), 0..80, "in the end");
 }
 
@@ -187,7 +200,21 @@ fn a_set_without_its_drives_leaves_the_rest_served_and_comes_back() {
     s3.create_bucket(BUCKET).unwrap();
     (0..40).for_each(|seed| put(&mut s3, seed));
     let spec = server.stop().unwrap();
-    let away = [6, 7, 8].map(|at| (twelve[at].clone(), lose(&twelve[at])));
+    // all of them, and the data directory that would know them: nothing is made in their place
+    let away: Vec<(PathBuf, PathBuf)> = (6..12).map(|at| (twelve[at].clone(), lose(&twelve[at]))).collect();
+    fs::remove_dir_all(&spec.data_dir).unwrap();
+    let server = on(&sandbox, &twelve, "4+2").start().unwrap();
+    let shown = server.cli_ok(&["drives", "status"]).unwrap();
+    assert!(
+        shown.contains("set 17 cannot be read until a start with its drives: its drives are empty or not there"),
+        "{shown}"
+    );
+    assert!(!twelve[6].try_exists().unwrap(), "nothing was made there");
+    let spec = server.stop().unwrap();
+    for (drive, away) in &away[3..] {
+        fs::rename(away, drive).unwrap();
+    }
+    let away = &away[..3];
     let server = spec.start().unwrap();
     let shown = server.cli_ok(&["drives", "status"]).unwrap();
     assert!(
@@ -220,7 +247,7 @@ fn a_set_without_its_drives_leaves_the_rest_served_and_comes_back() {
     // what is deleted meanwhile is gone for good
     s3.delete(BUCKET, "k79").unwrap();
     let spec = server.kill().unwrap();
-    for (drive, away) in &away {
+    for (drive, away) in away {
         fs::rename(away, drive).unwrap();
     }
     let server = spec.start().unwrap();

@@ -45,13 +45,6 @@ impl BlobId {
         self.0[0] >> SET_SHIFT
     }
 
-    /// The smallest id of a set, or `None` when there can be no such set.
-    pub fn first_of(set: u8) -> Option<Self> {
-        let mut bytes = [0; 16];
-        bytes[0] = (set < Self::SETS).then_some(set)? << SET_SHIFT;
-        Some(Self(bytes))
-    }
-
     /// When the blob was begun, to the millisecond.
     pub fn created(&self) -> Timestamp {
         let mut head = [0; 8];
@@ -124,10 +117,7 @@ mod tests {
         for set in 0..BlobId::SETS {
             let id = BlobId::new_in(set, now);
             assert_eq!((id.set(), id.created()), (set, now));
-            let first = BlobId::first_of(set).unwrap();
-            assert_eq!((first.set(), first.created()), (set, Timestamp::from_millis(0)));
-            assert!(first < id && BlobId::first_of(set + 1).is_none_or(|next| id < next));
+            assert!(set == 0 || BlobId::new_in(set - 1, now) < id);
         }
-        assert_eq!(BlobId::first_of(0), Some(BlobId::MIN));
     }
 }

@@ -11,7 +11,7 @@
 //! ```
 
 use crate::coding::{Coding, Compression};
-use crate::sets::{BlobSet, Sets};
+use crate::sets::{BlobSet, HOME, Sets};
 use crate::{Blob, BlobReader, BlobStore, BlobWriter, Error, Result};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -45,9 +45,11 @@ impl EmbeddedBlobs {
         Self { sets: Arc::new(Sets::new(logs, infrequent)), clock }
     }
 
-    async fn begin(&self, class: StorageClass, bytes: Option<usize>) -> EmbeddedWriter {
+    /// Refuses at once when the rows could not be written afterwards.
+    async fn begin(&self, class: StorageClass, bytes: Option<usize>) -> Result<EmbeddedWriter> {
+        self.sets.home().check_writable()?;
         let set = self.sets.choose(class, bytes).await.clone();
-        EmbeddedWriter {
+        Ok(EmbeddedWriter {
             id: BlobId::new_in(set.log.number(), self.clock.now()),
             set,
             chunk: 0,
@@ -56,14 +58,14 @@ impl EmbeddedBlobs {
             full: None,
             in_flight: VecDeque::new(),
             broken: false,
-        }
+        })
     }
 }
 
 #[async_trait]
 impl BlobStore for EmbeddedBlobs {
     async fn writer(&self, class: StorageClass) -> Result<Box<dyn BlobWriter>> {
-        Ok(Box::new(self.begin(class, None).await))
+        Ok(Box::new(self.begin(class, None).await?))
     }
 
     async fn read(&self, id: BlobId, range: Range<u64>) -> Result<BlobReader> {
@@ -74,22 +76,24 @@ impl BlobStore for EmbeddedBlobs {
         }
     }
 
-    async fn delete(&self, ids: &[BlobId]) -> Result<()> {
+    /// Blobs of a set that is not open are unknown here: without claims they are orphans, which are found when it is back.
+    async fn delete(&self, ids: &[BlobId]) -> Result<Vec<BlobId>> {
         let mut by_set: BTreeMap<u8, Vec<BlobId>> = BTreeMap::new();
         for id in ids {
             by_set.entry(id.set()).or_default().push(*id);
         }
-        for ids in by_set.values() {
-            // what lies in a set that is not open is an orphan now: the sweeper finds it when the set is back
+        let mut left = Vec::new();
+        for (set, ids) in by_set {
             let Ok(BlobSet { log, .. }) = self.sets.of(ids[0]) else { continue };
-            for ids in ids.chunks(FORGET_IDS_MAX) {
-                let append = Append { forget: ids.to_vec(), ..Append::default() };
-                let room = log.reserve(append.bytes()).await?;
-                let pending = log.submit(room, append)?;
-                pending.await?;
+            match forget(log, &ids).await {
+                Err(error) if set != HOME => {
+                    tracing::debug!(set, blobs = ids.len(), error = %error, "blobs cannot be deleted now");
+                    left.extend(ids);
+                }
+                deleted => deleted?,
             }
         }
-        Ok(())
+        Ok(left)
     }
 
     async fn list(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<BlobId>> {
@@ -106,7 +110,7 @@ impl BlobStore for EmbeddedBlobs {
     }
 
     async fn put(&self, class: StorageClass, body: Bytes) -> Result<Blob> {
-        let mut writer = self.begin(class, Some(body.len())).await;
+        let mut writer = self.begin(class, Some(body.len())).await?;
         if body.len() <= writer.chunk_bytes() {
             writer.length = body.len() as u64;
             return writer.append_last(body).await;
@@ -114,6 +118,15 @@ impl BlobStore for EmbeddedBlobs {
         writer.fill(body).await?;
         writer.finish_now().await
     }
+}
+
+async fn forget(log: &DriveLog, ids: &[BlobId]) -> Result<()> {
+    for ids in ids.chunks(FORGET_IDS_MAX) {
+        let append = Append { forget: ids.to_vec(), ..Append::default() };
+        let room = log.reserve(append.bytes()).await?;
+        log.submit(room, append)?.await?;
+    }
+    Ok(())
 }
 
 fn check_range(id: BlobId, range: &Range<u64>, length: u64) -> Result<()> {

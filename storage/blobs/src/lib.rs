@@ -24,4 +24,5 @@ pub use embedded::EmbeddedBlobs;
 pub use error::{Error, ErrorKind, Result};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryBlobs;
+pub use sets::SMALL_BYTES;
 pub use store::{Blob, BlobReader, BlobStore, BlobWriter};

@@ -57,12 +57,12 @@ impl BlobStore for MemoryBlobs {
         Ok(stream::iter(pieces).boxed())
     }
 
-    async fn delete(&self, ids: &[BlobId]) -> Result<()> {
+    async fn delete(&self, ids: &[BlobId]) -> Result<Vec<BlobId>> {
         let mut blobs = self.blobs.lock();
         for id in ids {
             blobs.remove(id);
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn list(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<BlobId>> {

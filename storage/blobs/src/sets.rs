@@ -15,6 +15,7 @@ use cistern_runtime::offload;
 use cistern_types::{BlobId, StorageClass};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -24,8 +25,8 @@ pub(crate) const HOME: u8 = 0;
 const ROOM_AGE_MAX: Duration = Duration::from_secs(1);
 /// Small bodies leave the home set when it has less room than this part of what the roomiest has, in percent.
 const HOME_ROOM_PERCENT_MIN: u64 = 75;
-/// Bodies up to this size are worth keeping beside the rows.
-const SMALL_BYTES: usize = 128 << 10;
+/// Bodies up to this size are worth handing over whole: they lie in one piece, beside the rows where there is room.
+pub const SMALL_BYTES: usize = 128 << 10;
 
 /// One set as a place for blobs.
 #[derive(Debug, Clone)]
@@ -53,17 +54,21 @@ impl BlobSet {
 #[derive(Debug)]
 pub(crate) struct Sets {
     sets: BTreeMap<u8, BlobSet>,
-    rooms: Mutex<Option<Rooms>>,
+    rooms: Arc<Mutex<Rooms>>,
 }
 
 /// How many bytes of bodies each set had room for.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Rooms {
-    at: Instant,
     bytes: BTreeMap<u8, u64>,
+    at: Instant,
+    /// Somebody is asking the drives. When one never answers, nobody else asks it.
+    asking: bool,
 }
 
 impl Sets {
+    /// Asks the drives how much room they have, when there is a choice.
+    ///
     /// # Panics
     /// When two have the same number, or none is set 0.
     pub(crate) fn new(logs: impl IntoIterator<Item = DriveLog>, infrequent: Compression) -> Self {
@@ -73,7 +78,13 @@ impl Sets {
             assert!(twin.is_none(), "two sets of one number");
         }
         assert!(sets.contains_key(&HOME), "the set with the rows is always there");
-        Self { sets, rooms: Mutex::default() }
+        let bytes = if sets.len() > 1 { room_of(sets.values().map(|set| &set.log)) } else { BTreeMap::new() };
+        Self { sets, rooms: Arc::new(Mutex::new(Rooms { bytes, at: Instant::now(), asking: false })) }
+    }
+
+    /// The set that holds the rows.
+    pub(crate) fn home(&self) -> &DriveLog {
+        &self.sets[&HOME].log
     }
 
     /// The set that holds a blob.
@@ -86,39 +97,46 @@ impl Sets {
         self.sets.range(number..).map(|(_, set)| set)
     }
 
-    /// The set for a new blob of this class; `bytes` is its length if that is known. A class without sets of its own lies in those of Standard.
+    /// The set for a new blob of this class; `bytes` is its length if that is known. A class whose own sets take nothing, or that has none,
+    /// lies in those of Standard.
     pub(crate) async fn choose(&self, class: StorageClass, bytes: Option<usize>) -> &BlobSet {
-        let of_class =
-            |class: StorageClass| -> Vec<u8> { self.sets.range(class.sets()).map(|(set, _)| *set).collect() };
-        let own = of_class(class);
-        let candidates = if own.is_empty() { of_class(StorageClass::Standard) } else { own };
-        if let [only] = candidates[..] {
-            return &self.sets[&only];
+        if class == StorageClass::Standard && self.sets.range(class.sets()).count() == 1 {
+            return &self.sets[&HOME];
         }
-        let rooms = self.rooms().await;
-        let room = |set: &u8| (*set, rooms.get(set).copied().unwrap_or_default());
-        let rooms: Vec<(u8, u64)> = candidates.iter().map(room).collect();
-        &self.sets[&place(&rooms, bytes.is_some_and(|bytes| bytes <= SMALL_BYTES), rand::random())]
+        self.refresh_rooms().await;
+        let rooms = self.rooms.lock();
+        let of_class = |class: StorageClass| -> Vec<(u8, u64)> {
+            let room = |set: &u8| (*set, rooms.bytes.get(set).copied().unwrap_or_default());
+            self.sets.range(class.sets()).map(|(set, _)| room(set)).collect()
+        };
+        let own = of_class(class);
+        let candidates = if own.iter().any(|(_, room)| *room > 0) { own } else { of_class(StorageClass::Standard) };
+        let small = bytes.is_some_and(|bytes| bytes <= SMALL_BYTES);
+        &self.sets[&place(&candidates, small, rand::random())]
     }
 
-    async fn rooms(&self) -> BTreeMap<u8, u64> {
-        let now = Instant::now();
-        let known = {
+    /// Asks the drives again when what is known is old. One asks, the others go on with what is known.
+    async fn refresh_rooms(&self) {
+        {
             let mut rooms = self.rooms.lock();
-            let known = rooms.clone();
-            // one looks again, the others go on with what is known
-            rooms.iter_mut().filter(|known| now - known.at > ROOM_AGE_MAX).for_each(|known| known.at = now);
-            known
-        };
-        if let Some(known) = known.filter(|known| now - known.at <= ROOM_AGE_MAX) {
-            return known.bytes;
+            if rooms.asking || rooms.at.elapsed() <= ROOM_AGE_MAX {
+                return;
+            }
+            rooms.asking = true;
         }
         let logs: Vec<DriveLog> = self.sets.values().map(|set| set.log.clone()).collect();
-        let bytes: BTreeMap<u8, u64> =
-            offload(move || logs.iter().map(|log| (log.number(), log.room_bytes())).collect()).await;
-        *self.rooms.lock() = Some(Rooms { at: now, bytes: bytes.clone() });
-        bytes
+        let rooms = Arc::clone(&self.rooms);
+        // to its end whether somebody waits for it or not
+        offload(move || {
+            let bytes = room_of(&logs);
+            *rooms.lock() = Rooms { bytes, at: Instant::now(), asking: false };
+        })
+        .await;
     }
+}
+
+fn room_of<'a>(logs: impl IntoIterator<Item = &'a DriveLog>) -> BTreeMap<u8, u64> {
+    logs.into_iter().map(|log| (log.number(), log.room_bytes())).collect()
 }
 
 /// Which of some sets, each with its room in bytes, takes a blob. `draw` decides among them. Without any room the first is as good as any: it

@@ -34,7 +34,10 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     async fn read(&self, id: BlobId, range: Range<u64>) -> Result<BlobReader>;
 
     /// Deletes blobs, all of them or (on an error) any of them; unknown ones are passed over. Durable when it returns.
-    async fn delete(&self, ids: &[BlobId]) -> Result<()>;
+    ///
+    /// Answers those that cannot be deleted now although others can: the part of the store that they lie in takes no writes. They are to be
+    /// deleted later.
+    async fn delete(&self, ids: &[BlobId]) -> Result<Vec<BlobId>>;
 
     /// Blobs after `after` in the order of their ids, at most `limit`; unfinished ones too.
     async fn list(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<BlobId>>;

@@ -7,6 +7,7 @@
 
 use crate::append::Append;
 use crate::apply::{LaneRecords, States, changes};
+use crate::config::DriveLogConfig;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_HEADER_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader, StripeHeader};
 use crate::lanes::{LaneWrite, LaneWriters};
@@ -48,12 +49,14 @@ enum Purpose {
 }
 
 impl Purpose {
-    /// What of the reserve a new segment must leave alone.
-    fn left_bytes(self, reserve_bytes: u64) -> u64 {
+    /// What of the log's own reserve and of its neighbours' a new segment must leave alone. Half of the neighbours' stays theirs: they may
+    /// have taken the other half already, and all of it would stop those that could give space back.
+    fn left_bytes(self, config: &DriveLogConfig) -> u64 {
+        let (own, neighbours) = (config.free_bytes_reserve, config.neighbours_bytes_reserve);
         match self {
-            Self::Bodies => reserve_bytes,
-            Self::Rows => reserve_bytes / 2,
-            Self::Upkeep => 0,
+            Self::Bodies => own + neighbours,
+            Self::Rows => own / 2 + neighbours / 2,
+            Self::Upkeep => neighbours / 2,
         }
     }
 }
@@ -417,7 +420,7 @@ impl Committer {
 
     fn begin_segment(&mut self, purpose: Purpose) -> Result<()> {
         let core = Arc::clone(&self.core);
-        let left_bytes = purpose.left_bytes(core.config.free_bytes_reserve);
+        let left_bytes = purpose.left_bytes(&core.config);
         check_room(&core.drives, core.config.segment_bytes, left_bytes)?;
         self.active = None;
         if !self.generation_marked {

@@ -21,7 +21,7 @@ use crate::occupancy::{SegmentRow, segment_row, segment_rows};
 use crate::read::{FoundChunk, read_found_blocking};
 use crate::record::scan_bytes;
 use crate::recovery::{LaneScan, Position, StripeId, read_records, read_stripe_header};
-use crate::segment::{clear_away, segment_name};
+use crate::segment::{clear_away, give_up_spares, segment_name};
 use crate::status::{SpaceUsage, count};
 use crate::upkeep::{Cursor, MovedChunk, Upkeep};
 use async_trait::async_trait;
@@ -136,7 +136,16 @@ impl Worker for Compactor {
             return Ok(Work::Idle);
         }
         let (began, appends_before) = (self.clock.now(), self.log.core().counters.read().appends);
-        let effort = if is_tight(self.log.core()) { Effort::Thorough } else { Effort::Usual };
+        let core = Arc::clone(self.log.core());
+        let is_tight = offload(move || {
+            let is_tight = is_tight(&core);
+            if is_tight {
+                give_up_spares(&core.drives);
+            }
+            is_tight
+        })
+        .await;
+        let effort = if is_tight { Effort::Thorough } else { Effort::Usual };
         if !self.step(effort).await? {
             self.looked_at = Some(applied);
             self.pause = LOOK_PAUSE;
@@ -331,7 +340,7 @@ impl Compactor {
 
 /// Whether the drives are so full that every bit of space counts.
 fn is_tight(core: &Core) -> bool {
-    let low = core.config.free_bytes_reserve + TIGHT_SEGMENTS * core.config.segment_bytes;
+    let low = core.config.left_alone_bytes() + TIGHT_SEGMENTS * core.config.segment_bytes;
     let free = |drive| core.drives.disk(drive).and_then(|disk| disk.free_bytes().ok());
     core.drives.live().into_iter().filter_map(free).any(|free| free < low)
 }

@@ -36,11 +36,35 @@ pub enum Threads {
 
 /// Which of the sets of a store a set is. Its drives say it too, so that none is ever taken for another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Membership {
-    /// Its number: blobs in it have ids that say so ([`BlobId::set`](cistern_types::BlobId::set)).
-    pub number: u8,
-    /// The id of set 0, which holds the rows; `None` for that one itself.
-    pub home: Option<String>,
+pub enum Membership {
+    /// Set 0, which holds the rows.
+    #[default]
+    Home,
+    /// One that holds blobs only.
+    Further {
+        /// Its number, 1 or more: blobs in it have ids that say so ([`BlobId::set`]).
+        number: u8,
+        /// The id of the store's set 0.
+        home: String,
+    },
+}
+
+impl Membership {
+    /// The number of the set.
+    pub fn number(&self) -> u8 {
+        match self {
+            Self::Home => 0,
+            Self::Further { number, .. } => *number,
+        }
+    }
+
+    /// The id of the store's set 0, in the others.
+    pub(crate) fn home(&self) -> Option<&str> {
+        match self {
+            Self::Home => None,
+            Self::Further { home, .. } => Some(home),
+        }
+    }
 }
 
 /// When garbage is worth the work of getting rid of it.
@@ -67,7 +91,7 @@ impl Compaction {
     pub(crate) fn left_percent(self) -> u64 {
         match self {
             Self::Usual => 25,
-            Self::Rare => 75,
+            Self::Rare => 50,
         }
     }
 }
@@ -95,6 +119,8 @@ pub struct DriveLogConfig {
     pub view_cache_bytes: u64,
     /// Space that bodies of objects leave alone on every drive; deletions may take half of it, compaction all.
     pub free_bytes_reserve: u64,
+    /// The same of other logs on the drives: bodies leave it alone, deletions and compaction leave half of it.
+    pub neighbours_bytes_reserve: u64,
     /// When garbage is worth the work of getting rid of it.
     pub compaction: Compaction,
     /// A drive that takes longer to write and sync has failed.
@@ -117,10 +143,16 @@ impl DriveLogConfig {
             view_path: view_path.into(),
             view_cache_bytes: 64 << 20,
             free_bytes_reserve: 3 * (64 << 20),
+            neighbours_bytes_reserve: 0,
             compaction: Compaction::default(),
             write_timeout: Duration::from_secs(30),
             accept_loss: false,
         }
+    }
+
+    /// What bodies leave alone on every drive.
+    pub(crate) fn left_alone_bytes(&self) -> u64 {
+        self.free_bytes_reserve + self.neighbours_bytes_reserve
     }
 
     /// Data and parity lanes together (n).
@@ -130,12 +162,10 @@ impl DriveLogConfig {
 
     pub(crate) fn validate(&self, drives: usize) -> Result<()> {
         let invalid = |rule: String| Err(Error::InvalidConfig { rule });
-        let Membership { number, home } = &self.membership;
-        if *number >= BlobId::SETS || (*number == 0) != home.is_none() {
-            return invalid(format!(
-                "set number {number}; use 0 for the set with the rows and 1 to {} for others",
-                BlobId::SETS - 1
-            ));
+        if let Membership::Further { number, .. } = self.membership
+            && (number == 0 || number >= BlobId::SETS)
+        {
+            return invalid(format!("a further set of number {number}; use 1 to {}", BlobId::SETS - 1));
         }
         if self.data == 0 || self.parity > PARITY_MAX || self.lanes() > LANES_MAX {
             return invalid(format!(

@@ -227,6 +227,31 @@ impl Drives {
         self.known.lock().marks.stale_since.contains_key(&drive)
     }
 
+    /// The further sets of the store, number and id.
+    pub(crate) fn further_sets(&self) -> BTreeMap<u8, String> {
+        self.known.lock().marks.further_sets.clone()
+    }
+
+    /// Has every live drive say that the store has another set.
+    pub(crate) fn add_further_set(&self, number: u8, id: String) {
+        {
+            let mut known = self.known.lock();
+            known.marks.further_sets.insert(number, id);
+            known.version += 1;
+        }
+        self.write_marks();
+    }
+
+    /// Refuses a drive that may not take a place. Changes nothing.
+    pub(crate) fn check_newcomer(&self, drive: usize, disk: Option<&dyn Disk>) -> Result<()> {
+        self.check_replaceable(drive, &disk.map_or_else(|| self.label(drive), Disk::label))?;
+        let newcomer = disk.map(|disk| newcomer(disk, drive, self.set)).transpose()?;
+        match (newcomer, disk) {
+            (Some(Newcomer::Returned(..)), Some(disk)) if self.is_live(drive) => Err(is_a_copy(disk)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether every drive is live and lacks nothing.
     pub(crate) fn all_whole(&self) -> bool {
         self.live().len() == self.count() && self.known.lock().marks.stale_since.is_empty()
@@ -252,8 +277,7 @@ impl Drives {
         }
         let newcomer = newcomer(disk.as_ref(), drive, self.set)?;
         if matches!(newcomer, Newcomer::Returned(..)) && self.is_live(drive) {
-            let reason = "it is a copy of the drive that has the place; give an empty one".into();
-            return Err(Error::NotReplaceable { drive: disk.label(), reason });
+            return Err(is_a_copy(disk.as_ref()));
         }
         self.take_out(drive, "replace it", &io::Error::other(format!("{} takes its place", disk.label())));
         let drive_id = new_drive_id(rand::random());
@@ -342,6 +366,11 @@ impl Drives {
         };
         states.into_iter().enumerate().map(one).collect()
     }
+}
+
+fn is_a_copy(disk: &dyn Disk) -> Error {
+    let reason = "it is a copy of the drive that has the place; give an empty one".into();
+    Error::NotReplaceable { drive: disk.label(), reason }
 }
 
 impl Known {

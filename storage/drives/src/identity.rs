@@ -9,7 +9,7 @@ use crate::config::{DriveLogConfig, Membership};
 use crate::disk::{Claim, Disk};
 use crate::error::{Error, Result};
 use crate::frame::{crc64, is_countable};
-use cistern_types::Timestamp;
+use cistern_types::{BlobId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,6 +75,9 @@ struct DriveFile {
     /// Which drives have taken a place later.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     members: BTreeMap<usize, Member>,
+    /// In set 0: the other sets of the store.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    further_sets: BTreeMap<u8, String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -121,9 +124,16 @@ impl DriveFile {
         Said { drive_id: &self.drive_id, generation: self.generation, stale_since }
     }
 
+    fn membership(&self) -> Membership {
+        match &self.home_set {
+            None => Membership::Home,
+            Some(home) => Membership::Further { number: self.set_number, home: home.clone() },
+        }
+    }
+
     fn is_sound(&self) -> bool {
         let numbers = self.stale_since.values().chain(self.absences.values()).chain([&self.generation]);
-        let membership = (self.set_number == 0) == self.home_set.is_none();
+        let membership = (self.set_number == 0) == self.home_set.is_none() && self.set_number < BlobId::SETS;
         let shape = membership && self.data > 0 && self.data <= LANES_MAX && self.parity <= LANES_MAX;
         shape && numbers.copied().all(is_countable)
     }
@@ -174,6 +184,8 @@ pub(crate) struct Marks {
     pub(crate) absences: BTreeMap<usize, u64>,
     /// Drives that have taken a place of another.
     pub(crate) members: BTreeMap<usize, Member>,
+    /// In set 0: the other sets of the store.
+    pub(crate) further_sets: BTreeMap<u8, String>,
 }
 
 /// The drives of a set in the order of their numbers.
@@ -193,11 +205,47 @@ enum Found {
     Absent(String),
 }
 
-/// The set that the first formatted drive among these says it belongs to; `None` when none of them is formatted.
-/// Changes nothing and claims nothing, so that a caller can refuse drives before it opens them.
-pub fn set_of(drives: &[Arc<dyn Disk>]) -> Option<String> {
-    let file = |disk: &Arc<dyn Disk>| DriveFile::decode(&disk.read_file(DRIVE_FILE).ok()?).ok();
-    drives.iter().find_map(file).map(|file| file.set_id)
+/// A set as its drives say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundSet {
+    /// Its name.
+    pub id: String,
+    /// Which of the sets of its store it is.
+    pub membership: Membership,
+}
+
+/// The set that the formatted drives among these say they belong to; `None` when none of them is formatted. [`Error::OtherSet`] when they say
+/// different ones. Changes nothing and claims nothing, so that a caller can refuse drives before it opens them.
+pub fn find_set(drives: &[Arc<dyn Disk>]) -> Result<Option<FoundSet>> {
+    let mut set: Option<FoundSet> = None;
+    for disk in drives {
+        let Some(file) = disk.read_file(DRIVE_FILE).ok().and_then(|bytes| DriveFile::decode(&bytes).ok()) else {
+            continue;
+        };
+        match &set {
+            Some(set) if set.id != file.set_id => {
+                return Err(Error::OtherSet { drive: disk.label(), found: file.set_id, expected: set.id.clone() });
+            }
+            _ => set = Some(FoundSet { membership: file.membership(), id: file.set_id }),
+        }
+    }
+    Ok(set)
+}
+
+impl Membership {
+    /// Refuses what drives say when it is not what is `expected` of them; `drive` is the label of one.
+    pub fn check(&self, expected: &Self, drive: &str) -> Result<()> {
+        let drive = drive.to_owned();
+        if self.number() != expected.number() {
+            return Err(Error::OtherNumber { drive, found: self.number(), expected: expected.number() });
+        }
+        match (self.home(), expected.home()) {
+            (Some(found), Some(expected)) if found != expected => {
+                Err(Error::OtherStore { drive, found: found.to_owned(), expected: expected.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Claims the drives and makes out who is who; formats them when all are empty.
@@ -297,16 +345,7 @@ fn check_one_set(config: &DriveLogConfig, drives: &[Arc<dyn Disk>], found: &[Fou
             let (found, expected) = (file.set_id.clone(), first.set_id.clone());
             return Err(Error::OtherSet { drive: disk.label(), found, expected });
         }
-        let membership = Membership { number: file.set_number, home: file.home_set.clone() };
-        if membership.number != config.membership.number {
-            let (found, expected) = (membership.number, config.membership.number);
-            return Err(Error::OtherNumber { drive: disk.label(), found, expected });
-        }
-        if let (Some(found), Some(expected)) = (membership.home, &config.membership.home)
-            && found != *expected
-        {
-            return Err(Error::OtherStore { drive: disk.label(), found, expected: expected.clone() });
-        }
+        file.membership().check(&config.membership, &disk.label())?;
         if (file.data, file.parity) != (config.data, config.parity) || file.index >= config.lanes() {
             return Err(Error::OtherShape {
                 drive: disk.label(),
@@ -438,6 +477,7 @@ impl Marks {
                 *latest = member.clone();
             }
         }
+        self.further_sets.extend(file.further_sets.clone());
         self.generation = self.generation.max(file.generation);
     }
 
@@ -532,9 +572,10 @@ impl Place {
     /// The drive and its identity with what is known of the set.
     pub(crate) fn marked(&self, marks: &Marks) -> Option<(Arc<dyn Disk>, Vec<u8>)> {
         let (Ok(disk), Some(file)) = (&self.disk, &self.file) else { return None };
-        let Marks { generation, stale_since, absences, members } = marks.clone();
+        let Marks { generation, stale_since, absences, members, further_sets } = marks.clone();
         let format_version = DRIVE_FORMAT_VERSION;
-        let now = DriveFile { format_version, generation, stale_since, absences, members, ..file.clone() };
+        let now =
+            DriveFile { format_version, generation, stale_since, absences, members, further_sets, ..file.clone() };
         Some((Arc::clone(disk), now.encode()))
     }
 }
@@ -566,8 +607,9 @@ impl FreshDrive {
             data: self.data,
             parity: self.parity,
             created: self.now,
-            set_number: self.membership.number,
-            home_set: self.membership.home,
+            set_number: self.membership.number(),
+            home_set: self.membership.home().map(str::to_owned),
+            further_sets: BTreeMap::new(),
             generation: 0,
             stale_since: BTreeMap::new(),
             absences: BTreeMap::new(),

@@ -64,7 +64,7 @@ pub use disk::local::LocalDisk;
 pub use disk::sim::{SimDisk, SimPower};
 pub use disk::{Claim, Disk, DiskFile};
 pub use error::{Error, ErrorKind, Result};
-pub use identity::set_of;
+pub use identity::{FoundSet, find_set};
 pub use log::DriveLog;
 pub use passes::{Pass, PassKind, Passes};
 pub use read::{Chunk, FoundChunk};

@@ -238,7 +238,8 @@ impl DriveLog {
         Ok(Reservation { bytes, permit })
     }
 
-    fn check_writable(&self) -> Result<()> {
+    /// Refuses with [`Error::ReadOnly`] or [`Error::Closed`] when no write can be taken.
+    pub fn check_writable(&self) -> Result<()> {
         let core = self.core();
         {
             let queue = core.queue.lock();
@@ -256,7 +257,7 @@ impl DriveLog {
     fn check_full(&self) -> Result<()> {
         let core = self.core();
         if core.queue.lock().full {
-            check_room(&core.drives, core.config.segment_bytes, core.config.free_bytes_reserve)?;
+            check_room(&core.drives, core.config.segment_bytes, core.config.left_alone_bytes())?;
             core.queue.lock().full = false;
         }
         Ok(())
@@ -399,7 +400,33 @@ impl DriveLog {
 
     /// Which set of the store it is.
     pub fn number(&self) -> u8 {
-        self.core().config.membership.number
+        self.core().config.membership.number()
+    }
+
+    /// The set's own name.
+    pub fn set_id(&self) -> String {
+        self.core().drives.set.to_string()
+    }
+
+    /// The further sets of the store, number and id, as the drives of this one say; only set 0 knows any.
+    pub fn further_sets(&self) -> BTreeMap<u8, String> {
+        self.core().drives.further_sets()
+    }
+
+    /// Has every live drive say that the store has another set. Blocks; must return before anything is written to that set.
+    pub fn add_further_set(&self, number: u8, id: String) {
+        self.core().drives.add_further_set(number, id);
+    }
+
+    /// Whether a drive is read and written.
+    pub fn is_live(&self, drive: usize) -> bool {
+        self.core().drives.is_live(drive)
+    }
+
+    /// Whether [`replace_drive`](Self::replace_drive) would be refused, as far as can be said without doing it; `disk` is `None` when its
+    /// folder is still to be made. Changes nothing, blocks.
+    pub fn check_replacement(&self, drive: usize, disk: Option<&dyn Disk>) -> Result<()> {
+        self.core().drives.check_newcomer(drive, disk)
     }
 
     /// The paths of the drives, by number.
@@ -416,7 +443,7 @@ impl DriveLog {
         }
         let live = core.drives.live().into_iter();
         let free = live.filter_map(|drive| core.drives.disk(drive)?.free_bytes().ok()).min().unwrap_or_default();
-        free.saturating_sub(core.config.free_bytes_reserve).saturating_mul(core.config.data as u64)
+        free.saturating_sub(core.config.left_alone_bytes()).saturating_mul(core.config.data as u64)
     }
 
     /// How the drives are and what was done since the open.
@@ -426,7 +453,7 @@ impl DriveLog {
         let drives = core.drives.status();
         let whole = |drive: &DriveStatus| drive.state == DriveState::Live && !drive.stale;
         LogStatus {
-            number: core.config.membership.number,
+            number: core.config.membership.number(),
             data: core.config.data,
             parity: core.config.parity,
             degraded: !drives.iter().all(whole),

@@ -205,12 +205,20 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 
 /// A spare under the new name if there is one of the right size, else a new file; says which.
 fn allocate(disk: &dyn Disk, name: &str, bytes: u64) -> io::Result<(Arc<dyn DiskFile>, bool)> {
-    for spare in disk.list()?.into_iter().filter(|name| numbered(name, SPARE_PREFIX).is_some()) {
-        if disk.open(&spare)?.length()? == bytes {
-            disk.rename(&spare, name)?;
-            return Ok((disk.open(name)?, true));
+    let take_over = |spare: &str| {
+        if disk.open(spare)?.length()? != bytes {
+            return disk.remove(spare).map(|()| None);
         }
-        disk.remove(&spare)?;
+        disk.rename(spare, name)?;
+        disk.open(name).map(Some)
+    };
+    for spare in disk.list()?.into_iter().filter(|name| numbered(name, SPARE_PREFIX).is_some()) {
+        match take_over(&spare) {
+            Ok(Some(file)) => return Ok((file, true)),
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // given up meanwhile
+            Err(error) => return Err(error),
+        }
     }
     Ok((disk.create(name, bytes)?, false))
 }
@@ -231,6 +239,19 @@ pub(crate) fn clear_away(drives: &Drives, drive: usize, segment: u64, segment_by
         disk.rename(&name, &format!("{SPARE_PREFIX}{segment:016x}"))
     } else {
         disk.remove(&name)
+    }
+}
+
+/// Gives the spares of all live drives back to the file system: on drives that are nearly full others need the room too. Failures cost only
+/// space.
+pub(crate) fn give_up_spares(drives: &Drives) {
+    for disk in drives.live().into_iter().filter_map(|drive| drives.disk(drive)) {
+        let spares = disk.list().unwrap_or_default().into_iter().filter(|name| numbered(name, SPARE_PREFIX).is_some());
+        for spare in spares {
+            if let Err(error) = disk.remove(&spare) {
+                tracing::warn!(drive = disk.label(), error = %error, "a spare was not removed");
+            }
+        }
     }
 }
 

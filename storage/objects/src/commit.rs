@@ -8,7 +8,8 @@ use crate::changes::{Change, ChangeCause, put_changes};
 use crate::conditions::Conditions;
 use crate::garbage::{release, release_extents};
 use crate::record::{Extent, Layout, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId};
-use crate::rows::{CLAIMS, Marker, OBJECTS, ObjectRow, put_extents};
+use crate::rows::{CLAIMS, Marker, OBJECTS, ObjectRow, extents, put_extents};
+use crate::transition::TransitionOutcome;
 use crate::{BucketRecord, Error, Objects, Result};
 use cistern_metadata::Transaction;
 use cistern_types::{BlobId, ETag, ObjectKey, Receipt, StorageClass, Timestamp};
@@ -123,35 +124,39 @@ pub(crate) struct Rewritten {
     pub(crate) fresh: Vec<(BlobId, Receipt)>,
 }
 
-/// Has an object's row name other blobs with the same bytes, if it still is that version; whether it is. Nothing else of it changes, so it is
-/// no change for those who follow the change log.
+/// Has an object's row name other blobs with the same bytes, if it still is that version on the blobs that were read. Nothing else of it
+/// changes, so it is no change for those who follow the change log.
 pub(crate) async fn commit_transition(
     objects: &Objects,
     txn: &mut Transaction,
     bucket: &BucketRecord,
     key: &ObjectKey,
     new: &Rewritten,
-) -> Result<bool> {
+) -> Result<TransitionOutcome> {
     let now = objects.now();
     let row_key = (bucket.id, key.clone());
     let Some(mut row) = OBJECTS.get(txn, &row_key).await?.filter(|row| row.version == new.version) else {
-        return Ok(false);
+        return Ok(TransitionOutcome::Superseded);
     };
     if row.class == new.class {
-        return Ok(false); // another transition was faster
+        return Ok(TransitionOutcome::AlreadyThere);
+    }
+    // moved there and back meanwhile, it is on other blobs
+    if extents(txn, row.version, &row.layout).await? != new.old {
+        return Ok(TransitionOutcome::Superseded);
     }
     for (blob, receipt) in &new.fresh {
         claim(objects, txn, *blob, *receipt, now)?;
     }
     let moved = |(old, (blob, _)): (&Extent, &(BlobId, Receipt))| Extent { blob: *blob, length: old.length };
-    let extents: Vec<Extent> = new.old.iter().zip(&new.fresh).map(moved).collect();
+    let moved: Vec<Extent> = new.old.iter().zip(&new.fresh).map(moved).collect();
     // extent rows are written over: they have the same version
-    row.layout = put_extents(txn, new.version, &extents)?;
+    row.layout = put_extents(txn, new.version, &moved)?;
     row.class = new.class;
     OBJECTS.put(txn, &row_key, &row)?;
     let blobs: Vec<BlobId> = new.old.iter().map(|extent| extent.blob).collect();
     release(txn, now.plus(objects.limits().garbage_grace), &blobs)?;
-    Ok(true)
+    Ok(TransitionOutcome::Moved)
 }
 
 /// Makes the transaction claim a blob that has just been written, and wait for its bytes.

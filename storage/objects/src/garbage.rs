@@ -27,6 +27,9 @@ const ROWS_PER_PIECE: usize = 256;
 /// blobs, and freeing them one by one could not keep up with the writers.
 const BLOBS_PER_DELETE: usize = 1000;
 
+/// When blobs are tried again that could not be deleted.
+const TRY_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
 /// How many parts of an ended upload one transaction removes.
 const PARTS_PER_TRANSACTION: usize = 1000;
 
@@ -114,14 +117,17 @@ impl Objects {
         self.free_blobs(blobs, |txn| keys.iter().for_each(|key| GARBAGE.delete(txn, key))).await
     }
 
-    /// Deletes blobs, then their claims and whatever rows `and` removes.
+    /// Deletes blobs, then their claims and whatever rows `and` removes. Those that cannot be deleted now become garbage of their own, due
+    /// again a little later, so that nothing behind them waits.
     async fn free_blobs(&self, blobs: &[BlobId], and: impl FnOnce(&mut Transaction)) -> Result<()> {
-        self.blobs().delete(blobs).await?;
+        let left = self.blobs().delete(blobs).await?;
         let mut txn = self.store().begin().await?;
-        for blob in blobs {
+        let stay: BTreeSet<&BlobId> = left.iter().collect();
+        for blob in blobs.iter().filter(|blob| !stay.contains(blob)) {
             CLAIMS.delete(&mut txn, blob);
         }
         and(&mut txn);
+        release(&mut txn, self.now().plus(self.limits().garbage_grace.min(TRY_AGAIN_AFTER)), &left)?;
         txn.commit().await?; // it has read nothing, so it cannot be overtaken
         Ok(())
     }

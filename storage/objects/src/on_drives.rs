@@ -33,9 +33,12 @@ fn open(
     clock: &Arc<TestClock>,
 ) -> (Vec<DriveLog>, Objects) {
     let open = |(disks, number): (&[Arc<dyn Disk>], u8)| {
-        let home = (number != 0).then(|| "home".to_owned());
+        let membership = match number {
+            0 => Membership::Home,
+            number => Membership::Further { number, home: "home".into() },
+        };
         let config = DriveLogConfig {
-            membership: Membership { number, home },
+            membership,
             view,
             segment_bytes: 16 << 20,
             free_bytes_reserve: 0,
@@ -253,4 +256,32 @@ fn check_model(view: ViewKind, steps: Vec<Step>) {
             log.close().await.unwrap();
         }
     });
+}
+
+#[tokio::test]
+async fn garbage_of_a_set_that_takes_no_writes_waits_and_nobody_waits_for_it() {
+    let drives = Simulated::new();
+    let (logs, objects) = drives.open();
+    let house = House::on(objects, Arc::clone(&drives.clock)).await;
+    let cold = PutRequest { class: Some(StorageClass::InfrequentAccess), ..house.put_request("cold") };
+    house.objects.put(cold, body(&bytes(3000, 1))).await.unwrap();
+    house.put("warm", &bytes(3000, 2)).await;
+    drives.disks[2 * LANES..].iter().for_each(|disk| disk.fail_sync(0)); // a small stripe does not touch all
+    let noticed = PutRequest { class: Some(StorageClass::InfrequentAccess), ..house.put_request("noticed") };
+    house.objects.put(noticed, body(&bytes(3000, 1))).await.unwrap_err();
+    assert!(logs[2].check_writable().is_err());
+    for name in ["cold", "warm"] {
+        house.objects.delete(&house.bucket, &key(name)).await.unwrap();
+    }
+    house.clock.advance(Duration::from_hours(2));
+    house.sweep().await;
+    let [garbage, claims, ..] = house.bookkeeping().await;
+    assert_eq!((garbage, claims), (1, 1), "the cold one, with its claim");
+    assert!(house.blobs().await.iter().all(|blob| blob.set() == 16));
+    drop((logs, house));
+    drives.disks.iter().for_each(|disk| disk.no_more_failures());
+    let house = drives.restart(1);
+    house.clock.advance(Duration::from_hours(100));
+    house.sweep().await;
+    assert_eq!((house.blobs().await.len(), house.bookkeeping().await), (0, [0; 5]));
 }

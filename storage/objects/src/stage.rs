@@ -17,14 +17,11 @@ use crate::digest::{BodyDigest, Digested};
 use crate::record::{Extent, ObjectHeaders, StoredChecksum};
 use crate::{Error, ObjectRecord, Objects, Result};
 use bytes::Bytes;
-use cistern_blobs::BlobWriter;
+use cistern_blobs::{BlobWriter, SMALL_BYTES};
 use cistern_metadata::Transaction;
 use cistern_runtime::offload;
 use cistern_types::{BlobId, BucketName, ETag, ObjectKey, Receipt, StorageClass};
 use futures::{Stream, stream};
-
-/// Bodies up to this size are handed to the blob store whole: its bound for one piece in a packed stripe.
-const SMALL_BYTES: usize = 128 << 10;
 
 /// Below this, hashing costs less than the hop to another thread would.
 const HASH_INLINE_BYTES: usize = 16 << 10;

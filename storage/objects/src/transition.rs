@@ -22,7 +22,7 @@ pub enum TransitionOutcome {
     Moved,
     /// It was before.
     AlreadyThere,
-    /// The object has been written or deleted since: nothing was changed.
+    /// The object has been written, deleted or moved since: nothing was changed.
     Superseded,
 }
 
@@ -94,11 +94,9 @@ impl Objects {
                 Err(Error::NoSuchBucket { .. }) => return Ok(TransitionOutcome::Superseded),
                 Err(error) => return Err(error),
             };
-            if !commit_transition(self, &mut txn, &bucket, key, new).await? {
-                return Ok(TransitionOutcome::Superseded);
-            }
-            if tries.commit(txn).await? {
-                return Ok(TransitionOutcome::Moved);
+            let outcome = commit_transition(self, &mut txn, &bucket, key, new).await?;
+            if outcome != TransitionOutcome::Moved || tries.commit(txn).await? {
+                return Ok(outcome);
             }
         }
     }

@@ -100,9 +100,12 @@ impl Store {
 
     fn open_with(&self, compression: Compression, threads: Threads) -> (Vec<DriveLog>, EmbeddedBlobs) {
         let open = |(at, number): (usize, u8)| {
-            let home = (number != 0).then(|| "home".to_owned());
+            let membership = match number {
+                0 => Membership::Home,
+                number => Membership::Further { number, home: "home".into() },
+            };
             let config = DriveLogConfig {
-                membership: Membership { number, home },
+                membership,
                 view: ViewKind::Memory,
                 segment_bytes: 16 << 20,
                 free_bytes_reserve: 0,
@@ -203,6 +206,34 @@ async fn a_blob_of_a_set_that_is_not_open_is_an_error_and_stays() {
     assert!(standard.id.set() < 2, "without a set of its own the class lies in those of Standard");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_set_in_trouble_keeps_nobody_elses_garbage_and_takes_no_new_blobs() {
+    let store = Store::new();
+    let (logs, blobs) = store.open(Compression::Zstd);
+    let body = Bytes::from(vec![5; 1000]);
+    let cold = blobs.put(StorageClass::InfrequentAccess, body.clone()).await.unwrap();
+    let warm = blobs.put(StorageClass::Standard, body.clone()).await.unwrap();
+    commit(&logs[0], warm.receipt).await.unwrap();
+    store.disks[6..9].iter().for_each(|disk| disk.fail_sync(0)); // a small stripe does not touch all
+    drop(blobs.put(StorageClass::InfrequentAccess, body.clone()).await);
+    assert!(logs[2].check_writable().is_err());
+    let left = blobs.delete(&[cold.id, warm.id]).await.unwrap();
+    assert_eq!((blobs.list(None, 10).await.unwrap(), left), (vec![cold.id], vec![cold.id]));
+    tokio::time::advance(std::time::Duration::from_secs(2)).await; // what is known of its room is old
+    drop(blobs.put(StorageClass::InfrequentAccess, body.clone()).await);
+    let elsewhere = blobs.put(StorageClass::InfrequentAccess, body.clone()).await.unwrap();
+    assert!(elsewhere.id.set() < 2, "in a set that takes it");
+    // without the rows nothing is taken anywhere
+    store.disks[..3].iter().for_each(|disk| disk.fail_sync(0));
+    commit(&logs[0], Receipt::DURABLE).await.unwrap_err();
+    let appends = logs[1].status().counters.appends;
+    for class in [StorageClass::Standard, StorageClass::InfrequentAccess] {
+        let refused = blobs.put(class, Bytes::from(vec![6; 500_000])).await;
+        assert!(matches!(refused, Err(Error::Drives(cistern_drives::Error::ReadOnly { .. }))), "{refused:?}");
+    }
+    assert_eq!(logs[1].status().counters.appends, appends);
+}
+
 async fn read(blobs: &EmbeddedBlobs, id: BlobId, range: Range<u64>) -> Result<Vec<u8>> {
     let pieces: Vec<Bytes> = blobs.read(id, range).await?.try_collect().await?;
     Ok(pieces.concat())
@@ -262,7 +293,7 @@ async fn a_blob_that_lost_its_last_chunk_cannot_be_named() {
 async fn a_write_given_up_half_way_spoils_the_blob() {
     let drives = Drives::simulated();
     let (_log, blobs) = drives.open(ViewKind::Memory, Threads::Inline);
-    let mut writer = blobs.begin(StorageClass::Standard, None).await;
+    let mut writer = blobs.begin(StorageClass::Standard, None).await.unwrap();
     writer.broken = true; // as a write future that was dropped while it waited leaves it
     let refused = writer.write(Bytes::from_static(b"more")).await;
     assert!(matches!(refused, Err(Error::LostBytes { .. })), "{refused:?}");

@@ -1,6 +1,6 @@
 //! The rules of opening: when drives are formatted, which drives make a set, and what is refused in which words.
 
-use super::world::{Model, Step, World, a_row, commit, expect_error, expect_model, open, small, wait};
+use super::world::{Model, Step, World, a_row, commit, expect_error, expect_model, open, run_passes, small, wait};
 use crate::segment::segment_name;
 use crate::{DriveLogConfig, DriveState, Error, Membership, SimDisk, SimPower};
 use cistern_types::Timestamp;
@@ -211,7 +211,7 @@ fn idle_opens_write_nothing_and_runs_without_stripes_leave_no_segments() {
 }
 
 fn a_further_set(number: u8, home: &str) -> World {
-    let membership = Membership { number, home: Some(home.into()) };
+    let membership = Membership::Further { number, home: home.into() };
     let world = World::new(DriveLogConfig { membership, ..small(2, 1) });
     drop(world.open().unwrap());
     world
@@ -221,7 +221,8 @@ fn a_further_set(number: u8, home: &str) -> World {
 fn a_set_is_never_taken_for_another_of_its_store_or_for_one_of_another_store() {
     let world = a_further_set(3, "one store");
     let given_for = |number, home: Option<&str>| {
-        let membership = Membership { number, home: home.map(str::to_owned) };
+        let further = |home: &str| Membership::Further { number, home: home.to_owned() };
+        let membership = home.map_or(Membership::Home, further);
         open(&DriveLogConfig { membership, ..world.config.clone() }, SimDisk::as_disks(&world.disks))
     };
     let number = |error: &Error| matches!(error, Error::OtherNumber { found: 3, .. });
@@ -232,7 +233,7 @@ fn a_set_is_never_taken_for_another_of_its_store_or_for_one_of_another_store() {
     drop(given_for(3, Some("one store")).unwrap());
     let invalid = |error: &Error| matches!(error, Error::InvalidConfig { .. });
     expect_error(given_for(32, Some("one store")), invalid, &["1 to 31"]);
-    expect_error(given_for(3, None), invalid, &["set number 3"]);
+    expect_error(given_for(0, Some("one store")), invalid, &["1 to 31"]);
 }
 
 #[test]
@@ -250,4 +251,43 @@ fn an_exchanged_drive_belongs_to_its_set_too() {
     drop(log);
     let text = String::from_utf8(world.disks[1].contents()["drive.json"].clone()).unwrap();
     assert!(text.contains("\"set_number\": 3") && text.contains("\"home_set\": \"one store\""), "{text}");
+}
+
+#[test]
+fn what_is_known_of_further_sets_survives_restarts_and_exchanged_drives() {
+    let world = World::new(small(2, 1));
+    let log = world.open().unwrap();
+    assert!(log.further_sets().is_empty());
+    log.add_further_set(1, "one".into());
+    log.add_further_set(16, "cold".into());
+    commit(&log, a_row("a", "row")).unwrap();
+    world.disks[2].wipe();
+    wait(log.replace_drive(2, SimDisk::as_disks(&world.disks).remove(2), Timestamp::from_millis(1))).unwrap();
+    run_passes(&log).unwrap();
+    drop(log);
+    world.disks[0].vanish();
+    let known = world.open().unwrap().further_sets();
+    assert_eq!(known, [(1, "one".to_owned()), (16, "cold".to_owned())].into());
+}
+
+#[test]
+fn a_replacement_can_be_checked_without_being_made() {
+    let (world, model) = a_used_set(2, 1);
+    let (other, _) = a_used_set(2, 1);
+    let log = world.open().unwrap();
+    let before = world.contents();
+    let foreign = &SimDisk::as_disks(&other.disks)[1];
+    let refused = log.check_replacement(1, Some(foreign.as_ref())).unwrap_err();
+    assert!(refused.to_string().contains("belongs to the set"), "{refused}");
+    let empty = SimDisk::as_disks(&[SimDisk::new("empty", &world.power)]).remove(0);
+    log.check_replacement(1, Some(empty.as_ref())).unwrap();
+    log.check_replacement(1, None).unwrap();
+    let in_use = log.check_replacement(1, Some(SimDisk::as_disks(&world.disks)[1].as_ref())).unwrap_err();
+    assert!(matches!(in_use, Error::InUse { .. }), "{in_use}");
+    assert_eq!(world.contents(), before);
+    world.disks[0].vanish();
+    drop(commit(&log, a_row("noticed", "now")));
+    let refused = log.check_replacement(1, None).unwrap_err();
+    assert!(matches!(refused, Error::NotReplaceable { .. }), "{refused}");
+    expect_model(&log, &model, "nothing was changed");
 }

@@ -87,6 +87,23 @@ async fn a_write_between_reading_and_committing_wins_and_the_copy_is_thrown_away
 }
 
 #[tokio::test]
+async fn a_transition_that_was_overtaken_by_two_others_changes_nothing() {
+    let house = House::new().await;
+    let version = house.put("k", &bytes(100_000, 1)).await.version;
+    let old = extents(&house.objects.store().read().await.unwrap(), version, &record(&house, "k").await.layout).await;
+    let mut new = Rewritten { version, class: InfrequentAccess, old: old.unwrap(), fresh: Vec::new() };
+    house.objects.rewrite(&mut new).await.unwrap();
+    assert_eq!(transition(&house, "k", InfrequentAccess).await, TransitionOutcome::Moved);
+    let outcome = house.objects.commit_moved(&house.bucket, &key("k"), &new).await.unwrap();
+    assert_eq!(outcome, TransitionOutcome::AlreadyThere);
+    assert_eq!(transition(&house, "k", Standard).await, TransitionOutcome::Moved);
+    let outcome = house.objects.commit_moved(&house.bucket, &key("k"), &new).await.unwrap();
+    assert_eq!(outcome, TransitionOutcome::Superseded);
+    assert_eq!(house.read("k").await.unwrap(), bytes(100_000, 1));
+    assert_eq!(left(&house).await, (1, [0, 1, 0, 0, 0]));
+}
+
+#[tokio::test]
 async fn writers_and_transitions_at_once_end_with_what_was_written_last() {
     let house = House::new().await;
     house.put("k", b"0").await;
