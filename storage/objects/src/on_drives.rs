@@ -285,3 +285,17 @@ async fn garbage_of_a_set_that_takes_no_writes_waits_and_nobody_waits_for_it() {
     house.sweep().await;
     assert_eq!((house.blobs().await.len(), house.bookkeeping().await), (0, [0; 5]));
 }
+
+#[tokio::test]
+async fn orphans_behind_young_blobs_of_another_set_are_found() {
+    let drives = Simulated::new();
+    let (_logs, objects) = drives.open();
+    let house = House::on(objects, Arc::clone(&drives.clock)).await;
+    let cold = StageSpec { class: Some(StorageClass::InfrequentAccess), ..StageSpec::default() };
+    house.objects.stage_bytes(cold, bytes(3000, 1).into()).await.unwrap();
+    house.clock.advance(Duration::from_hours(30));
+    house.put("young", &bytes(3000, 2)).await;
+    house.sweep().await;
+    assert!(house.blobs().await.iter().all(|blob| blob.set() < 16), "the cold one was never committed");
+    assert_eq!(house.read("young").await.unwrap(), bytes(3000, 2));
+}
