@@ -72,18 +72,20 @@ async fn what_was_written_or_deleted_since_is_left_alone() {
 
 #[tokio::test]
 async fn a_write_between_reading_and_committing_wins_and_the_copy_is_thrown_away() {
-    let house = House::new().await;
-    let version = house.put("k", &bytes(100_000, 1)).await.version;
-    let old = extents(&house.objects.store().read().await.unwrap(), version, &record(&house, "k").await.layout)
-        .await
-        .unwrap();
-    let mut new = Rewritten { version, class: InfrequentAccess, old, fresh: Vec::new() };
-    house.objects.rewrite(&mut new).await.unwrap();
-    house.put("k", b"newer").await;
-    let outcome = house.objects.commit_moved(&house.bucket, &key("k"), &new).await.unwrap();
-    assert_eq!(outcome, TransitionOutcome::Superseded);
-    assert_eq!(house.read("k").await.unwrap(), b"newer");
-    assert_eq!(left(&house).await, (1, [0, 1, 0, 0, 0]), "what was copied is an orphan");
+    for (old, newer) in [(bytes(100_000, 1), &b"newer"[..]), (Vec::new(), b"")] {
+        let house = House::new().await;
+        let version = house.put("k", &old).await.version;
+        let old =
+            extents(&house.objects.store().read().await.unwrap(), version, &record(&house, "k").await.layout).await;
+        let mut new = Rewritten { version, class: InfrequentAccess, old: old.unwrap(), fresh: Vec::new() };
+        house.objects.rewrite(&mut new).await.unwrap();
+        house.put("k", newer).await;
+        let outcome = house.objects.commit_moved(&house.bucket, &key("k"), &new).await.unwrap();
+        assert_eq!(outcome, TransitionOutcome::Superseded);
+        assert_eq!((house.read("k").await.unwrap(), record(&house, "k").await.class), (newer.to_vec(), Standard));
+        let blobs = usize::from(!newer.is_empty());
+        assert_eq!(left(&house).await, (blobs, [0, blobs, 0, 0, 0]), "what was copied is an orphan");
+    }
 }
 
 #[tokio::test]
