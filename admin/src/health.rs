@@ -28,7 +28,7 @@ pub(crate) async fn healthz() -> &'static str {
 }
 
 pub(crate) async fn readyz(State(admin): State<Admin>) -> Response {
-    let health = health(&admin, &admin.storage.status());
+    let health = health(&admin, &admin.storage_status().await);
     let status = if health.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({ "ready": health.ready, "reasons": health.reasons, "notes": health.notes });
     (status, Json(body)).into_response()

@@ -5,7 +5,7 @@ use crate::state::{Admin, Storage, StorageStatus};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use cistern_drives::DriveState;
-use cistern_runtime::{Supervisor, WorkerState};
+use cistern_runtime::{Supervisor, WorkerState, offload};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use prometheus_client::collector::Collector;
@@ -21,9 +21,13 @@ const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-
 const TICKS_PER_SECOND: f64 = 100.0;
 
 pub(crate) async fn metrics(State(admin): State<Admin>) -> Response {
-    let mut page = String::new();
-    match text::encode(&mut page, &admin.registry) {
-        Ok(()) => ([(CONTENT_TYPE, CONTENT)], page).into_response(),
+    let encode = move || {
+        let mut page = String::new();
+        text::encode(&mut page, &admin.registry).map(|()| page)
+    };
+    // the drives are asked for their room
+    match offload(encode).await {
+        Ok(page) => ([(CONTENT_TYPE, CONTENT)], page).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics could not be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -5,7 +5,7 @@ use cistern_access::Access;
 use cistern_drives::{DriveStatus, LogStatus, Pass, PassKind, SpaceUsage, Stats};
 use cistern_objects::Objects;
 use cistern_pipelines::Pipelines;
-use cistern_runtime::{Shutdown, Supervisor};
+use cistern_runtime::{Shutdown, Supervisor, offload};
 use http::HeaderMap;
 use http::header::HOST;
 use prometheus_client::registry::Registry;
@@ -68,7 +68,7 @@ impl StorageStatus {
 /// The storage as operators see it.
 #[async_trait]
 pub trait Storage: Send + Sync + fmt::Debug {
-    /// How it is now.
+    /// How it is now. Blocks as long as the slowest drive takes to say how much room it has.
     fn status(&self) -> StorageStatus;
 
     /// Asks for a scrub or a heal of every set; returns at once.
@@ -103,6 +103,12 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// How the storage is. Asking means asking every drive, and one may take its time.
+    pub(crate) async fn storage_status(&self) -> StorageStatus {
+        let storage = Arc::clone(&self.storage);
+        offload(move || storage.status()).await
+    }
+
     /// The address under which whoever sent `headers` reaches the ingest listener.
     pub(crate) fn ingest_url(&self, headers: &HeaderMap) -> String {
         reachable_url(self.ingest, headers)

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 pub(crate) async fn status(State(admin): State<Admin>, headers: HeaderMap) -> Success {
-    let storage = admin.storage.status();
+    let storage = admin.storage_status().await;
     let Health { ready, reasons, notes } = health(&admin, &storage);
     Success::new(json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -55,7 +55,7 @@ pub(crate) struct Replacement {
 /// Has another drive take a place; it is filled from then on.
 pub(crate) async fn replace(State(admin): State<Admin>, body: Body) -> Result<Success> {
     let Replacement { drive, folder } = read_json(body).await?;
-    let status = admin.storage.status();
+    let status = admin.storage_status().await;
     let Some(place) = status.drives.get(drive) else {
         let reason = format!("drive: there is no drive {drive}, they are 0 to {}", status.drives.len() - 1);
         return Err(Error::Malformed { reason });
