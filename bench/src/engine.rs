@@ -104,11 +104,12 @@ impl Engine {
     ) -> Result<(Line, Times, Vec<BlobId>)> {
         let body = bytes::Bytes::from(Content { seed: 1, length: bytes }.bytes());
         let before = self.meter()?;
-        let (times, ids) = tasks(CLIENTS, puts, |number| {
-            let (engine, body) = (self.clone(), body.clone());
+        let engine = self.clone();
+        let put = move |number| {
+            let (engine, body) = (engine.clone(), body.clone());
             async move { engine.put(number, body).await }
-        })
-        .await?;
+        };
+        let (times, ids) = tasks(CLIENTS, puts, put).await?;
         Ok((Line::of_load(name, puts, &times, self.used(before)?, goals), times, ids))
     }
 
@@ -142,35 +143,35 @@ fn drive(folder: &Path, number: usize) -> PathBuf {
     folder.join(format!("d{number}"))
 }
 
-/// Runs operations numbered from 0, shared among tasks; what they answered, in no order.
+/// Runs operations numbered from 0, shared among tasks that each do theirs one after another; what they answered, in no order.
 async fn tasks<T, F>(
     clients: usize,
     operations: usize,
-    operation: impl Fn(usize) -> F + Send + Sync,
+    operation: impl Fn(usize) -> F + Clone + Send + Sync + 'static,
 ) -> Result<(Times, Vec<T>)>
 where
     T: Send + 'static,
-    F: Future<Output = Result<T>> + Send + 'static,
+    F: Future<Output = Result<T>> + Send,
 {
     let start = wait::now();
     let mut running = JoinSet::new();
-    let (mut sorted, mut answers) = (Vec::with_capacity(operations), Vec::with_capacity(operations));
-    let spawn = |running: &mut JoinSet<_>, number: usize| {
-        let work = operation(number);
+    for client in 0..clients {
+        let operation = operation.clone();
         running.spawn(async move {
-            let begun = wait::now();
-            let answer = work.await;
-            (begun.elapsed(), answer)
+            let mut done = Vec::new();
+            for number in (client..operations).step_by(clients) {
+                let begun = wait::now();
+                let answer = operation(number).await?;
+                done.push((begun.elapsed(), answer));
+            }
+            anyhow::Ok(done)
         });
-    };
-    let mut next = 0..operations;
-    next.by_ref().take(clients).for_each(|number| spawn(&mut running, number));
-    while let Some(ended) = running.join_next().await {
-        let (took, answer) = ended.context("an operation ends")?;
-        sorted.push(took);
-        answers.push(answer?);
-        if let Some(number) = next.next() {
-            spawn(&mut running, number);
+    }
+    let (mut sorted, mut answers) = (Vec::with_capacity(operations), Vec::with_capacity(operations));
+    while let Some(client) = running.join_next().await {
+        for (took, answer) in client.context("a client ends")?? {
+            sorted.push(took);
+            answers.push(answer);
         }
     }
     sorted.sort_unstable();

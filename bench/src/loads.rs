@@ -53,7 +53,7 @@ pub(crate) fn floor(server: &Server, divisor: usize, report: &mut Report) -> Res
         connection.send("GET", "/healthz", &[], b"")?.ok().map(drop)
     })?;
     let used = meter.used(server)?;
-    report.add(Line::of_load("plain answer, 8 clients", operations, &times, used, Vec::new()));
+    report.add_plain_answer(Line::of_load("plain answer, 8 clients", operations, &times, used, Vec::new()));
     Ok(())
 }
 

@@ -354,6 +354,7 @@ impl Storage for Sets {
                 let disk = below.is_dir().then(|| LocalDisk::new(&below));
                 let disk = disk.as_ref().map(|disk| disk as &dyn Disk);
                 match log.check_replacement(place, disk) {
+                    // ours: whether it lives or is to come back is seen when it takes the place
                     Err(Error::InUse { .. }) => Ok(()),
                     checked => checked,
                 }
@@ -370,7 +371,9 @@ impl Storage for Sets {
                 let (drive, action) = (folder.display().to_string(), format!("make the folder {INFREQUENT_FOLDER}"));
                 Error::Drive { drive, action, source }
             })?;
-            self.take_place(log, place, disk, &mut taken).await?;
+            self.take_place(log, place, disk, &mut taken).await.inspect_err(|error| {
+                tracing::warn!(drive, sets = ?taken, %error, "a drive has taken its place in these sets only");
+            })?;
         }
         match kept {
             Some(error) if taken.is_empty() => Err(error),

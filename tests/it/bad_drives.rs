@@ -48,7 +48,6 @@ impl House {
     fn spec(&self) -> ServerSpec {
         let folders: Vec<String> = (0..DRIVES).map(|drive| self.folder(drive).display().to_string()).collect();
         let spec = self.sandbox.spec().setting("STORAGE__DRIVES", &folders.join(","));
-        let spec = spec.setting("STORAGE__INFREQUENT_ACCESS__SEGMENT_SIZE", "8MiB");
         spec.setting("STORAGE__SEGMENT_SIZE", "8MiB").setting("STORAGE__GARBAGE_GRACE", "1s")
     }
 

@@ -49,14 +49,12 @@ enum Purpose {
 }
 
 impl Purpose {
-    /// What of the log's own reserve and of its neighbours' a new segment must leave alone. Half of the neighbours' stays theirs: they may
-    /// have taken the other half already, and all of it would stop those that could give space back.
+    /// What a new segment must leave alone. Bodies have left enough for all logs on the drives: what gives space back is never kept from it.
     fn left_bytes(self, config: &DriveLogConfig) -> u64 {
-        let (own, neighbours) = (config.free_bytes_reserve, config.neighbours_bytes_reserve);
         match self {
-            Self::Bodies => own + neighbours,
-            Self::Rows => own / 2 + neighbours / 2,
-            Self::Upkeep => neighbours / 2,
+            Self::Bodies => config.left_alone_bytes(),
+            Self::Rows => config.free_bytes_reserve / 2,
+            Self::Upkeep => 0,
         }
     }
 }

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// Space that is not worth any work, in segments.
 const SLACK_SEGMENTS: u64 = 2;
@@ -43,6 +44,8 @@ const MOVE_BYTES: usize = 1 << 20;
 const HOLE_BYTES_MIN: u64 = 32 << 10;
 /// Segments retired in one group at most.
 const RETIRED_MAX: usize = 64;
+/// How long after a look without a change the compactor looks again: other logs may have filled the drives.
+const NEIGHBOURS_PAUSE: Duration = Duration::from_secs(30);
 /// How long after a change the compactor looks again.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -98,7 +101,7 @@ pub struct Compactor {
     /// What lay behind the last checkpoint when it had just ended: its own padding, which the next would bring again.
     /// `None`: to be looked at.
     padding_bytes: Option<u64>,
-    /// How much space had been given back when a checkpoint found no room.
+    /// How much space had been given back when a checkpoint or a move found no room.
     no_room_at: Option<u64>,
     looked_at: Option<u64>,
     pause: Duration,
@@ -159,8 +162,8 @@ impl Worker for Compactor {
 
     async fn wait_for_work(&mut self) {
         if let Some(looked_at) = self.looked_at.take() {
-            // ends with the next write; without one there is nothing to do
-            drop(self.log.wait_applied(looked_at + 1).await);
+            // ends with the next write; without one there is nothing to do, unless others on the drives need the room
+            drop(timeout(NEIGHBOURS_PAUSE, self.log.wait_applied(looked_at + 1)).await);
             self.pause = self.pause.max(LOOK_PAUSE);
         }
         tokio::time::sleep(self.pause).await;
@@ -179,8 +182,11 @@ impl Compactor {
             self.victim = self.move_some(victim).await?;
             return Ok(true);
         }
-        if self.retire_some().await? {
-            return Ok(true);
+        match self.retire_some().await {
+            Ok(true) => return Ok(true),
+            // even the record of that finds no room: holes need none
+            Ok(false) | Err(Error::Full { .. }) => {}
+            Err(error) => return Err(error),
         }
         let core = Arc::clone(self.log.core());
         let unreadable = self.unreadable.clone();
@@ -189,7 +195,7 @@ impl Compactor {
         self.sizes = sizes;
         let survey = survey?;
         let padding_bytes = *self.padding_bytes.get_or_insert(survey.behind_bytes);
-        if self.has_room_for_checkpoint() && survey.checkpoint_pays(self.log.core(), effort, padding_bytes) {
+        if self.has_room() && survey.checkpoint_pays(self.log.core(), effort, padding_bytes) {
             let begun = self.begin_checkpoint().await;
             return self.unless_full(begun);
         }
@@ -210,8 +216,10 @@ impl Compactor {
             return Ok(true);
         }
         let worth_moving = |candidate: &&&Candidate| candidate.is_worth_moving(percent_min);
-        let Some(candidate) =
-            candidates.iter().find(worth_moving).filter(|_| survey.moving_pays(self.log.core(), effort))
+        let Some(candidate) = candidates
+            .iter()
+            .find(worth_moving)
+            .filter(|_| self.has_room() && survey.moving_pays(self.log.core(), effort))
         else {
             return Ok(false);
         };
@@ -219,8 +227,8 @@ impl Compactor {
         Ok(true)
     }
 
-    /// Whether space has come back since a checkpoint found no room.
-    fn has_room_for_checkpoint(&self) -> bool {
+    /// Whether space has come back since a checkpoint or a move found no room.
+    fn has_room(&self) -> bool {
         self.no_room_at.is_none_or(|then| self.space_returned() > then)
     }
 
@@ -323,6 +331,10 @@ impl Compactor {
         }
         match self.log.upkeep(Upkeep::Move { chunks }).await {
             Ok(_) => Ok(rest),
+            Err(Error::Full { .. }) => {
+                self.no_room_at = Some(self.space_returned());
+                Ok(None)
+            }
             // written when groups might be longer than they may be now
             Err(error @ Error::TooLarge { .. }) => {
                 self.leave_alone(victim.segment, &error);

@@ -119,7 +119,7 @@ pub struct DriveLogConfig {
     pub view_cache_bytes: u64,
     /// Space that bodies of objects leave alone on every drive; deletions may take half of it, compaction all.
     pub free_bytes_reserve: u64,
-    /// The same of other logs on the drives: bodies leave it alone, deletions and compaction leave half of it.
+    /// What other logs on the drives need in the same way: bodies leave it alone too.
     pub neighbours_bytes_reserve: u64,
     /// When garbage is worth the work of getting rid of it.
     pub compaction: Compaction,

@@ -244,12 +244,20 @@ impl Drives {
 
     /// Refuses a drive that may not take a place. Changes nothing.
     pub(crate) fn check_newcomer(&self, drive: usize, disk: Option<&dyn Disk>) -> Result<()> {
-        self.check_replaceable(drive, &disk.map_or_else(|| self.label(drive), Disk::label))?;
         let newcomer = disk.map(|disk| newcomer(disk, drive, self.set)).transpose()?;
-        match (newcomer, disk) {
-            (Some(Newcomer::Returned(..)), Some(disk)) if self.is_live(drive) => Err(is_a_copy(disk)),
-            _ => Ok(()),
+        if let (Some(Newcomer::Returned(..)), Some(disk)) = (newcomer, disk) {
+            self.check_copy(drive, disk)?;
         }
+        self.check_replaceable(drive, &disk.map_or_else(|| self.label(drive), Disk::label))
+    }
+
+    /// Refuses a copy of a live drive. In its own folder it is none: that it could be claimed says that what was claimed before is gone.
+    fn check_copy(&self, drive: usize, disk: &dyn Disk) -> Result<()> {
+        if !self.is_live(drive) || self.label(drive) == disk.label() {
+            return Ok(());
+        }
+        let reason = "it is a copy of the drive that has the place; give an empty one".into();
+        Err(Error::NotReplaceable { drive: disk.label(), reason })
     }
 
     /// Whether every drive is live and lacks nothing.
@@ -270,14 +278,18 @@ impl Drives {
         segment: u64,
         first_of: impl Fn(u64) -> Option<u64>,
     ) -> Result<()> {
-        self.check_replaceable(drive, &disk.label())?;
-        if !self.is_live(drive) && self.label(drive) == disk.label() {
-            // the same folder again: whatever is there now is claimed anew
+        let same_folder = self.label(drive) == disk.label();
+        if !(same_folder && self.is_live(drive)) {
+            self.check_replaceable(drive, &disk.label())?;
+        }
+        if same_folder && !self.is_live(drive) {
+            // whatever is there now is claimed anew
             self.places.write()[drive].claim = None;
         }
         let newcomer = newcomer(disk.as_ref(), drive, self.set)?;
-        if matches!(newcomer, Newcomer::Returned(..)) && self.is_live(drive) {
-            return Err(is_a_copy(disk.as_ref()));
+        self.check_replaceable(drive, &disk.label())?;
+        if matches!(newcomer, Newcomer::Returned(..)) {
+            self.check_copy(drive, disk.as_ref())?;
         }
         self.take_out(drive, "replace it", &io::Error::other(format!("{} takes its place", disk.label())));
         let drive_id = new_drive_id(rand::random());
@@ -366,11 +378,6 @@ impl Drives {
         };
         states.into_iter().enumerate().map(one).collect()
     }
-}
-
-fn is_a_copy(disk: &dyn Disk) -> Error {
-    let reason = "it is a copy of the drive that has the place; give an empty one".into();
-    Error::NotReplaceable { drive: disk.label(), reason }
 }
 
 impl Known {

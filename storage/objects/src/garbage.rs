@@ -27,8 +27,9 @@ const ROWS_PER_PIECE: usize = 256;
 /// blobs, and freeing them one by one could not keep up with the writers.
 const BLOBS_PER_DELETE: usize = 1000;
 
-/// When blobs are tried again that could not be deleted.
-const TRY_AGAIN_AFTER: Duration = Duration::from_mins(1);
+/// When blobs are tried again that could not be deleted, at the latest: as a part of the grace, for each try writes their rows again.
+const TRY_AGAIN_AFTER_MAX: Duration = Duration::from_mins(10);
+const TRY_AGAIN_GRACE_PART: u32 = 6;
 
 /// How many parts of an ended upload one transaction removes.
 const PARTS_PER_TRANSACTION: usize = 1000;
@@ -127,7 +128,9 @@ impl Objects {
             CLAIMS.delete(&mut txn, blob);
         }
         and(&mut txn);
-        release(&mut txn, self.now().plus(self.limits().garbage_grace.min(TRY_AGAIN_AFTER)), &left)?;
+        let again_after =
+            (self.limits().garbage_grace / TRY_AGAIN_GRACE_PART).clamp(Duration::from_secs(1), TRY_AGAIN_AFTER_MAX);
+        release(&mut txn, self.now().plus(again_after), &left)?;
         txn.commit().await?; // it has read nothing, so it cannot be overtaken
         Ok(())
     }

@@ -142,18 +142,21 @@ impl Disk for LocalDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        let removed = std::fs::remove_file(self.path(name));
+        // whoever opened it meanwhile must not keep its space for ever
         self.handles.lock().remove(name);
-        std::fs::remove_file(self.path(name))
+        removed
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.check_folder()?;
+        let renamed = std::fs::rename(self.path(from), self.path(to));
         {
             let mut handles = self.handles.lock();
             handles.remove(from);
             handles.remove(to);
         }
-        std::fs::rename(self.path(from), self.path(to))?;
+        renamed?;
         self.sync_folder()
     }
 

@@ -285,9 +285,13 @@ fn a_replacement_can_be_checked_without_being_made() {
     let in_use = log.check_replacement(1, Some(SimDisk::as_disks(&world.disks)[1].as_ref())).unwrap_err();
     assert!(matches!(in_use, Error::InUse { .. }), "{in_use}");
     assert_eq!(world.contents(), before);
-    world.disks[0].vanish();
-    drop(commit(&log, a_row("noticed", "now")));
-    let refused = log.check_replacement(1, None).unwrap_err();
-    assert!(matches!(refused, Error::NotReplaceable { .. }), "{refused}");
+    world.disks.iter().for_each(|disk| disk.fail_sync(0));
+    commit(&log, a_row("noticed", "now")).unwrap_err();
+    let out = log.status().drives.iter().position(|drive| drive.state != DriveState::Live).unwrap();
+    let other = (out + 1) % 3;
+    let refused = log.check_replacement(other, None).unwrap_err();
+    assert!(matches!(refused, Error::NotReplaceable { .. }), "the others could not make up for it: {refused}");
+    let keeps = log.check_replacement(other, Some(SimDisk::as_disks(&world.disks)[other].as_ref())).unwrap_err();
+    assert!(matches!(keeps, Error::InUse { .. }), "it has its place and loses nothing: {keeps}");
     expect_model(&log, &model, "nothing was changed");
 }

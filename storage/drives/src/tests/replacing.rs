@@ -1,7 +1,9 @@
 //! Another drive takes a place while the log is open: an empty one, the one that was there, and those that may not.
 
 use super::scrubbing::{LateClock, expect_protected, fill_large};
-use super::world::{Model, Step, World, a_clock, commit, compact, expect_model, medium, run_passes, small, wait};
+use super::world::{
+    Model, Step, World, a_blob, a_clock, a_put, blob_id, commit, compact, expect_model, medium, run_passes, small, wait,
+};
 use crate::{Disk, DriveLog, DriveLogConfig, DriveState, Effort, Error, Result, SimDisk};
 use cistern_runtime::Clock;
 use std::sync::Arc;
@@ -130,7 +132,10 @@ fn drives_that_may_not_take_a_place_are_refused_and_stay_as_they_are() {
     let mut model = Model::default();
     let log = world.open().unwrap();
     fill_large(&log, &mut model, 0..10);
-    let copy = world.disks[2].fork(&world.power);
+    let copy = SimDisk::new("copy", &world.power);
+    for (name, bytes) in world.disks[2].contents() {
+        copy.put(&name, bytes);
+    }
     let empty = SimDisk::new("empty", &world.power);
     expect_refused(&log, 6, &empty, "drives 0 to 5");
     expect_refused(&log, 2, &other.disks[2], "belongs to the set");
@@ -331,5 +336,27 @@ fn a_drive_whose_place_another_has_had_is_stale_from_the_beginning() {
         drop(log);
         assert!(!world.open().unwrap().status().degraded, "and is not taken for old again");
         expect_protected(&world, &model);
+    }
+}
+
+#[test]
+fn a_drive_that_was_pulled_and_plugged_in_again_unnoticed_comes_back() {
+    let world = World::new(small(4, 2));
+    let log = world.open().unwrap();
+    commit(&log, a_put(1, 3000)).unwrap();
+    // the same drive in the same folder, which nobody holds: what the log holds is gone
+    let again = world.disks[1].fork(&world.power);
+    commit(&log, a_put(2, 3000)).unwrap();
+    assert_eq!(log.status().drives[1].state, DriveState::Live, "nobody has noticed");
+    wait(log.replace_drive(1, SimDisk::as_disks(&[Arc::clone(&again)]).remove(0), a_clock().now())).unwrap();
+    run_passes(&log).unwrap();
+    assert!(!log.status().degraded);
+    commit(&log, a_put(3, 3000)).unwrap();
+    for gone in [0, 4] {
+        world.disks[gone].vanish();
+    }
+    for blob in 1..=3 {
+        let read = wait(log.read_chunk(blob_id(blob), 0)).unwrap().unwrap();
+        assert_eq!(read.bytes, a_blob(blob, 3000).bytes);
     }
 }
