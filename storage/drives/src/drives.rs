@@ -260,6 +260,18 @@ impl Drives {
         Err(Error::NotReplaceable { drive: disk.label(), reason })
     }
 
+    /// Whether a drive may lack what the others hold, for what they or it say: it is stale, older than they are, or not the one that had its
+    /// place last.
+    pub(crate) fn may_be_old(&self, drive: usize) -> bool {
+        let places = self.places.read();
+        let Some(said) = places[drive].said() else { return true };
+        let known = self.known.lock();
+        let Marks { generation, stale_since, .. } = &known.marks;
+        stale_since.contains_key(&drive)
+            || said.generation < *generation
+            || known.marks.was_exchanged(drive, said.drive_id)
+    }
+
     /// Whether every drive is live and lacks nothing.
     pub(crate) fn all_whole(&self) -> bool {
         self.live().len() == self.count() && self.known.lock().marks.stale_since.is_empty()

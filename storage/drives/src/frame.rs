@@ -131,6 +131,14 @@ impl FrameHeader {
         bytes
     }
 
+    /// Whether `bytes` are, or may have been before they were damaged, the header of a frame of this stripe.
+    pub(crate) fn is_of(bytes: &[u8; FRAME_HEADER_BYTES], stripe: &StripeHeader) -> bool {
+        match Self::decode(bytes) {
+            Some(header) => header.stripe == *stripe,
+            None => bytes.starts_with(FRAME_MAGIC),
+        }
+    }
+
     /// The header in `bytes`, or `None` when they are not one this version wrote whole.
     pub(crate) fn decode(bytes: &[u8; FRAME_HEADER_BYTES]) -> Option<Self> {
         if &bytes[..8] != FRAME_MAGIC || u64_at(bytes, CRC_OFFSET) != crc64(&bytes[..CRC_OFFSET]) {

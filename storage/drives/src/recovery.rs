@@ -21,7 +21,9 @@ use crate::disk::DiskFile;
 use crate::drives::Drives;
 use crate::erasure::Erasure;
 use crate::error::{Error, Result};
-use crate::frame::{FRAME_ALIGN_BYTES, Predecessor, SEGMENT_HEADER_BYTES, StripeHeader, stripe_bytes};
+use crate::frame::{
+    FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, FrameHeader, Predecessor, SEGMENT_HEADER_BYTES, StripeHeader, stripe_bytes,
+};
 use crate::identity::SetId;
 use crate::occupancy::{SegmentRow, segment_rows};
 use crate::segment::{Tail, segment_name};
@@ -30,6 +32,7 @@ use crate::view::{self, Batch, VIEW_VERSION, View, Watermark};
 use chain::{Chain, Link};
 use lanes::LaneSet;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 /// An open view that shows everything in the log, and where the log goes on.
@@ -266,8 +269,14 @@ impl Recovery<'_> {
         Ok(Survey { end, damaged, unsettled: last.filter(|stripe| !synced(stripe)), torn: is_torn })
     }
 
-    /// Why a stripe that cannot be rebuilt may have been acknowledged all the same: drives that are missing may hold enough of it.
+    /// Why a stripe that cannot be rebuilt may have been acknowledged all the same: drives that are missing may hold enough of it, and all that
+    /// are there had at least begun to write it. What was acknowledged was synced on every drive but those that the others call stale.
     fn undecided(&self, stripe: &StripeHeader, lanes: &LaneSet) -> Option<Error> {
+        let mut there =
+            lanes.bad.iter().map(|&lane| stripe.drive(lane)).filter(|&drive| !self.drives.may_be_old(drive));
+        if there.any(|drive| self.never_had(drive, stripe)) {
+            return None;
+        }
         let missing: Vec<usize> = (0..stripe.lanes())
             .filter(|lane| lanes.bad.contains(lane))
             .map(|lane| stripe.drive(lane))
@@ -279,6 +288,17 @@ impl Recovery<'_> {
             offset: stripe.offset,
             missing: missing.into_iter().map(|drive| self.drives.label(drive)).collect(),
         })
+    }
+
+    /// Whether a drive that is there has no trace of a stripe: something else, or nothing, lies where its frame would.
+    fn never_had(&self, drive: usize, stripe: &StripeHeader) -> bool {
+        let Some(disk) = self.drives.disk(drive) else { return false };
+        let mut header = [0; FRAME_HEADER_BYTES];
+        let read = disk.open(&segment_name(stripe.segment)).and_then(|file| file.read_at(&mut header, stripe.offset));
+        match read {
+            Ok(()) => !FrameHeader::is_of(&header, stripe),
+            Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof),
+        }
     }
 
     /// Rebuilds the bad lanes that the survey found on live drives, writes them and all lanes of the unsettled stripe back and

@@ -248,3 +248,39 @@ fn a_last_write_that_missing_drives_cannot_complete_is_torn() {
     world.disks[2].flip(&segment_name(1), 4096 + 56 * 1024 + 5000, 1);
     expect_model(&world.open().unwrap(), &before, "two of the four drives hold it, six would be needed to have had it");
 }
+
+/// Two writes of the same length on 4 + 2 drives, and where the second lies in its segment.
+fn two_writes(before_the_second: impl FnOnce(&World)) -> (World, Model, usize) {
+    let world = World::new(medium(4, 2));
+    let log = world.open().unwrap();
+    let mut model = Model::default();
+    let put = |blob: u64| Step::Put { blob, bytes: 200_000 };
+    put(1).apply(&mut model, commit(&log, put(1).append()).unwrap().stamp);
+    before_the_second(&world);
+    commit(&log, put(2).append()).unwrap();
+    (world, model, 4096 + 56 * 1024)
+}
+
+#[test]
+fn a_last_write_that_a_drive_never_had_is_torn_whatever_else_is_missing() {
+    // as a kill leaves it that comes when some drives have written and others have not begun
+    let (world, before, second) = two_writes(|_| {});
+    let name = segment_name(1);
+    let mut bytes = world.disks[3].contents()[&name].clone();
+    bytes[second..].fill(0);
+    world.disks[3].put(&name, bytes);
+    for gone in [0, 5] {
+        world.disks[gone].vanish();
+    }
+    expect_model(&world.open().unwrap(), &before, "all drives that are there would have had it");
+}
+
+#[test]
+fn a_last_write_that_a_stale_drive_never_had_may_have_been_acknowledged() {
+    let (world, _, _) = two_writes(|world| world.disks[3].fail_write(0));
+    for gone in [0, 5] {
+        world.disks[gone].vanish();
+    }
+    let undecided = |error: &Error| matches!(error, Error::Undecided { segment: 1, .. });
+    expect_error(world.open(), undecided, &["sim0", "sim5", "accept_loss"]);
+}
