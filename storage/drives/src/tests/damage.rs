@@ -200,24 +200,30 @@ fn bad_lanes_of_the_last_segment_are_healed_at_open() {
 
 /// A log whose last write lies on all six drives, of which one is damaged there and two are missing.
 fn an_undecided_tail() -> (World, Model, Model) {
-    let world = World::new(medium(4, 2));
-    let log = world.open().unwrap();
-    let mut model = Model::default();
-    let put = |blob: u64| Step::Put { blob, bytes: 200_000 };
-    put(1).apply(&mut model, commit(&log, put(1).append()).unwrap().stamp);
-    let before = model.clone();
-    put(2).apply(&mut model, commit(&log, put(2).append()).unwrap().stamp);
-    drop(log);
+    let (world, before, second) = two_writes(|_| {});
+    let mut model = before.clone();
+    SECOND.apply(&mut model, 0);
     let name = segment_name(1);
-    let stripe = world.disks[0].contents()[&name].len();
-    // the second stripe begins behind the first, which is as long
-    let second = 4096 + 56 * 1024;
-    assert!(stripe > second + 10_000);
+    assert!(world.disks[0].contents()[&name].len() > second + 10_000);
     world.disks[3].flip(&name, second + 5000, 1);
     for gone in [0, 5] {
         world.disks[gone].vanish();
     }
     (world, before, model)
+}
+
+const SECOND: Step = Step::Put { blob: 2, bytes: 200_000 };
+
+/// Two writes of the same length on 4 + 2 drives: what the first has left, and where the second lies in its segment.
+fn two_writes(before_the_second: impl FnOnce(&World)) -> (World, Model, usize) {
+    let world = World::new(medium(4, 2));
+    let log = world.open().unwrap();
+    let mut model = Model::default();
+    let first = Step::Put { blob: 1, bytes: 200_000 };
+    first.apply(&mut model, commit(&log, first.append()).unwrap().stamp);
+    before_the_second(&world);
+    commit(&log, SECOND.append()).unwrap();
+    (world, model, 4096 + 56 * 1024)
 }
 
 #[test]
@@ -247,18 +253,6 @@ fn a_last_write_that_missing_drives_cannot_complete_is_torn() {
     let (world, before, _) = an_undecided_tail();
     world.disks[2].flip(&segment_name(1), 4096 + 56 * 1024 + 5000, 1);
     expect_model(&world.open().unwrap(), &before, "two of the four drives hold it, six would be needed to have had it");
-}
-
-/// Two writes of the same length on 4 + 2 drives, and where the second lies in its segment.
-fn two_writes(before_the_second: impl FnOnce(&World)) -> (World, Model, usize) {
-    let world = World::new(medium(4, 2));
-    let log = world.open().unwrap();
-    let mut model = Model::default();
-    let put = |blob: u64| Step::Put { blob, bytes: 200_000 };
-    put(1).apply(&mut model, commit(&log, put(1).append()).unwrap().stamp);
-    before_the_second(&world);
-    commit(&log, put(2).append()).unwrap();
-    (world, model, 4096 + 56 * 1024)
 }
 
 #[test]
