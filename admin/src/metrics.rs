@@ -114,47 +114,41 @@ impl Collector for DriveCollector {
     }
 }
 
-/// A set that has never had a scrub has no sample.
-fn encode_scrubs(encoder: &mut DescriptorEncoder<'_>, status: &StorageStatus) -> Result<(), fmt::Error> {
-    let sample = ConstGauge::new(0i64);
-    let mut family = encoder.encode_descriptor(
-        "cistern_drives_scrub_ended_timestamp_seconds",
-        "When the last scrub of the set ended, in seconds since 1970",
-        None,
-        sample.metric_type(),
-    )?;
-    for set in &status.sets {
-        let Some(ended) = set.passes.last_scrub.and_then(|pass| pass.ended) else { continue };
-        let gauge = ConstGauge::new(i64::try_from(ended.as_millis() / 1000).unwrap_or(i64::MAX));
-        gauge.encode(family.encode_family(&[("set", set.number.to_string())])?)?;
+/// Gauges of one name, each with one label of its own.
+fn write_family(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    samples: impl Iterator<Item = (String, i64)>,
+) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, ConstGauge::new(0i64).metric_type())?;
+    for (value, sample) in samples {
+        ConstGauge::new(sample).encode(family.encode_family(&[(label, value)])?)?;
     }
     Ok(())
 }
 
+/// A set that has never had a scrub has no sample.
+fn encode_scrubs(encoder: &mut DescriptorEncoder<'_>, status: &StorageStatus) -> Result<(), fmt::Error> {
+    let ended = status.sets.iter().filter_map(|set| {
+        let ended = set.passes.last_scrub.and_then(|pass| pass.ended)?;
+        Some((set.number.to_string(), i64::try_from(ended.as_millis() / 1000).unwrap_or(i64::MAX)))
+    });
+    let help = "When the last scrub of the set ended, in seconds since 1970";
+    write_family(encoder, "cistern_drives_scrub_ended_timestamp_seconds", help, "set", ended)
+}
+
 fn encode_drives(encoder: &mut DescriptorEncoder<'_>, status: &StorageStatus) -> Result<(), fmt::Error> {
-    let live = ConstGauge::new(0i64);
-    let mut family = encoder.encode_descriptor(
-        "cistern_drives_live",
-        "1 when the drive is live and lacks nothing",
-        None,
-        live.metric_type(),
-    )?;
-    for drive in &status.drives {
-        let gauge = ConstGauge::new(i64::from(drive.state == DriveState::Live && !drive.stale));
-        gauge.encode(family.encode_family(&[("drive", drive.index.to_string())])?)?;
-    }
-    let mut family = encoder.encode_descriptor(
-        "cistern_drives_free_bytes",
-        "Bytes that can still be set aside on the drive",
-        None,
-        live.metric_type(),
-    )?;
-    for drive in &status.drives {
-        let Some(free) = drive.free_bytes else { continue };
-        let gauge = ConstGauge::new(i64::try_from(free).unwrap_or(i64::MAX));
-        gauge.encode(family.encode_family(&[("drive", drive.index.to_string())])?)?;
-    }
-    Ok(())
+    let drives = || status.drives.iter();
+    let live =
+        drives().map(|drive| (drive.index.to_string(), i64::from(drive.state == DriveState::Live && !drive.stale)));
+    let help = "1 when the drive is live and lacks nothing";
+    write_family(encoder, "cistern_drives_live", help, "drive", live)?;
+    let free = drives()
+        .filter_map(|drive| Some((drive.index.to_string(), i64::try_from(drive.free_bytes?).unwrap_or(i64::MAX))));
+    let help = "Bytes that can still be set aside on the drive";
+    write_family(encoder, "cistern_drives_free_bytes", help, "drive", free)
 }
 
 fn encode_counters(encoder: &mut DescriptorEncoder<'_>, status: &StorageStatus) -> Result<(), fmt::Error> {
@@ -191,15 +185,10 @@ impl Collector for WorkerCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let workers = self.0.workers();
         let count = |state: WorkerState| workers.iter().filter(|worker| worker.state == state).count();
-        let sample = ConstGauge::new(0i64);
-        let mut family =
-            encoder.encode_descriptor("cistern_runtime_workers", "Workers by state", None, sample.metric_type())?;
-        for (label, state) in
-            [("busy", WorkerState::Busy), ("idle", WorkerState::Idle), ("failing", WorkerState::Failing)]
-        {
-            let gauge = ConstGauge::new(i64::try_from(count(state)).unwrap_or(i64::MAX));
-            gauge.encode(family.encode_family(&[("state", label)])?)?;
-        }
+        let states = [("busy", WorkerState::Busy), ("idle", WorkerState::Idle), ("failing", WorkerState::Failing)];
+        let counts =
+            states.into_iter().map(|(label, state)| (label.into(), i64::try_from(count(state)).unwrap_or(i64::MAX)));
+        write_family(&mut encoder, "cistern_runtime_workers", "Workers by state", "state", counts)?;
         let failures: u64 = workers.iter().map(|worker| worker.failures).sum();
         let help = "Pieces of background work that failed, of the workers that run";
         write(

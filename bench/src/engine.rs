@@ -30,6 +30,8 @@ const SMALL_PUTS: usize = 60_000;
 const LARGE_PUTS: usize = 400;
 const FILE_SMALL_PUTS: usize = 1_500;
 const FILE_LARGE_PUTS: usize = 200;
+/// How many small blobs are read, again and again.
+const READ_BLOBS: usize = 1_000;
 const READS: usize = 60_000;
 const LARGE_READS: usize = 1_500;
 const COMPACTION_ROUNDS: usize = 3;
@@ -207,6 +209,7 @@ async fn compare(folder: &Path, divisor: usize, report: &mut Report) -> Result<V
     let engine_goal = vec![Goal::at_most(Figure::CpuMicros, 35.0)];
     let (small, _, small_ids) =
         engine.puts("log: PUT 4 KiB, 32 clients", SMALL_PUTS / divisor, SMALL_BYTES, engine_goal).await?;
+    let small_ids = &small_ids[..READ_BLOBS.min(small_ids.len())];
     let (large, _, large_ids) =
         engine.puts("log: PUT 1 MiB, 32 clients", LARGE_PUTS / divisor, LARGE_BYTES, Vec::new()).await?;
     let files = Files::new(&folder.join("files"), DATA, PARITY)?;
@@ -231,9 +234,7 @@ async fn compare(folder: &Path, divisor: usize, report: &mut Report) -> Result<V
     }
     let (reads, large_reads) = (READS / divisor, LARGE_READS / divisor);
     let get_goal = vec![Goal::at_most(Figure::CpuMicros, 8.0)];
-    report.add(
-        engine.gets("log: GET 4 KiB", &small_ids[..1000.min(small_ids.len())], reads, SMALL_BYTES, get_goal).await?,
-    );
+    report.add(engine.gets("log: GET 4 KiB", small_ids, reads, SMALL_BYTES, get_goal).await?);
     report.add(engine.gets("log: GET 1 MiB", &large_ids, large_reads, LARGE_BYTES, Vec::new()).await?);
     engine.log.close().await?;
     drop(engine);
@@ -242,17 +243,7 @@ async fn compare(folder: &Path, divisor: usize, report: &mut Report) -> Result<V
         std::fs::remove_dir_all(drive(&on_log, gone))?;
     }
     let engine = Engine::open(&on_log, 64 << 20).await?;
-    report.add(
-        engine
-            .gets(
-                "log: GET 4 KiB, two drives gone",
-                &small_ids[..1000.min(small_ids.len())],
-                reads / 4,
-                SMALL_BYTES,
-                Vec::new(),
-            )
-            .await?,
-    );
+    report.add(engine.gets("log: GET 4 KiB, two drives gone", small_ids, reads / 4, SMALL_BYTES, Vec::new()).await?);
     report.add(
         engine.gets("log: GET 1 MiB, two drives gone", &large_ids, large_reads / 4, LARGE_BYTES, Vec::new()).await?,
     );

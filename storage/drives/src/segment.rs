@@ -187,11 +187,13 @@ pub(crate) fn check_room(drives: &Drives, bytes: u64, left_bytes: u64) -> Result
 
 /// Bytes of the spares that a segment of `bytes` could take over.
 fn spare_bytes(disk: &dyn Disk, bytes: u64) -> u64 {
-    let Ok(names) = disk.list() else { return 0 };
-    let spares = names.iter().filter(|name| numbered(name, SPARE_PREFIX).is_some());
-    spares.filter(|name| disk.open(name).and_then(|file| file.length()).is_ok_and(|length| length == bytes)).count()
-        as u64
-        * bytes
+    let fits = |name: &&String| disk.open(name).and_then(|file| file.length()).is_ok_and(|length| length == bytes);
+    spares(disk).unwrap_or_default().iter().filter(fits).count() as u64 * bytes
+}
+
+/// The names of a drive's spares.
+fn spares(disk: &dyn Disk) -> io::Result<Vec<String>> {
+    Ok(disk.list()?.into_iter().filter(|name| numbered(name, SPARE_PREFIX).is_some()).collect())
 }
 
 fn full(drives: &Drives, drive: usize, needed_bytes: u64) -> Error {
@@ -212,7 +214,7 @@ fn allocate(disk: &dyn Disk, name: &str, bytes: u64) -> io::Result<(Arc<dyn Disk
         disk.rename(spare, name)?;
         disk.open(name).map(Some)
     };
-    for spare in disk.list()?.into_iter().filter(|name| numbered(name, SPARE_PREFIX).is_some()) {
+    for spare in spares(disk)? {
         match take_over(&spare) {
             Ok(Some(file)) => return Ok((file, true)),
             Ok(None) => {}
@@ -228,7 +230,7 @@ fn allocate(disk: &dyn Disk, name: &str, bytes: u64) -> io::Result<(Arc<dyn Disk
 pub(crate) fn clear_away(drives: &Drives, drive: usize, segment: u64, segment_bytes: u64) -> io::Result<()> {
     let Some(disk) = drives.disk(drive) else { return Ok(()) };
     let name = segment_name(segment);
-    let spares = disk.list()?.iter().filter(|name| numbered(name, SPARE_PREFIX).is_some()).count();
+    let spares = spares(disk.as_ref())?.len();
     let file = match disk.open(&name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
@@ -246,8 +248,7 @@ pub(crate) fn clear_away(drives: &Drives, drive: usize, segment: u64, segment_by
 /// space.
 pub(crate) fn give_up_spares(drives: &Drives) {
     for disk in drives.live().into_iter().filter_map(|drive| drives.disk(drive)) {
-        let spares = disk.list().unwrap_or_default().into_iter().filter(|name| numbered(name, SPARE_PREFIX).is_some());
-        for spare in spares {
+        for spare in spares(disk.as_ref()).unwrap_or_default() {
             if let Err(error) = disk.remove(&spare) {
                 tracing::warn!(drive = disk.label(), error = %error, "a spare was not removed");
             }

@@ -8,7 +8,7 @@ use crate::record::{ObjectHeaders, ObjectRecord, StoredChecksum, VersionId};
 use crate::retry::Tries;
 use crate::{Objects, Result};
 use bytes::Bytes;
-use cistern_types::{BlobId, BucketName, ETag, ObjectKey, StorageClass, Timestamp};
+use cistern_types::{BucketName, ETag, ObjectKey, StorageClass, Timestamp};
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 
@@ -103,8 +103,7 @@ impl Objects {
     ) -> Result<ObjectRecord> {
         let committed = self.try_commit_new(bucket, key, new, conditions).await;
         if committed.as_ref().is_err_and(crate::Error::nothing_happened) {
-            let fresh: Vec<BlobId> = new.fresh.iter().map(|(blob, _)| *blob).collect();
-            self.discard(&fresh).await;
+            self.discard_fresh(&new.fresh).await;
         }
         committed
     }

@@ -194,6 +194,12 @@ impl Objects {
         Ok(StagedBody { blob: Some(blob.id), receipt: blob.receipt, digested })
     }
 
+    /// [`Objects::discard`] for blobs that a commit was to claim.
+    pub(crate) async fn discard_fresh(&self, fresh: &[(BlobId, Receipt)]) {
+        let blobs: Vec<BlobId> = fresh.iter().map(|(blob, _)| *blob).collect();
+        self.discard(&blobs).await;
+    }
+
     /// Deletes blobs that certainly no row names. Best effort: what is left is an orphan, which the sweeper finds.
     pub(crate) async fn discard(&self, blobs: &[BlobId]) {
         if let Err(error) = self.blobs().delete(blobs).await {

@@ -12,7 +12,7 @@ use crate::record::{Extent, VersionId};
 use crate::retry::Tries;
 use crate::rows::extents;
 use crate::{Error, Objects, Result};
-use cistern_types::{BlobId, BucketName, ObjectKey, Receipt, StorageClass};
+use cistern_types::{BucketName, ObjectKey, Receipt, StorageClass};
 use futures::TryStreamExt;
 
 /// How a transition ended.
@@ -61,8 +61,7 @@ impl Objects {
             Err(error) => error.nothing_happened(),
         };
         if unused {
-            let blobs: Vec<BlobId> = new.fresh.iter().map(|(blob, _)| *blob).collect();
-            self.discard(&blobs).await;
+            self.discard_fresh(&new.fresh).await;
         }
         moved
     }
