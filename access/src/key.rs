@@ -20,7 +20,7 @@ pub enum Permission {
     Read,
     /// Also write and delete objects.
     ReadWrite,
-    /// Also create and delete buckets.
+    /// Also create, configure and delete buckets, and bypass governance retention.
     Admin,
 }
 

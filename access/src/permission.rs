@@ -18,17 +18,23 @@ pub enum Action {
     ReadObject,
     /// Write and delete objects, and everything about multipart uploads.
     WriteObject,
+    /// Tell a bucket how to behave: versions, locks, policies.
+    ConfigureBucket,
+    /// Delete what is retained under governance, or shorten that.
+    BypassGovernance,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::ListBuckets,
         Self::CreateBucket,
         Self::DeleteBucket,
         Self::ReadBucket,
         Self::ReadObject,
         Self::WriteObject,
+        Self::ConfigureBucket,
+        Self::BypassGovernance,
     ];
 
     /// The least permission it takes.
@@ -36,7 +42,9 @@ impl Action {
         match self {
             Self::ListBuckets | Self::ReadBucket | Self::ReadObject => Permission::Read,
             Self::WriteObject => Permission::ReadWrite,
-            Self::CreateBucket | Self::DeleteBucket => Permission::Admin,
+            Self::CreateBucket | Self::DeleteBucket | Self::ConfigureBucket | Self::BypassGovernance => {
+                Permission::Admin
+            }
         }
     }
 }

@@ -84,6 +84,7 @@ pub(crate) async fn create(State(admin): State<Admin>, request: Body) -> Result<
         owner: admin.access.root_owner().0,
         class: class.unwrap_or(StorageClass::Standard),
         location,
+        object_lock: false,
     };
     Ok(Success::new(body(&admin.objects.create_bucket(spec).await?)))
 }

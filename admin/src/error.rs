@@ -124,9 +124,14 @@ fn objects(error: &cistern_objects::Error) -> Coded {
     use cistern_objects::Error as Below;
     match error {
         Below::NoSuchBucket { .. } => NO_SUCH_BUCKET,
-        Below::NoSuchKey { .. } => (StatusCode::NOT_FOUND, 10007),
+        Below::NoSuchKey { .. } | Below::NoSuchVersion { .. } | Below::IsDeleteMarker { .. } => {
+            (StatusCode::NOT_FOUND, 10007)
+        }
+        Below::ObjectLocked => (StatusCode::FORBIDDEN, 10069),
         Below::NoSuchUpload { .. } => (StatusCode::NOT_FOUND, 10024),
-        Below::BucketAlreadyExists { .. } | Below::BucketAlreadyOwnedByYou { .. } => (StatusCode::CONFLICT, 10073),
+        Below::BucketAlreadyExists { .. }
+        | Below::BucketAlreadyOwnedByYou { .. }
+        | Below::InvalidBucketState { .. } => (StatusCode::CONFLICT, 10073),
         Below::BucketNotEmpty { .. } => (StatusCode::CONFLICT, 10008),
         Below::PreconditionFailed { .. } | Below::NotModified => (StatusCode::PRECONDITION_FAILED, 10031),
         Below::InvalidRange { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, 10039),
@@ -141,7 +146,7 @@ fn objects(error: &cistern_objects::Error) -> Coded {
         Below::BadDigest { .. } | Below::Sha256Mismatch { .. } | Below::ChecksumMismatch { .. } => {
             (StatusCode::BAD_REQUEST, 10037)
         }
-        Below::InvalidRequest { .. } => MALFORMED,
+        Below::InvalidRequest { .. } | Below::InvalidTag { .. } | Below::InvalidRetentionPeriod { .. } => MALFORMED,
         Below::Body(_) | Below::UploadTooSlow { .. } => (StatusCode::BAD_REQUEST, 10054),
         Below::TooMuchContention { .. } => BUSY,
         Below::Metadata(_) | Below::Blobs(_) => match error.kind() {

@@ -577,7 +577,7 @@ fn the_table_of_codes() {
         Error::BodyTooLarge { limit_bytes: 1 },
         Error::PipelineSetting { field: "mode", reason: "use drain".into() },
         Objects::NoSuchBucket { bucket: bucket.clone() }.into(),
-        Objects::NoSuchKey { bucket: bucket.clone(), key }.into(),
+        Objects::NoSuchKey { bucket: bucket.clone(), key, marker: None }.into(),
         Objects::BucketAlreadyExists { bucket: bucket.clone() }.into(),
         Objects::BucketAlreadyOwnedByYou { bucket: bucket.clone() }.into(),
         Objects::BucketNotEmpty { bucket: bucket.clone() }.into(),

@@ -90,7 +90,13 @@ impl House {
 
     pub(crate) async fn make_bucket(&self) {
         let owner = OwnerId::from_bytes([1; 32]);
-        let spec = BucketSpec { name: self.bucket.clone(), owner, class: StorageClass::Standard, location: None };
+        let spec = BucketSpec {
+            name: self.bucket.clone(),
+            owner,
+            class: StorageClass::Standard,
+            location: None,
+            object_lock: false,
+        };
         self.objects.create_bucket(spec).await.unwrap();
     }
 

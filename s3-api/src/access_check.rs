@@ -18,20 +18,28 @@ use std::sync::Arc;
 
 /// The operations there are: their names in s3s, and what they do. `true`: the plain operation of its method and path,
 /// which must not carry a sub-resource.
-const OPERATIONS: [(&str, Action, bool); 24] = [
+const OPERATIONS: [(&str, Action, bool); 38] = [
     ("AbortMultipartUpload", Action::WriteObject, false),
     ("CompleteMultipartUpload", Action::WriteObject, false),
     ("CopyObject", Action::WriteObject, true),
     ("CreateBucket", Action::CreateBucket, true),
     ("CreateMultipartUpload", Action::WriteObject, false),
     ("DeleteBucket", Action::DeleteBucket, true),
+    ("DeleteBucketTagging", Action::ConfigureBucket, false),
     ("DeleteObject", Action::WriteObject, true),
+    ("DeleteObjectTagging", Action::WriteObject, false),
     ("DeleteObjects", Action::WriteObject, false),
     ("GetBucketAcl", Action::ReadBucket, false),
     ("GetBucketLocation", Action::ReadBucket, false),
+    ("GetBucketTagging", Action::ReadBucket, false),
     ("GetBucketVersioning", Action::ReadBucket, false),
     ("GetObject", Action::ReadObject, true),
     ("GetObjectAcl", Action::ReadObject, false),
+    ("GetObjectAttributes", Action::ReadObject, false),
+    ("GetObjectLegalHold", Action::ReadObject, false),
+    ("GetObjectLockConfiguration", Action::ReadBucket, false),
+    ("GetObjectRetention", Action::ReadObject, false),
+    ("GetObjectTagging", Action::ReadObject, false),
     ("HeadBucket", Action::ReadBucket, true),
     ("HeadObject", Action::ReadObject, true),
     ("ListBuckets", Action::ListBuckets, true),
@@ -40,7 +48,13 @@ const OPERATIONS: [(&str, Action, bool); 24] = [
     ("ListObjects", Action::ReadBucket, true),
     ("ListObjectsV2", Action::ReadBucket, true),
     ("ListParts", Action::ReadObject, false),
+    ("PutBucketTagging", Action::ConfigureBucket, false),
+    ("PutBucketVersioning", Action::ConfigureBucket, false),
     ("PutObject", Action::WriteObject, true),
+    ("PutObjectLegalHold", Action::WriteObject, false),
+    ("PutObjectLockConfiguration", Action::ConfigureBucket, false),
+    ("PutObjectRetention", Action::WriteObject, false),
+    ("PutObjectTagging", Action::WriteObject, false),
     ("UploadPart", Action::WriteObject, false),
     ("UploadPartCopy", Action::WriteObject, false),
 ];
@@ -94,8 +108,7 @@ const SUB_RESOURCES: [&str; 44] = [
 ];
 
 /// Headers that ask for what is not implemented; ignoring them would break a promise to the client.
-const FOREIGN_HEADERS: [&str; 14] = [
-    "x-amz-bypass-governance-retention",
+const FOREIGN_HEADERS: [&str; 9] = [
     "x-amz-copy-source-server-side-encryption-customer-algorithm",
     "x-amz-grant-full-control",
     "x-amz-grant-read",
@@ -103,10 +116,6 @@ const FOREIGN_HEADERS: [&str; 14] = [
     "x-amz-grant-write",
     "x-amz-grant-write-acp",
     "x-amz-mfa",
-    "x-amz-object-lock-legal-hold",
-    "x-amz-object-lock-mode",
-    "x-amz-object-lock-retain-until-date",
-    "x-amz-tagging",
     "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
 ];
@@ -160,9 +169,17 @@ impl AccessCheck {
             | Action::DeleteBucket
             | Action::ReadBucket
             | Action::ReadObject
-            | Action::WriteObject => self.objects.bucket(&name).await?.owner,
+            | Action::WriteObject
+            | Action::ConfigureBucket
+            | Action::BypassGovernance => self.objects.bucket(&name).await?.owner,
         };
         permitted(identity, action, Some((&name, owner)))?;
+        if headers
+            .get("x-amz-bypass-governance-retention")
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+        {
+            permitted(identity, Action::BypassGovernance, Some((&name, owner)))?;
+        }
         let expected = headers.get("x-amz-expected-bucket-owner");
         if expected.is_some_and(|expected| expected.as_bytes() != owner.to_string().as_bytes()) {
             return Err(Refusal::access_denied());
@@ -207,7 +224,6 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
 fn is_foreign(name: &str, value: &[u8]) -> bool {
     match name {
         _ if !name.starts_with("x-amz-") => false,
-        "x-amz-bucket-object-lock-enabled" => !value.eq_ignore_ascii_case(b"false"),
         "x-amz-object-ownership" => value != b"BucketOwnerEnforced",
         "x-amz-acl" => value != b"private",
         _ => name.starts_with("x-amz-server-side-encryption") || FOREIGN_HEADERS.contains(&name),
@@ -239,9 +255,8 @@ mod tests {
             ("x-amz-acl", "private", true),
             ("x-amz-acl", "public-read", false),
             ("x-amz-server-side-encryption", "AES256", false),
-            ("x-amz-tagging", "a=b", false),
-            ("x-amz-bucket-object-lock-enabled", "false", true),
-            ("x-amz-bucket-object-lock-enabled", "true", false),
+            ("x-amz-tagging", "a=b", true),
+            ("x-amz-website-redirect-location", "/x", false),
             ("x-amz-object-ownership", "BucketOwnerEnforced", true),
             ("x-amz-object-ownership", "ObjectWriter", false),
             ("x-amz-meta-anything", "x", true),

@@ -3,9 +3,11 @@
 //! No `_` arm: a new variant below does not compile here until it is mapped. Causes that are ours (5xx) go into the
 //! error's source, for the log, and never into the answer.
 
+use crate::headers::http_date_text;
 use crate::notes::Notes;
 use cistern_objects::{BodyError, Condition, Error as ObjectsError, ErrorKind};
-use http::StatusCode;
+use http::header::{ALLOW, CONTENT_TYPE, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode};
 use std::borrow::Cow;
 
@@ -72,7 +74,7 @@ impl Refusal {
     }
 
     /// Adds headers to the answer; its content type is lost.
-    pub(crate) fn with_headers(mut self, headers: http::HeaderMap) -> Self {
+    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
         self.0.set_headers(headers);
         self
     }
@@ -95,7 +97,7 @@ impl Refusal {
 
 /// An error with this code and status.
 pub(crate) fn refusal((code, status): Code, message: impl Into<Cow<'static, str>>) -> S3Error {
-    let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
+    let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or_else(|| S3ErrorCode::Custom(code.into()));
     let mut error = S3Error::with_message(code, message);
     error.set_status_code(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     error
@@ -106,6 +108,12 @@ fn code_of(error: &ObjectsError) -> Code {
     match error {
         ObjectsError::NoSuchBucket { .. } => ("NoSuchBucket", 404),
         ObjectsError::NoSuchKey { .. } => ("NoSuchKey", 404),
+        ObjectsError::NoSuchVersion { .. } => ("NoSuchVersion", 404),
+        ObjectsError::IsDeleteMarker { .. } => ("MethodNotAllowed", 405),
+        ObjectsError::ObjectLocked => ("AccessDenied", 403),
+        ObjectsError::InvalidBucketState { .. } => ("InvalidBucketState", 409),
+        ObjectsError::InvalidTag { .. } => ("InvalidTag", 400),
+        ObjectsError::InvalidRetentionPeriod { .. } => ("InvalidRetentionPeriod", 400),
         ObjectsError::NoSuchUpload { .. } => ("NoSuchUpload", 404),
         ObjectsError::BucketAlreadyExists { .. } => ("BucketAlreadyExists", 409),
         ObjectsError::BucketAlreadyOwnedByYou { .. } => ("BucketAlreadyOwnedByYou", 409),
@@ -164,6 +172,9 @@ fn message_of(error: &ObjectsError, code: Code) -> Cow<'static, str> {
         "ServiceUnavailable" => "The service is unavailable. Please retry.".into(),
         "NoSuchBucket" => "The specified bucket does not exist".into(),
         "NoSuchKey" => "The specified key does not exist.".into(),
+        "NoSuchVersion" => "The specified version does not exist.".into(),
+        "MethodNotAllowed" => "The specified method is not allowed against this resource.".into(),
+        "AccessDenied" => "Access Denied because object protected by object lock.".into(),
         "NoSuchUpload" => NO_SUCH_UPLOAD_TEXT.into(),
         "BucketAlreadyExists" => "The requested bucket name is not available. Please select a different name and try \
                                   again."
@@ -230,9 +241,32 @@ impl From<ObjectsError> for Refusal {
     fn from(error: ObjectsError) -> Self {
         let code = code_of(&error);
         let mut answer = refusal(code, message_of(&error, code));
+        if let Some(headers) = marker_headers(&error) {
+            answer.set_headers(headers);
+        }
         answer.set_source(Box::new(error));
         Self(answer)
     }
+}
+
+/// What answers say of a delete marker that was met.
+fn marker_headers(error: &ObjectsError) -> Option<HeaderMap> {
+    let (version, modified) = match error {
+        ObjectsError::NoSuchKey { marker: Some(version), .. } => (version, None),
+        ObjectsError::IsDeleteMarker { version, modified } => (version, Some(*modified)),
+        _ => return None,
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+    if let Ok(version) = HeaderValue::try_from(version.to_string()) {
+        headers.insert("x-amz-version-id", version);
+    }
+    if let Some(modified) = modified.and_then(|modified| HeaderValue::try_from(http_date_text(modified)).ok()) {
+        headers.insert(LAST_MODIFIED, modified);
+        headers.insert(ALLOW, HeaderValue::from_static("DELETE"));
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml")); // set ones replace all
+    Some(headers)
 }
 
 impl From<cistern_access::Error> for Refusal {
@@ -267,6 +301,7 @@ impl From<cistern_types::Invalid> for Refusal {
                 ("InvalidStorageClass", 400),
                 "The storage class you specified is not valid; use STANDARD or STANDARD_IA.",
             ),
+            "version id" => Self::invalid_argument("Invalid version id specified"),
             "upload id" => Self::new(("NoSuchUpload", 404), NO_SUCH_UPLOAD_TEXT),
             _ => Self::invalid_argument(format!("{invalid}")),
         }

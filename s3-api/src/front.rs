@@ -95,8 +95,9 @@ impl S3Door {
         let body = match chunk_kind(&parts) {
             Some(kind) => rechunk(body, kind),
             None if may_be_xml(&parts) => {
-                let deletes = parts.uri.query().is_some_and(|query| Query::parse(query).has("delete"));
-                let digests = ClaimedDigests::new(&parts.headers, deletes).map_err(Refusal::into_s3)?;
+                // on the completion of an upload the checksum is that of the object
+                let completes = parts.uri.query().is_some_and(|query| Query::parse(query).has("uploadId"));
+                let digests = ClaimedDigests::new(&parts.headers, !completes).map_err(Refusal::into_s3)?;
                 watch(body, Arc::clone(notes), digests, self.config.xml_bytes_max)
             }
             None => body,
@@ -122,10 +123,18 @@ fn chunk_kind(parts: &Parts) -> Option<ChunkKind> {
     }
 }
 
-/// Whether s3s may gather the body and parse it: any POST, and a PUT to a bucket. Objects' bodies are streamed.
+/// Sub-resources of an object that a PUT describes in XML.
+const XML_SUB_RESOURCES: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
+
+/// Whether s3s may gather the body and parse it: any POST, a PUT to a bucket, and one to a sub-resource of an object. Objects'
+/// own bodies are streamed.
 fn may_be_xml(parts: &Parts) -> bool {
     let names_object = parts.uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
-    parts.method == Method::POST || (parts.method == Method::PUT && !names_object)
+    let describes = || {
+        let query = parts.uri.query().map(Query::parse).unwrap_or_default();
+        XML_SUB_RESOURCES.iter().any(|name| query.has(name))
+    };
+    parts.method == Method::POST || (parts.method == Method::PUT && (!names_object || describes()))
 }
 
 fn error_answer(error: S3Error) -> Response<Body> {
@@ -150,6 +159,8 @@ fn finish(answer: Response<Body>, notes: &Notes, head: bool) -> Response<Body> {
         answer.headers_mut().remove(CONTENT_LENGTH);
     } else if is_error(status) {
         with_ids(&mut answer, notes);
+    } else if notes.operation() == Some("GetObjectAttributes") {
+        unquote_tag(&mut answer);
     }
     let headers = answer.headers_mut();
     for (name, value) in [("x-amz-request-id", &notes.request_id), ("x-amz-id-2", &notes.extended_id)] {
@@ -180,6 +191,15 @@ fn body_fault(answer: &Response<Body>, notes: &Notes) -> Option<S3Error> {
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
         ),
     })
+}
+
+/// Takes the quotes off the one tag that S3 shows without.
+fn unquote_tag(answer: &mut Response<Body>) {
+    let Some(xml) = answer.body().bytes() else { return };
+    let Ok(text) = std::str::from_utf8(&xml) else { return };
+    let plain = text.replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>");
+    answer.headers_mut().remove(CONTENT_LENGTH);
+    *answer.body_mut() = Body::from(Bytes::from(plain));
 }
 
 /// Adds the ids to an error's XML, and words when it has none.

@@ -1,7 +1,10 @@
 //! Headers of objects: read from requests, written into answers; and conditions.
 
 use crate::error_map::Refusal;
-use cistern_objects::{Conditions, ObjectHeaders, ObjectRecord, TagList};
+use crate::query::Query;
+use cistern_objects::{
+    Attributes, Conditions, OBJECT_TAGS_MAX, ObjectHeaders, ObjectRecord, Retention, RetentionMode, TagList, Tags,
+};
 use cistern_types::{StorageClass, Timestamp};
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName,
@@ -46,7 +49,7 @@ pub(crate) fn stored_headers(headers: &HeaderMap, metadata: Option<dto::Metadata
 fn without_chunked(coding: &str) -> Option<String> {
     let kept: Vec<_> =
         coding.split(',').map(str::trim).filter(|one| !one.eq_ignore_ascii_case("aws-chunked")).collect();
-    Some(kept.join(",")).filter(|coding| !coding.is_empty())
+    Some(kept.join(", ")).filter(|coding| !coding.is_empty())
 }
 
 /// The headers stored with an object, for answers, exactly as they came.
@@ -77,7 +80,7 @@ pub(crate) fn metadata_of(stored: &ObjectHeaders) -> Option<dto::Metadata> {
 /// The headers of a 304 answer: what says which state the client has.
 pub(crate) fn not_modified_headers(record: &ObjectRecord) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let date = record.modified.to_utc().format(HTTP_DATE).unwrap_or_default();
+    let date = http_date_text(record.modified);
     for (name, value) in [(ETAG, record.etag.quoted()), (LAST_MODIFIED, date)] {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
@@ -104,6 +107,11 @@ pub(crate) fn write_conditions(headers: &HeaderMap) -> Conditions {
     Conditions { if_modified_since: None, if_unmodified_since: None, ..conditions(headers, "") }
 }
 
+/// A time as HTTP headers carry it.
+pub(crate) fn http_date_text(time: Timestamp) -> String {
+    time.to_utc().format(HTTP_DATE).unwrap_or_default()
+}
+
 fn http_date(text: &str) -> Option<Timestamp> {
     let seconds = PrimitiveDateTime::parse(text, HTTP_DATE).ok()?.assume_utc().unix_timestamp();
     u64::try_from(seconds).ok()?.checked_mul(1000).map(Timestamp::from_millis)
@@ -113,6 +121,60 @@ fn http_date(text: &str) -> Option<Timestamp> {
 pub(crate) fn storage_class(headers: &HeaderMap) -> Result<Option<StorageClass>, Refusal> {
     let Some(value) = headers.get("x-amz-storage-class") else { return Ok(None) };
     Ok(Some(value.to_str().unwrap_or_default().parse()?))
+}
+
+/// What a write asks the object to carry: `x-amz-tagging` and `x-amz-object-lock-*`.
+pub(crate) fn attributes(headers: &HeaderMap) -> Result<Attributes, Refusal> {
+    let (retention, legal_hold) = locks(headers)?;
+    Ok(Attributes { tags: tagging(headers)?, retention, legal_hold })
+}
+
+/// `x-amz-tagging`: a query string.
+pub(crate) fn tagging(headers: &HeaderMap) -> Result<Tags, Refusal> {
+    let Some(value) = headers.get("x-amz-tagging") else { return Ok(Tags::default()) };
+    let text =
+        value.to_str().map_err(|_| Refusal::invalid_argument("The header 'x-amz-tagging' is not ASCII text."))?;
+    Ok(Tags::new(Query::parse(text).into_pairs(), OBJECT_TAGS_MAX)?)
+}
+
+/// `x-amz-object-lock-mode`, `-retain-until-date` and `-legal-hold`.
+pub(crate) fn locks(headers: &HeaderMap) -> Result<(Option<Retention>, Option<bool>), Refusal> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let mode = text("x-amz-object-lock-mode");
+    let until = text("x-amz-object-lock-retain-until-date");
+    let retention = match (mode, until) {
+        (None, None) => None,
+        (Some(mode), Some(until)) => {
+            let mode = mode_from(mode).ok_or_else(|| Refusal::invalid_argument("Unknown wormMode directive."))?;
+            let parsed = dto::Timestamp::parse(dto::TimestampFormat::DateTime, until);
+            let until = parsed
+                .map_err(|_| Refusal::invalid_argument("The retain until date must be provided in ISO 8601 format."))?;
+            Some(Retention { mode, until: instant_of(&until)? })
+        }
+        _ => {
+            return Err(Refusal::invalid_argument(
+                "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied",
+            ));
+        }
+    };
+    let legal_hold = text("x-amz-object-lock-legal-hold").map(|text| match text {
+        "ON" => Ok(true),
+        "OFF" => Ok(false),
+        _ => Err(Refusal::invalid_argument("Legal Hold must be either of 'ON' or 'OFF'")),
+    });
+    Ok((retention, legal_hold.transpose()?))
+}
+
+/// A mode as S3 spells it.
+pub(crate) fn mode_from(text: &str) -> Option<RetentionMode> {
+    [RetentionMode::Governance, RetentionMode::Compliance].into_iter().find(|mode| mode.to_string() == text)
+}
+
+/// An instant of a request, to the millisecond, rounded so that what an answer said comes back as the same.
+pub(crate) fn instant_of(time: &dto::Timestamp) -> Result<Timestamp, Refusal> {
+    let nanoseconds = time::OffsetDateTime::from(time.clone()).unix_timestamp_nanos();
+    let millis = u64::try_from((nanoseconds + 500_000).div_euclid(1_000_000));
+    millis.map(Timestamp::from_millis).map_err(|_| Refusal::invalid_argument("A date before 1970 cannot be."))
 }
 
 /// The class as answers to reads carry it: `STANDARD` is not said.
@@ -148,7 +210,8 @@ mod tests {
         for (given, kept) in [
             ("aws-chunked", None),
             ("aws-chunked,gzip", Some("gzip")),
-            ("gzip, aws-chunked , br", Some("gzip,br")),
+            ("gzip, aws-chunked , br", Some("gzip, br")),
+            ("deflate, gzip", Some("deflate, gzip")),
             ("gzip", Some("gzip")),
         ] {
             let stored = stored_headers(&headers(&[("content-encoding", given)]), None).unwrap();

@@ -30,6 +30,11 @@ impl Query {
         found.next().is_none().then_some(value)
     }
 
+    /// All of them, in order.
+    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
+        self.0
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
@@ -53,14 +58,12 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// `text` as lists with `encoding-type=url` carry it: all but letters, digits, `-_.~/*` escaped, a space as `+`, which is
-/// what S3 does and its SDKs undo.
+/// `text` as lists with `encoding-type=url` carry it: all but letters, digits and `-_./*` escaped.
 pub(crate) fn encode_for_list(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' | b'*' => encoded.push(byte.into()),
-            b' ' => encoded.push('+'),
             _ => write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail"),
         }
     }
@@ -82,6 +85,6 @@ mod tests {
 
     #[test]
     fn lists_escape_what_sdks_unescape() {
-        assert_eq!(encode_for_list("a/b c+ä\u{1}~*"), "a/b+c%2B%C3%A4%01%7E*");
+        assert_eq!(encode_for_list("a/b c+ä\u{1}~*"), "a/b%20c%2B%C3%A4%01%7E*");
     }
 }

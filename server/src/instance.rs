@@ -18,7 +18,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The version of the data directory's layout that this program writes and reads.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 const INSTANCE_FILE: &str = "instance.toml";
 const LOCK_FILE: &str = "lock";
@@ -34,6 +34,18 @@ pub(crate) enum Error {
         path: PathBuf,
         /// Who uses it.
         holder: String,
+    },
+    /// A version before the first release wrote it.
+    #[error(
+        "the data directory {} has format version {found}, which only versions before 0.1.0 wrote and this program does not \
+         read; copy its objects over with the program that wrote it, or begin with an empty data directory",
+        path.display()
+    )]
+    OlderFormat {
+        /// The directory.
+        path: PathBuf,
+        /// The version found.
+        found: u32,
     },
     /// A newer version wrote it.
     #[error(
@@ -221,6 +233,9 @@ fn parse(folder: &Path, path: &Path, text: &str) -> Result<InstanceFile> {
     if version.format_version > FORMAT_VERSION {
         return Err(Error::NewerFormat { path: folder.into(), found: version.format_version });
     }
+    if version.format_version < FORMAT_VERSION {
+        return Err(Error::OlderFormat { path: folder.into(), found: version.format_version });
+    }
     toml::from_str(text).map_err(damaged)
 }
 
@@ -276,8 +291,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let described = folder.path().join(INSTANCE_FILE);
         for (text, expected) in [
-            ("format_version = 2\nnews = true", "has format version 2, this program reads up to 1"),
-            ("format_version = 1\nwhat = 1", "unknown field `what`"),
+            ("format_version = 3\nnews = true", "has format version 3, this program reads up to 2"),
+            ("format_version = 1", "has format version 1, which only versions before 0.1.0 wrote"),
+            ("format_version = 2\nwhat = 1", "unknown field `what`"),
             ("nonsense", "understand "),
         ] {
             std::fs::write(&described, text).unwrap();

@@ -1,7 +1,8 @@
 //! The table as a person reads it: every error of the object store, its code, its status and its words.
 
 use super::*;
-use cistern_types::ChecksumAlgorithm;
+use cistern_objects::VersionRef;
+use cistern_types::{ChecksumAlgorithm, Timestamp};
 use std::fmt::Write as _;
 use std::io;
 
@@ -13,7 +14,13 @@ fn every_error() -> Vec<ObjectsError> {
     let (expected, computed) = (|| "aa".to_owned(), || "bb".to_owned());
     vec![
         ObjectsError::NoSuchBucket { bucket: bucket() },
-        ObjectsError::NoSuchKey { bucket: bucket(), key: key() },
+        ObjectsError::NoSuchKey { bucket: bucket(), key: key(), marker: None },
+        ObjectsError::NoSuchVersion { bucket: bucket(), key: key(), version: VersionRef::Null },
+        ObjectsError::IsDeleteMarker { version: VersionRef::Null, modified: Timestamp::default() },
+        ObjectsError::ObjectLocked,
+        ObjectsError::InvalidBucketState { reason: "it keeps locks".into() },
+        ObjectsError::InvalidTag { reason: "there are 11 tags".into() },
+        ObjectsError::InvalidRetentionPeriod { reason: "from 1 day on".into() },
         ObjectsError::NoSuchUpload { bucket: bucket(), key: key(), upload: "00".repeat(16).parse().unwrap() },
         ObjectsError::BucketAlreadyExists { bucket: bucket() },
         ObjectsError::BucketAlreadyOwnedByYou { bucket: bucket() },

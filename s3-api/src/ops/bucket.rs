@@ -10,9 +10,8 @@ use cistern_objects::{BucketRecord, BucketSpec, ListBuckets, Objects};
 use cistern_types::{BucketName, StorageClass};
 use s3s::dto::{
     Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
-    GetBucketAclInput, GetBucketAclOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput,
-    GetBucketVersioningOutput, Grant, Grantee, HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
-    Owner, Permission, Type,
+    GetBucketAclInput, GetBucketAclOutput, GetBucketLocationInput, GetBucketLocationOutput, Grant, Grantee,
+    HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput, Owner, Permission, Type,
 };
 use s3s::{S3Request, S3Response};
 
@@ -104,8 +103,14 @@ pub(super) async fn create_bucket(
     }
     let owner = notes.identity()?.owner_id();
     let class = crate::headers::storage_class(&request.headers)?.unwrap_or(StorageClass::Standard);
-    let made = objects.create_bucket(BucketSpec { name, owner, class, location }).await?;
-    Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{}", made.name)) }))
+    let object_lock = request.input.object_lock_enabled_for_bucket.unwrap_or(false);
+    match objects.create_bucket(BucketSpec { name: name.clone(), owner, class, location, object_lock }).await {
+        // S3 answers a repeated request of the owner like the first, where nothing would be different
+        Ok(_) | Err(cistern_objects::Error::BucketAlreadyOwnedByYou { .. }) => {
+            Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) async fn head_bucket(
@@ -135,15 +140,6 @@ pub(super) async fn get_bucket_location(
     let bucket = objects.bucket(&request.input.bucket.parse()?).await?;
     let location_constraint = bucket.location.map(BucketLocationConstraint::from);
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
-}
-
-pub(super) async fn get_bucket_versioning(
-    objects: &Objects,
-    _notes: &Notes,
-    request: S3Request<GetBucketVersioningInput>,
-) -> Answer<GetBucketVersioningOutput> {
-    objects.bucket(&request.input.bucket.parse()?).await?;
-    Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }
 
 pub(super) async fn get_bucket_acl(

@@ -1,32 +1,52 @@
 //! CopyObject: inside the server, under conditions on the source.
 
-use super::{Answer, check_version, place};
+use super::{Answer, place, shown, version_of, written};
 use crate::access_check::AccessCheck;
 use crate::checksum::{Fields, kind_of, named};
 use crate::error_map::Refusal;
-use crate::headers::{conditions, etag_of, storage_class, stored_headers, time_of, write_conditions};
+use crate::headers::{conditions, etag_of, locks, storage_class, stored_headers, tagging, time_of, write_conditions};
 use crate::notes::Notes;
-use cistern_objects::{CopyRequest, MetadataDirective, Objects};
+use cistern_objects::{CopyOutcome, CopyRequest, Error, MetadataDirective, Objects, Tags, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
+use http::{HeaderMap, HeaderValue};
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource};
 use s3s::{S3Request, S3Response};
 
 /// Where the conditions on a copy's source stand.
 pub(super) const SOURCE_PREFIX: &str = "x-amz-copy-source-";
 
-/// The source of a copy, which the signer may read.
+/// The source of a copy, which the signer may read, and which version of it.
 pub(super) async fn source_of(
     objects: &Objects,
     notes: &Notes,
     source: &CopySource,
-) -> Result<(BucketName, ObjectKey), Refusal> {
+) -> Result<(BucketName, ObjectKey, Option<VersionRef>), Refusal> {
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(Refusal::not_implemented());
     };
     let (bucket, key) = place(bucket, key)?;
-    check_version(version_id.as_deref())?;
+    let version = version_of(version_id.as_deref())?;
     AccessCheck::check_source(objects, notes.identity()?, &bucket).await?;
-    Ok((bucket, key))
+    Ok((bucket, key, version))
+}
+
+/// A delete marker that is named as a source is a mistake of the request, not something missing.
+pub(super) fn source_refusal(error: Error) -> Refusal {
+    match error {
+        Error::IsDeleteMarker { .. } => Refusal::invalid_request(
+            "The source of a copy request may not specifically refer to a delete marker by version id.",
+        ),
+        error => error.into(),
+    }
+}
+
+/// The tags of a copy: those of its source, or with `REPLACE` those of the request.
+fn tags_of(headers: &HeaderMap) -> Result<Option<Tags>, Refusal> {
+    match headers.get("x-amz-tagging-directive").map_or(b"COPY".as_slice(), HeaderValue::as_bytes) {
+        b"COPY" => Ok(None),
+        b"REPLACE" => Ok(Some(tagging(headers)?)),
+        _ => Err(Refusal::invalid_argument("Unknown tagging directive: use COPY or REPLACE.")),
+    }
 }
 
 pub(super) async fn copy_object(
@@ -36,7 +56,7 @@ pub(super) async fn copy_object(
 ) -> Answer<CopyObjectOutput> {
     let S3Request { input, headers, .. } = request;
     let target = place(&input.bucket, &input.key)?;
-    let source = source_of(objects, notes, &input.copy_source).await?;
+    let (source_bucket, source_key, source_version) = source_of(objects, notes, &input.copy_source).await?;
     let directive = input.metadata_directive.as_ref().map_or("COPY", |directive| directive.as_str());
     let metadata = match directive {
         "COPY" => MetadataDirective::Copy,
@@ -44,15 +64,20 @@ pub(super) async fn copy_object(
         "MERGE" => MetadataDirective::Merge(stored_headers(&headers, input.metadata)?),
         _ => return Err(Refusal::invalid_argument("Unknown metadata directive: use COPY, REPLACE or MERGE.")),
     };
+    let (retention, legal_hold) = locks(&headers)?;
     let copy = CopyRequest {
+        source_version,
+        tags: tags_of(&headers)?,
+        retention,
+        legal_hold,
         source_conditions: conditions(&headers, SOURCE_PREFIX),
         target_conditions: write_conditions(&headers),
         metadata,
         class: storage_class(&headers)?,
         checksum: named(&headers, "x-amz-checksum-algorithm")?,
-        ..CopyRequest::new(source, target)
+        ..CopyRequest::new((source_bucket, source_key), target)
     };
-    let made = objects.copy(copy).await?.target;
+    let CopyOutcome { target: made, source_version } = objects.copy(copy).await.map_err(source_refusal)?;
     let sums = Fields::stored(made.checksum.as_ref());
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(CopyObjectResult {
@@ -65,6 +90,8 @@ pub(super) async fn copy_object(
             e_tag: Some(etag_of(&made.etag)),
             last_modified: Some(time_of(made.modified)),
         }),
+        copy_source_version_id: shown(source_version),
+        version_id: written(made.shown_version),
         ..CopyObjectOutput::default()
     }))
 }

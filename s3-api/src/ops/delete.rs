@@ -1,10 +1,12 @@
 //! DeleteObject and DeleteObjects. Deleting what is not there succeeds.
 
-use super::{Answer, check_version, place};
+use super::{Answer, place, shown, version_of};
 use crate::error_map::Refusal;
+use crate::headers::instant_of;
 use crate::notes::Notes;
-use cistern_objects::Objects;
-use cistern_types::{BucketName, ObjectKey};
+use cistern_objects::{DeleteConditions, DeleteItem, DeleteOutcome, Objects, TagList};
+use cistern_types::BucketName;
+use http::header::IF_MATCH;
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, Error,
     ObjectIdentifier,
@@ -21,12 +23,22 @@ pub(super) async fn delete_object(
 ) -> Answer<DeleteObjectOutput> {
     let input = request.input;
     let (bucket, key) = place(&input.bucket, &input.key)?;
-    if input.if_match.is_some() || input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
-        return Err(Refusal::not_implemented());
-    }
-    check_version(input.version_id.as_deref())?;
-    objects.delete(&bucket, &key).await?;
-    let output = DeleteObjectOutput { version_id: input.version_id, ..DeleteObjectOutput::default() };
+    let item = DeleteItem {
+        key,
+        version: version_of(input.version_id.as_deref())?,
+        conditions: DeleteConditions {
+            if_match: request.headers.get(IF_MATCH).and_then(|tags| tags.to_str().ok()).map(TagList::parse),
+            modified: input.if_match_last_modified_time.as_ref().map(instant_of).transpose()?,
+            size: input.if_match_size.map(size_from).transpose()?,
+        },
+    };
+    let bypass = input.bypass_governance_retention.unwrap_or(false);
+    let outcome = objects.delete_one(&bucket, item, bypass).await?;
+    let output = DeleteObjectOutput {
+        delete_marker: outcome.delete_marker.then_some(true),
+        version_id: shown(outcome.shown_version),
+        ..DeleteObjectOutput::default()
+    };
     Ok(S3Response::with_status(output, http::StatusCode::NO_CONTENT))
 }
 
@@ -42,26 +54,22 @@ pub(super) async fn delete_objects(
         return Err(Refusal::malformed_xml());
     }
     let mut errors = Vec::new();
-    let (mut keys, mut versions) = (Vec::with_capacity(named.len()), Vec::with_capacity(named.len()));
+    let mut items = Vec::with_capacity(named.len());
     for object in named {
-        match deletable(&object) {
-            Ok(key) => {
-                keys.push(key);
-                versions.push(object.version_id);
-            }
+        match item_of(&object) {
+            Ok(item) => items.push(item),
             Err(refusal) => errors.push(error_of(object.key, object.version_id, refusal)),
         }
     }
     let quiet = input.delete.quiet.unwrap_or(false);
+    let bypass = input.bypass_governance_retention.unwrap_or(false);
     let mut deleted = Vec::new();
-    let answers = objects.delete_many(&bucket, keys).await?;
-    for ((key, answer), version_id) in answers.into_iter().zip(versions) {
+    let answers = objects.delete_many(&bucket, items, bypass).await?;
+    for (item, answer) in answers {
         match answer {
             Ok(_) if quiet => {}
-            Ok(_) => {
-                deleted.push(DeletedObject { key: Some(key.to_string()), version_id, ..DeletedObject::default() });
-            }
-            Err(error) => errors.push(error_of(key.to_string(), version_id, error.into())),
+            Ok(outcome) => deleted.push(deleted_of(&item, outcome)),
+            Err(error) => errors.push(error_of(item.key.to_string(), shown(item.version), error.into())),
         }
     }
     Ok(S3Response::new(DeleteObjectsOutput {
@@ -71,13 +79,31 @@ pub(super) async fn delete_objects(
     }))
 }
 
-/// The key of an object that may be deleted.
-fn deletable(object: &ObjectIdentifier) -> Result<ObjectKey, Refusal> {
-    if object.e_tag.is_some() || object.last_modified_time.is_some() || object.size.is_some() {
-        return Err(Refusal::not_implemented());
+/// The delete that an entry asks for.
+fn item_of(object: &ObjectIdentifier) -> Result<DeleteItem, Refusal> {
+    Ok(DeleteItem {
+        key: object.key.parse()?,
+        version: version_of(object.version_id.as_deref())?,
+        conditions: DeleteConditions {
+            if_match: object.e_tag.as_ref().map(|tag| TagList::parse(tag.value())),
+            modified: object.last_modified_time.as_ref().map(instant_of).transpose()?,
+            size: object.size.map(size_from).transpose()?,
+        },
+    })
+}
+
+fn deleted_of(item: &DeleteItem, outcome: DeleteOutcome) -> DeletedObject {
+    let marker = outcome.delete_marker;
+    DeletedObject {
+        delete_marker: marker.then_some(true),
+        delete_marker_version_id: shown(outcome.shown_version.filter(|_| marker)),
+        key: Some(item.key.to_string()),
+        version_id: shown(item.version),
     }
-    check_version(object.version_id.as_deref())?;
-    Ok(object.key.parse()?)
+}
+
+fn size_from(size: i64) -> Result<u64, Refusal> {
+    u64::try_from(size).map_err(|_| Refusal::invalid_argument("A size cannot be negative."))
 }
 
 fn error_of(key: String, version_id: Option<String>, refusal: Refusal) -> Error {

@@ -1,7 +1,8 @@
 //! GetObject, HeadObject, GetObjectAcl: an object's bytes and headers, under conditions and by range or part.
 
 use super::bucket::{grants_of, owner_of};
-use super::{Answer, check_version, place};
+use super::lock::{hold_status, mode_text};
+use super::{Answer, place, shown, version_of};
 use crate::body_stream::AnswerBody;
 use crate::checksum::{Fields, kind_of};
 use crate::error_map::Refusal;
@@ -9,12 +10,13 @@ use crate::headers::{
     class_of, conditions, content_headers, etag_of, metadata_of, not_modified_headers, size_of, time_of,
 };
 use crate::notes::Notes;
-use cistern_objects::{ByteRange, Error, ObjectRecord, Objects};
-use cistern_types::{BucketName, ObjectKey};
+use cistern_objects::{ByteRange, Error, ObjectRecord, Objects, VersionRef};
+use cistern_types::{BucketName, Checksum, ObjectKey};
+use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES};
 use s3s::dto::{
-    ChecksumMode, GetObjectAclInput, GetObjectAclOutput, GetObjectInput, GetObjectOutput, HeadObjectInput,
-    HeadObjectOutput, Range,
+    ChecksumMode, ChecksumType, GetObjectAclInput, GetObjectAclOutput, GetObjectInput, GetObjectOutput,
+    HeadObjectInput, HeadObjectOutput, ObjectLockLegalHoldStatus, ObjectLockMode, Range,
 };
 use s3s::{S3Request, S3Response};
 
@@ -38,11 +40,17 @@ fn byte_range(range: Option<Range>, part: Option<i32>) -> Result<Option<ByteRang
 }
 
 /// A 304 tells which state the client has, so the record is read again for it.
-async fn refused(objects: &Objects, bucket: &BucketName, key: &ObjectKey, error: Error) -> Refusal {
+async fn refused(
+    objects: &Objects,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    version: Option<VersionRef>,
+    error: Error,
+) -> Refusal {
     if !matches!(error, Error::NotModified) {
         return error.into();
     }
-    match objects.head(bucket, key).await {
+    match objects.head_version(bucket, key, version).await {
         Ok(record) => Refusal::from(error).with_headers(not_modified_headers(&record)),
         Err(error) => error.into(),
     }
@@ -55,18 +63,17 @@ pub(super) async fn get_object(
 ) -> Answer<GetObjectOutput> {
     let S3Request { input, headers, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
-    check_version(input.version_id.as_deref())?;
+    let version = version_of(input.version_id.as_deref())?;
     let range = byte_range(input.range, input.part_number)?;
-    let read = match objects.get_if(&bucket, &key, range, &conditions(&headers, "")).await {
+    let read = match objects.get_if(&bucket, &key, version, range, &conditions(&headers, "")).await {
         Ok(read) => read,
-        Err(error) => return Err(refused(objects, &bucket, &key, error).await),
+        Err(error) => return Err(refused(objects, &bucket, &key, version, error).await),
     };
     let record = read.record;
     let whole = read.range == (0..record.size);
     let length = read.range.end - read.range.start;
-    // A checksum of the whole says nothing about a part of it.
-    let stored = record.checksum.as_ref().filter(|_| whole && wants_checksum(input.checksum_mode.as_ref()));
-    let sums = Fields::stored(stored);
+    let wanted = wants_checksum(input.checksum_mode.as_ref());
+    let (sums, kind) = checksum_of(&record, read.part_checksum.as_ref(), whole, wanted);
     let content_range = range.filter(|_| length > 0);
     let content_range =
         content_range.map(|_| format!("bytes {}-{}/{}", read.range.start, read.range.end - 1, record.size));
@@ -78,14 +85,25 @@ pub(super) async fn get_object(
         checksum_crc64nvme: sums.crc64nvme,
         checksum_sha1: sums.sha1,
         checksum_sha256: sums.sha256,
-        checksum_type: stored.map(|stored| kind_of(stored.kind)),
+        checksum_type: kind,
         content_length: Some(size_of(length)),
         content_range,
         e_tag: Some(etag_of(&record.etag)),
         last_modified: Some(time_of(record.modified)),
         metadata: metadata_of(&record.headers),
+        object_lock_legal_hold_status: record
+            .attributes
+            .legal_hold
+            .map(|on| ObjectLockLegalHoldStatus::from_static(hold_status(on))),
+        object_lock_mode: record
+            .attributes
+            .retention
+            .map(|retention| ObjectLockMode::from_static(mode_text(retention.mode))),
+        object_lock_retain_until_date: record.attributes.retention.map(|retention| time_of(retention.until)),
         parts_count: parts_count(&record, range),
         storage_class: class_of(record.class),
+        tag_count: tag_count(&record),
+        version_id: shown(record.shown_version),
         ..GetObjectOutput::default()
     };
     let mut own = content_headers(&record.headers);
@@ -112,24 +130,22 @@ pub(super) async fn head_object(
 ) -> Answer<HeadObjectOutput> {
     let S3Request { input, headers, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
-    check_version(input.version_id.as_deref())?;
-    let record = objects.head(&bucket, &key).await?;
+    let version = version_of(input.version_id.as_deref())?;
+    let record = objects.head_version(&bucket, &key, version).await?;
     if let Err(error) = conditions(&headers, "").check_read(&record) {
         let not_modified = matches!(error, Error::NotModified);
         let refusal = Refusal::from(error);
         return Err(if not_modified { refusal.with_headers(not_modified_headers(&record)) } else { refusal });
     }
     let range = byte_range(None, input.part_number)?;
-    let length = match range {
-        Some(ByteRange::Part(number)) => {
-            let part = objects.part_range(&record, number).await?;
-            part.end - part.start
-        }
-        _ => record.size,
+    let part = match range {
+        Some(ByteRange::Part(number)) => Some(objects.object_part(&record, number).await?),
+        _ => None,
     };
-    let stored = record.checksum.as_ref();
-    let stored = stored.filter(|_| length == record.size && wants_checksum(input.checksum_mode.as_ref()));
-    let sums = Fields::stored(stored);
+    let length = part.as_ref().map_or(record.size, |part| part.size);
+    let wanted = wants_checksum(input.checksum_mode.as_ref());
+    let part_checksum = part.as_ref().and_then(|part| part.checksum.as_ref());
+    let (sums, kind) = checksum_of(&record, part_checksum, length == record.size, wanted);
     let output = HeadObjectOutput {
         accept_ranges: Some("bytes".into()),
         checksum_crc32: sums.crc32,
@@ -137,16 +153,30 @@ pub(super) async fn head_object(
         checksum_crc64nvme: sums.crc64nvme,
         checksum_sha1: sums.sha1,
         checksum_sha256: sums.sha256,
-        checksum_type: stored.map(|stored| kind_of(stored.kind)),
+        checksum_type: kind,
         content_length: Some(size_of(length)),
         e_tag: Some(etag_of(&record.etag)),
         last_modified: Some(time_of(record.modified)),
         metadata: metadata_of(&record.headers),
+        object_lock_legal_hold_status: record
+            .attributes
+            .legal_hold
+            .map(|on| ObjectLockLegalHoldStatus::from_static(hold_status(on))),
+        object_lock_mode: record
+            .attributes
+            .retention
+            .map(|retention| ObjectLockMode::from_static(mode_text(retention.mode))),
+        object_lock_retain_until_date: record.attributes.retention.map(|retention| time_of(retention.until)),
         parts_count: parts_count(&record, range),
         storage_class: class_of(record.class),
+        version_id: shown(record.shown_version),
         ..HeadObjectOutput::default()
     };
-    Ok(S3Response::with_headers(output, content_headers(&record.headers)))
+    let mut own = content_headers(&record.headers);
+    if let Some(count) = tag_count(&record) {
+        own.insert("x-amz-tagging-count", HeaderValue::from(count)); // s3s has no field for it
+    }
+    Ok(S3Response::with_headers(output, own))
 }
 
 pub(super) async fn get_object_acl(
@@ -155,14 +185,34 @@ pub(super) async fn get_object_acl(
     request: S3Request<GetObjectAclInput>,
 ) -> Answer<GetObjectAclOutput> {
     let (bucket, key) = place(&request.input.bucket, &request.input.key)?;
-    check_version(request.input.version_id.as_deref())?;
-    objects.head(&bucket, &key).await?;
+    let version = version_of(request.input.version_id.as_deref())?;
+    objects.head_version(&bucket, &key, version).await?;
     let identity = notes.identity()?;
     Ok(S3Response::new(GetObjectAclOutput {
         grants: Some(grants_of(identity)),
         owner: Some(owner_of(identity)),
         request_charged: None,
     }))
+}
+
+/// The checksum of an answer: that of the part that was asked for, that of the object when all of it was, otherwise none.
+fn checksum_of(
+    record: &ObjectRecord,
+    part: Option<&Checksum>,
+    whole: bool,
+    wanted: bool,
+) -> (Fields, Option<ChecksumType>) {
+    let Some(stored) = record.checksum.as_ref().filter(|_| wanted) else { return (Fields::default(), None) };
+    match part {
+        Some(part) => (Fields::part(Some(part)), Some(kind_of(stored.kind))),
+        None if whole => (Fields::stored(Some(stored)), Some(kind_of(stored.kind))),
+        None => (Fields::default(), None),
+    }
+}
+
+/// S3 says how many tags there are when there are any.
+fn tag_count(record: &ObjectRecord) -> Option<i32> {
+    i32::try_from(record.attributes.tags.len()).ok().filter(|count| *count > 0)
 }
 
 fn wants_checksum(mode: Option<&ChecksumMode>) -> bool {

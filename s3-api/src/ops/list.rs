@@ -1,7 +1,7 @@
-//! Lists of objects in S3's three spellings: ListObjects, ListObjectsV2 and ListObjectVersions.
+//! Lists of objects in S3's two spellings: ListObjects and ListObjectsV2.
 
+use super::Answer;
 use super::bucket::owner_of;
-use super::{Answer, NULL_VERSION};
 use crate::checksum::{algorithm_of, kind_of};
 use crate::error_map::Refusal;
 use crate::headers::{etag_of, size_of, time_of};
@@ -11,9 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cistern_objects::{ListPage, ListRequest, ListedObject, Objects};
 use s3s::dto::{
-    CommonPrefix, EncodingType, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
-    ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass, ObjectVersion, ObjectVersionStorageClass,
-    Owner,
+    CommonPrefix, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+    ObjectStorageClass, Owner,
 };
 use s3s::{S3Request, S3Response};
 
@@ -97,7 +96,7 @@ async fn page(
     Ok(objects.list(request).await?)
 }
 
-fn object_of(listed: &ListedObject, text: KeyText, owner: Option<&Owner>) -> Object {
+pub(super) fn object_of(listed: &ListedObject, text: KeyText, owner: Option<&Owner>) -> Object {
     Object {
         checksum_algorithm: listed.checksum.as_ref().map(|stored| vec![algorithm_of(stored.checksum.algorithm())]),
         checksum_type: listed.checksum.as_ref().map(|stored| kind_of(stored.kind)),
@@ -167,52 +166,6 @@ pub(super) async fn list_objects_v2(
         prefix: Some(text.write(&prefix.unwrap_or_default())),
         request_charged: None,
         start_after: input.start_after.map(|start| text.write(&start)),
-    }))
-}
-
-/// Every object is the null version of itself, and the latest.
-pub(super) async fn list_object_versions(
-    objects: &Objects,
-    notes: &Notes,
-    request: S3Request<ListObjectVersionsInput>,
-) -> Answer<ListObjectVersionsOutput> {
-    let input = request.input;
-    let (text, limit) = (KeyText::asked(input.encoding_type.as_ref())?, page_limit(input.max_keys)?);
-    let (prefix, delimiter) = (input.prefix, delimiter_of(input.delimiter));
-    let after = input.key_marker.clone();
-    let found = page(objects, &input.bucket, prefix.as_deref(), delimiter.as_deref(), after, limit).await?;
-    let owner = owner_of(notes.identity()?);
-    let versions = found.objects.iter().map(|listed| {
-        let object = object_of(listed, text, Some(&owner));
-        ObjectVersion {
-            checksum_algorithm: object.checksum_algorithm,
-            checksum_type: object.checksum_type,
-            e_tag: object.e_tag,
-            is_latest: Some(true),
-            key: object.key,
-            last_modified: object.last_modified,
-            owner: object.owner,
-            restore_status: None,
-            size: object.size,
-            storage_class: Some(ObjectVersionStorageClass::from(listed.class.to_string())),
-            version_id: Some(NULL_VERSION.into()),
-        }
-    });
-    Ok(S3Response::new(ListObjectVersionsOutput {
-        common_prefixes: text.prefixes(&found.prefixes),
-        delete_markers: None,
-        delimiter: delimiter.map(|delimiter| text.write(&delimiter)),
-        encoding_type: input.encoding_type,
-        is_truncated: Some(found.next.is_some()),
-        key_marker: Some(text.write(&input.key_marker.unwrap_or_default())),
-        max_keys: Some(shown_limit(limit)),
-        name: Some(input.bucket),
-        next_key_marker: found.next.as_ref().map(|next| text.write(next)),
-        next_version_id_marker: found.next.is_some().then(|| NULL_VERSION.into()),
-        prefix: Some(text.write(&prefix.unwrap_or_default())),
-        request_charged: None,
-        version_id_marker: input.version_id_marker,
-        versions: Some(versions.collect()),
     }))
 }
 

@@ -1,15 +1,15 @@
 //! Multipart uploads: create, parts by body and by copy, lists, complete, abort.
 
 use super::bucket::owner_of;
-use super::copy::{SOURCE_PREFIX, source_of};
+use super::copy::{SOURCE_PREFIX, source_of, source_refusal};
 use super::list::{KeyText, delimiter_of, page_limit, shown_limit};
 use super::put::body_checks;
-use super::{Answer, place};
+use super::{Answer, place, written};
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, algorithm_of, claimed_of_parts, kind_of, kind_text, named};
 use crate::error_map::Refusal;
 use crate::headers::{
-    class_of, conditions, etag_of, size_of, storage_class, stored_headers, time_of, write_conditions,
+    attributes, class_of, conditions, etag_of, size_of, storage_class, stored_headers, time_of, write_conditions,
 };
 use crate::notes::Notes;
 use cistern_objects::{
@@ -80,6 +80,7 @@ pub(super) async fn create_multipart_upload(
         bucket,
         key,
         headers: stored_headers(&headers, input.metadata)?,
+        attributes: attributes(&headers)?,
         class: storage_class(&headers)?,
         checksum,
         owner: notes.identity()?.owner_id(),
@@ -125,14 +126,15 @@ pub(super) async fn upload_part_copy(
     let S3Request { input, headers, .. } = request;
     let at = upload_of(&input.bucket, &input.key, &input.upload_id)?;
     let number = part_number(input.part_number)?;
-    let (source_bucket, source_key) = source_of(objects, notes, &input.copy_source).await?;
+    let (source_bucket, source_key, source_version) = source_of(objects, notes, &input.copy_source).await?;
     let source = PartCopy {
         source_bucket,
         source_key,
+        source_version,
         source_conditions: conditions(&headers, SOURCE_PREFIX),
         range: input.copy_source_range.as_deref().map(source_range).transpose()?,
     };
-    let part = objects.copy_part(&at, number, source).await?;
+    let part = objects.copy_part(&at, number, source).await.map_err(source_refusal)?;
     let sums = Fields::part(part.checksum.as_ref());
     Ok(S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(CopyPartResult {
@@ -297,6 +299,7 @@ pub(super) async fn complete_multipart_upload(
         location: Some(format!("http://{host}/{}/{}", at.bucket, at.key)),
         bucket: Some(input.bucket),
         key: Some(input.key),
+        version_id: written(made.shown_version),
         ..CompleteMultipartUploadOutput::default()
     }))
 }

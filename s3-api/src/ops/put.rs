@@ -1,10 +1,10 @@
 //! PutObject: the request's headers become promises about its body, the object store holds it to them.
 
-use super::{Answer, place};
+use super::{Answer, place, written};
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, content_md5, expected, kind_of};
 use crate::error_map::Refusal;
-use crate::headers::{etag_of, storage_class, stored_headers, write_conditions};
+use crate::headers::{attributes, etag_of, storage_class, stored_headers, write_conditions};
 use crate::notes::Notes;
 use cistern_objects::{BodyChecks, Objects, PutRequest};
 use http::HeaderMap;
@@ -40,6 +40,7 @@ pub(super) async fn put_object(
         bucket,
         key,
         headers: stored_headers(&headers, input.metadata)?,
+        attributes: attributes(&headers)?,
         class: storage_class(&headers)?,
         checks: body_checks(&headers, trailing_headers)?,
         conditions: write_conditions(&headers),
@@ -54,6 +55,7 @@ pub(super) async fn put_object(
         checksum_sha256: sums.sha256,
         checksum_type: made.checksum.as_ref().map(|stored| kind_of(stored.kind)),
         e_tag: Some(etag_of(&made.etag)),
+        version_id: written(made.shown_version),
         ..PutObjectOutput::default()
     }))
 }

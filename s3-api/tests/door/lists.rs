@@ -84,17 +84,17 @@ async fn versions_are_the_objects_with_the_null_version() {
     assert_eq!(page.elements("Key"), ["a", "b/1", "b/2"]);
     assert_eq!(page.elements("VersionId"), ["null"; 3]);
     assert_eq!(page.elements("IsLatest"), ["true"; 3]);
-    assert_eq!(page.element("NextVersionIdMarker"), "null");
     let next = page.element("NextKeyMarker");
-    let page =
-        house.send(&Call::get("/photos?versions&version-id-marker=null").query("key-marker", &next)).await.expect(200);
-    assert_eq!(page.elements("Key"), ["b/3/x", "c", "d/1", "e"]);
+    for version in [page.element("NextVersionIdMarker").as_str(), "null"] {
+        let call = Call::get("/photos?versions").query("version-id-marker", version).query("key-marker", &next);
+        assert_eq!(house.send(&call).await.expect(200).elements("Key"), ["b/3/x", "c", "d/1", "e"]);
+    }
 }
 
 #[tokio::test]
 async fn keys_that_xml_cannot_hold_are_listed_in_url_encoding() {
     let house = with_keys(&["a b", "ä", "x\u{1}y", "p%+&<"]).await;
-    let check = |answer: Answer| assert_eq!(answer.elements("Key"), ["a+b", "p%25%2B%26%3C", "x%01y", "%C3%A4"]);
+    let check = |answer: Answer| assert_eq!(answer.elements("Key"), ["a%20b", "p%25%2B%26%3C", "x%01y", "%C3%A4"]);
     for path in
         ["/photos?encoding-type=url", "/photos?list-type=2&encoding-type=url", "/photos?versions&encoding-type=url"]
     {

@@ -23,3 +23,4 @@ mod objects;
 mod owners;
 #[cfg(test)]
 mod sign;
+mod versions;

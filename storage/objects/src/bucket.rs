@@ -2,7 +2,8 @@
 
 use crate::garbage::release_upload;
 use crate::retry::Tries;
-use crate::rows::{BUCKETS, Marker, OBJECTS, OWNED_BUCKETS, UPLOADS};
+use crate::rows::{BUCKETS, CONFIGURATIONS, Marker, OBJECTS, OWNED_BUCKETS, UPLOADS, VERSIONS};
+use crate::settings::{BucketSettings, ObjectLock, Versioning};
 use crate::{Error, Objects, Result};
 use cistern_metadata::{Scan, Transaction};
 use cistern_types::{BucketId, BucketName, OwnerId, StorageClass, Timestamp};
@@ -22,6 +23,8 @@ pub struct BucketSpec {
     pub class: StorageClass,
     /// The location its maker asked for.
     pub location: Option<String>,
+    /// Whether it keeps locks, and versions with them, from the beginning.
+    pub object_lock: bool,
 }
 
 /// A bucket.
@@ -39,6 +42,8 @@ pub struct BucketRecord {
     pub class: StorageClass,
     /// The location its maker asked for.
     pub location: Option<String>,
+    /// What it was told about itself.
+    pub settings: BucketSettings,
 }
 
 /// Which buckets to list.
@@ -84,6 +89,7 @@ impl Objects {
                 created: self.now(),
                 class: spec.class,
                 location: spec.location.clone(),
+                settings: if spec.object_lock { settings_with_lock() } else { BucketSettings::default() },
             };
             BUCKETS.put(&mut txn, &record.name, &record)?;
             OWNED_BUCKETS.put(&mut txn, &(record.owner, record.name.clone()), &Marker)?;
@@ -154,14 +160,17 @@ impl Objects {
         }
     }
 
-    /// Deletes an empty bucket, or answers `BucketNotEmpty`. Uploads that are still open are aborted.
+    /// Deletes an empty bucket, or answers `BucketNotEmpty`: versions and delete markers count. Uploads that are still open are aborted.
     pub async fn delete_bucket(&self, name: &BucketName) -> Result<()> {
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
             let bucket = self.bucket_in(&mut txn, name).await?;
             let objects = Scan::first(OBJECTS.prefix_range(&bucket.id), 1);
-            if !OBJECTS.scan(&mut txn, &objects).await?.is_empty() {
+            let versions = Scan::first(VERSIONS.prefix_range(&bucket.id), 1);
+            if !OBJECTS.scan(&mut txn, &objects).await?.is_empty()
+                || !VERSIONS.scan(&mut txn, &versions).await?.is_empty()
+            {
                 return Err(Error::BucketNotEmpty { bucket: name.clone() });
             }
             let uploads = Scan::first(UPLOADS.prefix_range(&bucket.id), ABORTS_PER_TRANSACTION);
@@ -174,11 +183,22 @@ impl Objects {
             if last {
                 BUCKETS.delete(&mut txn, name);
                 OWNED_BUCKETS.delete(&mut txn, &(bucket.owner, name.clone()));
+                for kind in &bucket.settings.configured {
+                    CONFIGURATIONS.delete(&mut txn, &(bucket.id, *kind as u8));
+                }
             }
             if tries.commit(txn).await? && last {
                 return Ok(());
             }
         }
+    }
+}
+
+fn settings_with_lock() -> BucketSettings {
+    BucketSettings {
+        versioning: Versioning::Enabled,
+        object_lock: Some(ObjectLock::default()),
+        ..BucketSettings::default()
     }
 }
 

@@ -30,6 +30,8 @@ pub enum ChangeCause {
     CompleteMultipartUpload,
     /// A request to delete.
     Delete,
+    /// A request to delete that left a delete marker.
+    DeleteMarker,
 }
 
 impl ChangeCause {
@@ -37,7 +39,7 @@ impl ChangeCause {
     pub fn kind(self) -> ChangeKind {
         match self {
             Self::Put | Self::Copy | Self::CompleteMultipartUpload => ChangeKind::Created,
-            Self::Delete => ChangeKind::Deleted,
+            Self::Delete | Self::DeleteMarker => ChangeKind::Deleted,
         }
     }
 }

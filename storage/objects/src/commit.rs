@@ -4,13 +4,18 @@
 //! object row, the claims of its blobs, the change-log row and the garbage row of what it replaces. A crash before it
 //! leaves blobs that no row claims, which the sweeper deletes; a crash after it loses nothing.
 
+use crate::attributes::Attributes;
+use crate::bucket::BucketRecord;
 use crate::changes::{Change, ChangeCause, put_changes};
-use crate::conditions::Conditions;
+use crate::conditions::{Conditions, DeleteConditions};
+use crate::delete::{DeleteItem, DeleteOutcome};
 use crate::garbage::{release, release_extents};
-use crate::record::{Extent, Layout, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId};
-use crate::rows::{CLAIMS, Marker, OBJECTS, ObjectRow, extents, put_extents};
+use crate::record::{Extent, Layout, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId, VersionRef};
+use crate::rows::{CLAIMS, Marker, OBJECTS, ObjectRow, VersionRow, extents, put_extents};
+use crate::settings::Versioning;
 use crate::transition::TransitionOutcome;
-use crate::{BucketRecord, Error, Objects, Result};
+use crate::versions::{self, displace, find, newest, put_back, put_marker};
+use crate::{Error, Objects, Result};
 use cistern_metadata::Transaction;
 use cistern_types::{BlobId, ETag, ObjectKey, Receipt, StorageClass, Timestamp};
 
@@ -18,6 +23,7 @@ use cistern_types::{BlobId, ETag, ObjectKey, Receipt, StorageClass, Timestamp};
 #[derive(Debug, Clone)]
 pub(crate) struct NewObject {
     pub(crate) headers: ObjectHeaders,
+    pub(crate) attributes: Attributes,
     pub(crate) class: StorageClass,
     pub(crate) size: u64,
     pub(crate) etag: ETag,
@@ -58,65 +64,152 @@ pub(crate) async fn commit_objects(
         for (blob, receipt) in &new.fresh {
             claim(objects, txn, *blob, *receipt, now)?;
         }
-        let version = VersionId::random();
+        let mut freed = Vec::new();
+        let version = displace(txn, bucket, key, present, now, &mut freed).await?;
         let row = ObjectRow {
             size: new.size,
             etag: new.etag,
             modified: now,
             version,
+            null: bucket.settings.versioning != Versioning::Enabled,
             class: new.class,
             checksum: new.checksum.clone(),
             parts: new.parts,
             headers: new.headers.clone(),
+            attributes: bucket.attributes_of_new(&new.attributes, now)?,
             layout: put_extents(txn, version, &new.extents)?,
         };
         OBJECTS.put(txn, &row_key, &row)?;
-        if let Some(replaced) = present {
+        for replaced in freed {
             release_row(txn, due, replaced)?;
         }
         changes.push(change(new.cause, key, &row, now));
-        records.push(row.into_record((*key).clone()));
+        records.push(row.into_record((*key).clone(), bucket));
     }
     put_changes(txn, bucket.id, changes)?;
     Ok(records)
 }
 
-/// Removes objects of one bucket in the transaction, on the terms of [`commit_objects`]; answers which were there. What
-/// all of them name goes into few garbage rows.
+/// Deletes in one bucket in the transaction, on the terms of [`commit_objects`]: current objects, by a delete marker where the bucket
+/// keeps versions, and versions that are named. What all of them leave goes into few garbage rows.
 pub(crate) async fn commit_deletes(
     objects: &Objects,
     txn: &mut Transaction,
     bucket: &BucketRecord,
-    keys: &[ObjectKey],
-) -> Result<Vec<Option<VersionId>>> {
+    items: &[DeleteItem],
+    bypass_governance: bool,
+) -> Result<Vec<DeleteOutcome>> {
     let now = objects.now();
     let due = now.plus(objects.limits().garbage_grace);
-    let mut versions = Vec::with_capacity(keys.len());
-    let mut changes = Vec::new();
+    let mut outcomes = Vec::with_capacity(items.len());
+    let mut deletion = Deletion { now, freed: Vec::new(), changes: Vec::new() };
+    for DeleteItem { key, version, conditions } in items {
+        outcomes.push(match version {
+            None => deletion.delete_current(txn, bucket, key, conditions).await?,
+            Some(version) => {
+                let check = |row: &VersionRow| check_removal(row, conditions, now, bypass_governance);
+                deletion.remove_version(txn, bucket, key, *version, check).await?
+            }
+        });
+    }
     let mut blobs = Vec::new();
-    for key in keys {
-        let row_key = (bucket.id, key.clone());
-        let Some(row) = OBJECTS.get(txn, &row_key).await? else {
-            versions.push(None);
-            continue;
-        };
-        OBJECTS.delete(txn, &row_key);
-        changes.push(change(ChangeCause::Delete, key, &row, now));
-        versions.push(Some(row.version));
+    for row in deletion.freed {
         match row.layout {
             Layout::Inline(extents) => blobs.extend(extents.iter().map(|extent| extent.blob)),
             Layout::Rows { rows } => release_extents(txn, due, row.version, rows)?,
         }
     }
     release(txn, due, &blobs)?;
-    put_changes(txn, bucket.id, changes)?;
-    Ok(versions)
+    put_changes(txn, bucket.id, deletion.changes)?;
+    Ok(outcomes)
+}
+
+/// What deletes of one transaction leave behind.
+struct Deletion {
+    now: Timestamp,
+    freed: Vec<ObjectRow>,
+    changes: Vec<Change>,
+}
+
+impl Deletion {
+    async fn delete_current(
+        &mut self,
+        txn: &mut Transaction,
+        bucket: &BucketRecord,
+        key: &ObjectKey,
+        conditions: &DeleteConditions,
+    ) -> Result<DeleteOutcome> {
+        let row_key = (bucket.id, key.clone());
+        let present = OBJECTS.get(txn, &row_key).await?;
+        match &present {
+            Some(row) => conditions.check((row.etag, row.modified, row.size))?,
+            None if conditions.is_empty() => {}
+            // conditions on nothing at all: nothing is deleted, and no delete marker is made of it
+            None if newest(txn, bucket.id, key).await?.is_none() => return Ok(DeleteOutcome::default()),
+            None => conditions.check_marker()?,
+        }
+        if bucket.settings.versioning == Versioning::Unversioned {
+            let Some(row) = present else { return Ok(DeleteOutcome::default()) };
+            OBJECTS.delete(txn, &row_key);
+            self.changes.push(change(ChangeCause::Delete, key, &row, self.now));
+            let version = Some(row.version);
+            self.freed.push(row);
+            return Ok(DeleteOutcome { version, ..DeleteOutcome::default() });
+        }
+        let removed = present.as_ref().map(|row| row.version);
+        let (size, etag) = present.as_ref().map_or((0, EMPTY_ETAG), |row| (row.size, row.etag));
+        let version = displace(txn, bucket, key, present, self.now, &mut self.freed).await?;
+        let shown = put_marker(txn, bucket, key, version, self.now)?;
+        let (key, at) = (key.clone(), self.now);
+        self.changes.push(Change { cause: ChangeCause::DeleteMarker, key, size, etag, version, at });
+        Ok(DeleteOutcome { version: removed, shown_version: Some(shown), delete_marker: true })
+    }
+
+    async fn remove_version(
+        &mut self,
+        txn: &mut Transaction,
+        bucket: &BucketRecord,
+        key: &ObjectKey,
+        version: VersionRef,
+        check: impl FnOnce(&VersionRow) -> Result<()> + Send,
+    ) -> Result<DeleteOutcome> {
+        let mut outcome = DeleteOutcome { shown_version: Some(version), ..DeleteOutcome::default() };
+        match versions::remove(txn, bucket.id, key, version, check).await? {
+            None => {}
+            Some(VersionRow::DeleteMarker(row)) => {
+                outcome.delete_marker = true;
+                outcome.version = Some(row.version);
+            }
+            Some(VersionRow::Object(row)) => {
+                self.changes.push(change(ChangeCause::Delete, key, &row, self.now));
+                outcome.version = Some(row.version);
+                self.freed.push(*row);
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+/// The tag that the change log has for a delete marker over nothing: that of no bytes.
+const EMPTY_ETAG: ETag =
+    ETag::Md5([0xd4, 0x1d, 0x8c, 0xd9, 0x8f, 0x00, 0xb2, 0x04, 0xe9, 0x80, 0x09, 0x98, 0xec, 0xf8, 0x42, 0x7e]);
+
+fn check_removal(row: &VersionRow, conditions: &DeleteConditions, now: Timestamp, bypass: bool) -> Result<()> {
+    match row {
+        VersionRow::Object(row) => {
+            conditions.check((row.etag, row.modified, row.size))?;
+            row.attributes.check_deletable(now, bypass)
+        }
+        VersionRow::DeleteMarker(_) => Ok(()),
+    }
 }
 
 /// The bytes of a version, written once more in another class.
 #[derive(Debug)]
 pub(crate) struct Rewritten {
     pub(crate) version: VersionId,
+    /// How clients name it.
+    pub(crate) shown: VersionRef,
     pub(crate) class: StorageClass,
     /// Where they lie.
     pub(crate) old: Vec<Extent>,
@@ -134,8 +227,11 @@ pub(crate) async fn commit_transition(
     new: &Rewritten,
 ) -> Result<TransitionOutcome> {
     let now = objects.now();
-    let row_key = (bucket.id, key.clone());
-    let Some(mut row) = OBJECTS.get(txn, &row_key).await?.filter(|row| row.version == new.version) else {
+    let found = match find(txn, bucket.id, key, new.shown).await? {
+        Some(found) => found.object().ok(),
+        None => None,
+    };
+    let Some(mut row) = found.filter(|row| row.version == new.version) else {
         return Ok(TransitionOutcome::Superseded);
     };
     if row.class == new.class {
@@ -148,12 +244,14 @@ pub(crate) async fn commit_transition(
     for (blob, receipt) in &new.fresh {
         claim(objects, txn, *blob, *receipt, now)?;
     }
-    let moved = |(old, (blob, _)): (&Extent, &(BlobId, Receipt))| Extent { blob: *blob, length: old.length };
+    let moved = |(old, (blob, _)): (&Extent, &(BlobId, Receipt))| Extent { blob: *blob, ..old.clone() };
     let moved: Vec<Extent> = new.old.iter().zip(&new.fresh).map(moved).collect();
     // extent rows are written over: they have the same version
     row.layout = put_extents(txn, new.version, &moved)?;
     row.class = new.class;
-    OBJECTS.put(txn, &row_key, &row)?;
+    if !put_back(txn, bucket.id, key, row).await? {
+        return Ok(TransitionOutcome::Superseded);
+    }
     let blobs: Vec<BlobId> = new.old.iter().map(|extent| extent.blob).collect();
     release(txn, now.plus(objects.limits().garbage_grace), &blobs)?;
     Ok(TransitionOutcome::Moved)

@@ -87,7 +87,9 @@ impl Conditions {
             Some((etag, modified)) => {
                 self.failing(&etag, modified).map_or(Ok(()), |condition| Err(Error::PreconditionFailed { condition }))
             }
-            None if self.if_match.is_some() => Err(Error::NoSuchKey { bucket: bucket.clone(), key: key.clone() }),
+            None if self.if_match.is_some() => {
+                Err(Error::NoSuchKey { bucket: bucket.clone(), key: key.clone(), marker: None })
+            }
             None => Ok(()),
         }
     }
@@ -107,6 +109,40 @@ impl Conditions {
             (None, Some(time)) if modified.as_seconds() <= time.as_seconds() => Some(Condition::IfModifiedSince),
             _ => None,
         }
+    }
+}
+
+/// What must be so of an object for it to be deleted; the default is nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeleteConditions {
+    /// It must be one of these.
+    pub if_match: Option<TagList>,
+    /// It must have been written at this time, to the second.
+    pub modified: Option<Timestamp>,
+    /// It must have this size in bytes.
+    pub size: Option<u64>,
+}
+
+impl DeleteConditions {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Judges the deletion of a delete marker: it is something, but has neither tag nor size.
+    pub(crate) fn check_marker(&self) -> Result<()> {
+        let any = self.if_match.as_ref().is_none_or(|tags| *tags == TagList::Any);
+        let holds = any && self.modified.is_none() && self.size.is_none();
+        if holds { Ok(()) } else { Err(Error::PreconditionFailed { condition: Condition::IfMatch }) }
+    }
+
+    /// Judges the deletion of an object.
+    pub(crate) fn check(&self, (etag, modified, size): (ETag, Timestamp, u64)) -> Result<()> {
+        let same_second = |time: Timestamp| time.as_seconds() == modified.as_seconds();
+        let holds = self.if_match.as_ref().is_none_or(|tags| tags.matches(&etag))
+            && self.modified.is_none_or(same_second)
+            && self.size.is_none_or(|expected| expected == size);
+        if holds { Ok(()) } else { Err(Error::PreconditionFailed { condition: Condition::IfMatch }) }
     }
 }
 

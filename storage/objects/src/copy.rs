@@ -1,10 +1,12 @@
 //! COPY: the bytes of one object, read and written again inside the server, become another object.
 
+use crate::attributes::{Attributes, Retention, Tags};
 use crate::body::{BodyChecks, ExpectedChecksum};
 use crate::changes::ChangeCause;
+use crate::commit::NewObject;
 use crate::conditions::Conditions;
 use crate::put::PutOutcome;
-use crate::record::{ChecksumKind, ObjectHeaders, ObjectRecord, VersionId};
+use crate::record::{ChecksumKind, ObjectHeaders, ObjectRecord, VersionRef};
 use crate::{Error, Objects, Result};
 use cistern_types::{BucketName, ChecksumAlgorithm, ObjectKey, StorageClass};
 
@@ -27,6 +29,8 @@ pub struct CopyRequest {
     pub source_bucket: BucketName,
     /// The source's key.
     pub source_key: ObjectKey,
+    /// Which version of it; `None` for the current object.
+    pub source_version: Option<VersionRef>,
     /// What must be so of the source when it is read.
     pub source_conditions: Conditions,
     /// The copy's bucket.
@@ -37,6 +41,12 @@ pub struct CopyRequest {
     pub target_conditions: Conditions,
     /// Which headers it gets.
     pub metadata: MetadataDirective,
+    /// Which tags it gets; `None` takes those of its source.
+    pub tags: Option<Tags>,
+    /// The locks it gets. Those of its source are not copied.
+    pub retention: Option<Retention>,
+    /// The hold it gets.
+    pub legal_hold: Option<bool>,
     /// Its class; `None` takes the target bucket's.
     pub class: Option<StorageClass>,
     /// Which checksum it gets; `None` takes the algorithm of its source.
@@ -49,18 +59,23 @@ impl CopyRequest {
         Self {
             source_bucket: source.0,
             source_key: source.1,
+            source_version: None,
             source_conditions: Conditions::default(),
             target_bucket: target.0,
             target_key: target.1,
             target_conditions: Conditions::default(),
             metadata: MetadataDirective::Copy,
+            tags: None,
+            retention: None,
+            legal_hold: None,
             class: None,
             checksum: None,
         }
     }
 
+    /// A copy of an older version onto its key brings that back, so it is not onto itself.
     fn is_onto_itself(&self) -> bool {
-        self.source_bucket == self.target_bucket && self.source_key == self.target_key
+        self.source_version.is_none() && self.source_bucket == self.target_bucket && self.source_key == self.target_key
     }
 }
 
@@ -69,8 +84,8 @@ impl CopyRequest {
 pub struct CopyOutcome {
     /// The new object. Its tag is the MD5 of its bytes, also when the source was made of parts.
     pub target: PutOutcome,
-    /// Which state of the source was copied.
-    pub source_version: VersionId,
+    /// Which version of the source was copied, as clients name it; `None` when its bucket never kept versions.
+    pub source_version: Option<VersionRef>,
 }
 
 impl Objects {
@@ -78,9 +93,10 @@ impl Objects {
     /// request may write, which takes an upload of copied parts.
     pub async fn copy(&self, request: CopyRequest) -> Result<CopyOutcome> {
         let txn = self.store().read().await?;
-        let source = self.head_in(&txn, &request.source_bucket, &request.source_key).await?;
+        let source = self.head_in(&txn, &request.source_bucket, &request.source_key, request.source_version).await?;
         request.source_conditions.check_source(&source)?;
-        let class = request.class.unwrap_or(self.peek_bucket(&txn, &request.target_bucket).await?.class);
+        let target = self.peek_bucket(&txn, &request.target_bucket).await?;
+        let class = request.class.unwrap_or(target.class);
         self.check_copy(&request, &source, class)?;
         let headers = match request.metadata {
             MetadataDirective::Copy => source.headers.clone(),
@@ -88,16 +104,22 @@ impl Objects {
             MetadataDirective::Merge(headers) => source.headers.clone().merged(headers),
         };
         headers.check(self.limits())?;
+        let attributes = Attributes {
+            tags: request.tags.unwrap_or_else(|| source.attributes.tags.clone()),
+            retention: request.retention,
+            legal_hold: request.legal_hold,
+        };
+        target.check_locks(&attributes)?;
         let checks = BodyChecks {
             length: Some(source.size),
             checksum: expected_checksum(&source, request.checksum),
             ..BodyChecks::default()
         };
-        let source_version = source.version;
+        let source_version = source.shown_version;
         let body = self.open(&txn, source, None).await?.body;
         drop(txn);
         let staged = self.stage_body(class, checks, body).await?;
-        let new = staged.into_object(headers, class, ChangeCause::Copy);
+        let new = NewObject { attributes, ..staged.into_object(headers, class, ChangeCause::Copy) };
         let target =
             self.commit_new(&request.target_bucket, &request.target_key, &new, &request.target_conditions).await?;
         Ok(CopyOutcome { target: PutOutcome::from(&target), source_version })
@@ -105,6 +127,7 @@ impl Objects {
 
     fn check_copy(&self, request: &CopyRequest, source: &ObjectRecord, class: StorageClass) -> Result<()> {
         let unchanged = request.metadata == MetadataDirective::Copy
+            && request.tags.is_none()
             && class == source.class
             && request.checksum.is_none_or(|algorithm| has_full_checksum(source, algorithm));
         if request.is_onto_itself() && unchanged {

@@ -1,7 +1,7 @@
 //! What can go wrong with buckets and objects, each with what a person needs to know; doors translate it in one table.
 
-use crate::BodyError;
-use cistern_types::{BucketName, ChecksumAlgorithm, ObjectKey, UploadId};
+use crate::{BodyError, VersionRef};
+use cistern_types::{BucketName, ChecksumAlgorithm, ObjectKey, Timestamp, UploadId};
 use std::fmt;
 
 /// A `Result` of this crate.
@@ -47,6 +47,47 @@ pub enum Error {
         bucket: BucketName,
         /// The key asked for.
         key: ObjectKey,
+        /// The delete marker that is the newest state of the key, if one is.
+        marker: Option<VersionRef>,
+    },
+    /// The key has no such version.
+    #[error("no version {version} of object {key} in bucket {bucket}")]
+    NoSuchVersion {
+        /// The bucket looked in.
+        bucket: BucketName,
+        /// The key asked for.
+        key: ObjectKey,
+        /// The version asked for.
+        version: VersionRef,
+    },
+    /// The version asked for is a delete marker, which has nothing to read.
+    #[error("version {version} is a delete marker")]
+    IsDeleteMarker {
+        /// The delete marker.
+        version: VersionRef,
+        /// When it was made.
+        modified: Timestamp,
+    },
+    /// The version is on hold, or retained until later.
+    #[error("version is protected by object lock")]
+    ObjectLocked,
+    /// The bucket keeps no locks, or must keep versions as long as it does.
+    #[error("bucket is in another state: {reason}")]
+    InvalidBucketState {
+        /// What is in the way.
+        reason: String,
+    },
+    /// A default retention that cannot be.
+    #[error("invalid retention period: {reason}")]
+    InvalidRetentionPeriod {
+        /// What would be right.
+        reason: String,
+    },
+    /// Tags that are none.
+    #[error("invalid tag: {reason}")]
+    InvalidTag {
+        /// What is wrong and what would be right.
+        reason: String,
     },
     /// The upload does not exist: never begun, aborted, or completed with another list of parts.
     #[error("no upload {upload} of object {key} in bucket {bucket}")]
@@ -229,10 +270,16 @@ impl Error {
     /// What the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchBucket { .. } | Self::NoSuchKey { .. } | Self::NoSuchUpload { .. } => ErrorKind::NotFound,
+            Self::NoSuchBucket { .. }
+            | Self::NoSuchKey { .. }
+            | Self::NoSuchVersion { .. }
+            | Self::IsDeleteMarker { .. }
+            | Self::NoSuchUpload { .. } => ErrorKind::NotFound,
             Self::BucketAlreadyExists { .. }
             | Self::BucketAlreadyOwnedByYou { .. }
             | Self::BucketNotEmpty { .. }
+            | Self::ObjectLocked
+            | Self::InvalidBucketState { .. }
             | Self::PreconditionFailed { .. }
             | Self::NotModified => ErrorKind::Conflict,
             Self::InvalidRange { .. }
@@ -248,6 +295,8 @@ impl Error {
             | Self::Sha256Mismatch { .. }
             | Self::ChecksumMismatch { .. }
             | Self::InvalidRequest { .. }
+            | Self::InvalidTag { .. }
+            | Self::InvalidRetentionPeriod { .. }
             | Self::UploadTooSlow { .. }
             | Self::Body(_) => ErrorKind::Invalid,
             Self::TooMuchContention { .. } => ErrorKind::Busy,

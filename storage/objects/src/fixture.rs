@@ -1,10 +1,11 @@
 //! What the tests of this crate share: a small object store in memory with one bucket, and ways to look into it.
 
 use crate::body::BodyChecks;
-use crate::rows::{CLAIMS, COMPLETED, EXTENTS, GARBAGE, PARTS};
+use crate::rows::{CLAIMS, COMPLETED, EXTENTS, GARBAGE, NULL_VERSIONS, PARTS, VERSIONS};
 use crate::{
-    BodyError, BucketSpec, ByteRange, CompletedPart, CreateUpload, Limits, ListRequest, ListUploads, ObjectHeaders,
-    Objects, PartOutcome, PutOutcome, PutRequest, Result, SweepSchedule, UploadRef,
+    BodyError, BucketSpec, ByteRange, CompletedPart, Conditions, CreateUpload, Limits, ListRequest, ListUploads,
+    ObjectHeaders, ObjectRead, Objects, PartOutcome, PutOutcome, PutRequest, Result, SweepSchedule, UploadRef,
+    VersionRef,
 };
 use bytes::Bytes;
 use cistern_metadata::{KeyRange, Scan};
@@ -28,6 +29,7 @@ pub(crate) fn bucket_spec(name: &str) -> BucketSpec {
         owner: OwnerId::from_bytes([1; 32]),
         class: StorageClass::Standard,
         location: None,
+        object_lock: false,
     }
 }
 
@@ -82,12 +84,20 @@ impl House {
     }
 
     pub(crate) async fn read_range(&self, name: &str, range: Option<ByteRange>) -> Result<Vec<u8>> {
-        let read = self.objects.get(&self.bucket, &key(name), range).await?;
-        let length = read.range.end - read.range.start;
-        let pieces: Vec<Bytes> = read.body.try_collect().await?;
-        let whole = pieces.concat();
-        assert_eq!(whole.len() as u64, length, "the body is as long as its range");
-        Ok(whole)
+        read_all(self.objects.get(&self.bucket, &key(name), range).await?).await
+    }
+
+    /// All bytes of one version of an object.
+    pub(crate) async fn read_version(&self, name: &str, version: Option<VersionRef>) -> Result<Vec<u8>> {
+        let none = Conditions::default();
+        read_all(self.objects.get_if(&self.bucket, &key(name), version, None, &none).await?).await
+    }
+
+    /// How many rows there are of versions that are not current.
+    pub(crate) async fn rows_of_versions(&self) -> usize {
+        let rows = self.rows().await;
+        let ranges = [VERSIONS.range(), NULL_VERSIONS.range()];
+        rows.iter().filter(|(key, _)| ranges.iter().any(|range| range.contains(key))).count()
     }
 
     pub(crate) async fn keys(&self) -> Vec<String> {
@@ -105,6 +115,7 @@ impl House {
             bucket: self.bucket.clone(),
             key: key(name),
             headers: ObjectHeaders::default(),
+            attributes: crate::Attributes::default(),
             class: None,
             checksum: None,
             owner: OwnerId::from_bytes([1; 32]),
@@ -156,6 +167,14 @@ impl House {
         let mut sweeper = self.objects.sweeper(now);
         while sweeper.work().await.unwrap() == Work::More {}
     }
+}
+
+async fn read_all(read: ObjectRead) -> Result<Vec<u8>> {
+    let length = read.range.end - read.range.start;
+    let pieces: Vec<Bytes> = read.body.try_collect().await?;
+    let whole = pieces.concat();
+    assert_eq!(whole.len() as u64, length, "the body is as long as its range");
+    Ok(whole)
 }
 
 pub(crate) fn named(number: u16, part: &PartOutcome) -> CompletedPart {

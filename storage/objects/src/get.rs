@@ -1,13 +1,14 @@
 //! GET and HEAD: an object's record, and any range of its bytes.
 
 use crate::conditions::Conditions;
-use crate::record::{Extent, ObjectRecord};
-use crate::rows::{OBJECTS, extents};
-use crate::{Error, Objects, Result};
+use crate::record::{Extent, ObjectRecord, VersionRef};
+use crate::rows::{OBJECTS, ObjectRow, extents};
+use crate::versions::{find, peek_newest};
+use crate::{BucketRecord, Error, Objects, Result};
 use bytes::Bytes;
 use cistern_blobs::BlobStore;
 use cistern_metadata::Transaction;
-use cistern_types::{BlobId, BucketName, ObjectKey};
+use cistern_types::{BlobId, BucketName, Checksum, ObjectKey};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::fmt;
@@ -25,6 +26,20 @@ pub enum ByteRange {
     Part(u32),
 }
 
+/// The most parts of one page.
+pub const PART_PAGE_MAX: usize = 1000;
+
+/// A part of an object that a multipart upload made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectPart {
+    /// Its number, from 1 on without gaps, whatever the numbers of the upload were.
+    pub number: u32,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its checksum, when the upload asked for one.
+    pub checksum: Option<Checksum>,
+}
+
 /// The bytes asked for, in order, in pieces of at most 1 MiB. An `Err` ends it: the answer must then be cut off.
 pub type ObjectBody = BoxStream<'static, Result<Bytes>>;
 
@@ -34,6 +49,8 @@ pub struct ObjectRead {
     pub record: ObjectRecord,
     /// Which of its bytes the body has.
     pub range: Range<u64>,
+    /// The checksum of the part that was asked for.
+    pub part_checksum: Option<Checksum>,
     /// The bytes; the first of them have been read already.
     pub body: ObjectBody,
 }
@@ -47,36 +64,66 @@ impl fmt::Debug for ObjectRead {
 impl Objects {
     /// The record of an object.
     pub async fn head(&self, bucket: &BucketName, key: &ObjectKey) -> Result<ObjectRecord> {
+        self.head_version(bucket, key, None).await
+    }
+
+    /// The record of an object, or of one of its versions.
+    pub async fn head_version(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<VersionRef>,
+    ) -> Result<ObjectRecord> {
         let txn = self.store().read().await?;
-        self.head_in(&txn, bucket, key).await
+        self.head_in(&txn, bucket, key, version).await
     }
 
     /// Reads an object, or a range of it.
     pub async fn get(&self, bucket: &BucketName, key: &ObjectKey, range: Option<ByteRange>) -> Result<ObjectRead> {
-        self.get_if(bucket, key, range, &Conditions::default()).await
+        self.get_if(bucket, key, None, range, &Conditions::default()).await
     }
 
-    /// Reads an object if the conditions hold; they are judged before the range, and before any byte is read.
+    /// Reads an object or one of its versions if the conditions hold; they are judged before the range, and before any byte is
+    /// read.
     ///
     /// The first bytes are read before this answers, so that damage is an error and not a body that breaks off.
     pub async fn get_if(
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
+        version: Option<VersionRef>,
         range: Option<ByteRange>,
         conditions: &Conditions,
     ) -> Result<ObjectRead> {
         let txn = self.store().read().await?;
-        let record = self.head_in(&txn, bucket, key).await?;
+        let record = self.head_in(&txn, bucket, key, version).await?;
         conditions.check_read(&record)?;
         self.open(&txn, record, range).await
     }
 
-    /// The bytes that one part of an object covers; parts count from 1.
-    pub async fn part_range(&self, record: &ObjectRecord, number: u32) -> Result<Range<u64>> {
+    /// Parts of an object that a multipart upload made, with numbers above `after`, at most `limit` and never more than
+    /// [`PART_PAGE_MAX`]. None of any other object.
+    pub async fn object_parts(&self, record: &ObjectRecord, after: u32, limit: usize) -> Result<Vec<ObjectPart>> {
+        let Some(count) = record.parts else { return Ok(Vec::new()) };
         let txn = self.store().read().await?;
         let extents = extents(&txn, record.version, &record.layout).await?;
-        part_range(record, &extents, number)
+        let first = usize::try_from(after).unwrap_or(usize::MAX);
+        let part = |(at, number): (usize, u32)| {
+            // only the last can be empty, and then it has no extent
+            let extent = extents.get(at);
+            let checksum = extent.and_then(|extent| extent.checksum.clone());
+            ObjectPart { number, size: extent.map_or(0, |extent| extent.length), checksum }
+        };
+        Ok((0..).zip(1..=count).skip(first).take(limit.min(PART_PAGE_MAX)).map(part).collect())
+    }
+
+    /// One part of an object; parts count from 1, and an object that no multipart upload made is its only part.
+    pub async fn object_part(&self, record: &ObjectRecord, number: u32) -> Result<ObjectPart> {
+        let txn = self.store().read().await?;
+        let extents = extents(&txn, record.version, &record.layout).await?;
+        let range = part_range(record, &extents, number)?;
+        let size = range.end - range.start;
+        Ok(ObjectPart { number, size, checksum: part_checksum(record, &extents, number) })
     }
 
     pub(crate) async fn head_in(
@@ -84,11 +131,33 @@ impl Objects {
         txn: &Transaction,
         bucket: &BucketName,
         key: &ObjectKey,
+        version: Option<VersionRef>,
     ) -> Result<ObjectRecord> {
-        let id = self.peek_bucket(txn, bucket).await?.id;
-        let row = OBJECTS.peek(txn, &(id, key.clone())).await?;
-        let row = row.ok_or_else(|| Error::NoSuchKey { bucket: bucket.clone(), key: key.clone() })?;
-        Ok(row.into_record(key.clone()))
+        let bucket = self.peek_bucket(txn, bucket).await?;
+        let row = self.find_row(txn, &bucket, key, version).await?;
+        Ok(row.into_record(key.clone(), &bucket))
+    }
+
+    /// The row of an object, or of one of its versions.
+    pub(crate) async fn find_row(
+        &self,
+        txn: &Transaction,
+        bucket: &BucketRecord,
+        key: &ObjectKey,
+        version: Option<VersionRef>,
+    ) -> Result<ObjectRow> {
+        if let Some(version) = version {
+            return match find(txn, bucket.id, key, version).await? {
+                Some(found) => found.object(),
+                None => Err(Error::NoSuchVersion { bucket: bucket.name.clone(), key: key.clone(), version }),
+            };
+        }
+        if let Some(row) = OBJECTS.peek(txn, &(bucket.id, key.clone())).await? {
+            return Ok(row);
+        }
+        let marker = if bucket.keeps_versions() { peek_newest(txn, bucket.id, key).await? } else { None };
+        let marker = marker.map(|row| VersionRef::of(row.version(), row.is_null()));
+        Err(Error::NoSuchKey { bucket: bucket.name.clone(), key: key.clone(), marker })
     }
 
     pub(crate) async fn open(
@@ -98,6 +167,10 @@ impl Objects {
         range: Option<ByteRange>,
     ) -> Result<ObjectRead> {
         let extents = extents(txn, record.version, &record.layout).await?;
+        let part_checksum = match range {
+            Some(ByteRange::Part(number)) => part_checksum(&record, &extents, number),
+            _ => None,
+        };
         let range = match range {
             None => 0..record.size,
             Some(ByteRange::Part(number)) => part_range(&record, &extents, number)?,
@@ -107,7 +180,7 @@ impl Objects {
         let mut body = read_extents(Arc::clone(self.blobs()), pieces_of(&extents, &range));
         let first = body.next().await.transpose()?;
         let body = stream::iter(first.map(Ok)).chain(body).boxed();
-        Ok(ObjectRead { record, range, body })
+        Ok(ObjectRead { record, range, part_checksum, body })
     }
 }
 
@@ -136,6 +209,11 @@ fn part_range(record: &ObjectRecord, extents: &[Extent], number: u32) -> Result<
     let before = number as usize - 1;
     let start = lengths().take(before).sum::<u64>();
     Ok(start..start + lengths().nth(before).unwrap_or(0))
+}
+
+fn part_checksum(record: &ObjectRecord, extents: &[Extent], number: u32) -> Option<Checksum> {
+    record.parts?;
+    extents.get(usize::try_from(number).ok()?.checked_sub(1)?)?.checksum.clone()
 }
 
 /// Which bytes of which blobs make up `range`.
@@ -187,7 +265,7 @@ mod tests {
         fn pieces_are_exactly_the_range(lengths in prop::collection::vec(1u64..50, 1..8), a in 0u64..400, b in 0u64..400) {
             let blob = |i: usize| BlobId::new(Timestamp::from_millis(i as u64 + 1));
             let extents: Vec<_> =
-                lengths.iter().enumerate().map(|(i, length)| Extent { blob: blob(i), length: *length }).collect();
+                lengths.iter().enumerate().map(|(i, length)| Extent::new(blob(i), *length)).collect();
             let size: u64 = lengths.iter().sum();
             let range = a.min(b).min(size)..a.max(b).min(size);
             let all: Vec<(BlobId, u64)> =

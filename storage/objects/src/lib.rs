@@ -8,6 +8,7 @@
 //!                                                                    ▼
 //! put · copy · multipart · pipelines ─────────────────────▶ commit.rs: object row + claims of its blobs
 //! delete ──────────────────────────────────────────────▶            + change-log row + garbage row of what it replaces
+//!                                                                    (versions.rs: what a key keeps of what it was)
 //!                                                                    │ one transaction
 //! transition: the same version on other blobs ──────▶            │
 //! get · list ◀──────────────────────── rows.rs ◀──────────────────────┘
@@ -18,6 +19,7 @@
 //! with rows of its own) calls [`Objects::claim_blob`] in the same transaction, and [`Objects::release_blobs`] in the
 //! one that removes it. A blob that is old and unclaimed is an orphan of a failed write, and the sweeper deletes it.
 
+mod attributes;
 mod body;
 mod bucket;
 mod changes;
@@ -33,6 +35,8 @@ mod garbage;
 mod get;
 mod limits;
 mod list;
+mod list_versions;
+mod lock;
 #[cfg(test)]
 mod model;
 mod multipart;
@@ -45,27 +49,35 @@ mod races;
 mod record;
 mod retry;
 mod rows;
+mod settings;
 mod stage;
 mod transition;
 mod turns;
+mod versions;
 
+pub use attributes::{Attributes, BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, Retention, RetentionMode, Tags};
 pub use body::{BodyChecks, BodyError, ExpectedChecksum, TrailerSource};
 pub use bucket::{BucketPage, BucketRecord, BucketSpec, ListBuckets};
 pub use changes::{Change, ChangeCause, ChangeKind, StampedChanges};
-pub use conditions::{Conditions, TagList};
+pub use conditions::{Conditions, DeleteConditions, TagList};
 pub use copy::{CopyOutcome, CopyRequest, MetadataDirective};
-pub use delete::DeleteOutcome;
+pub use delete::{DeleteItem, DeleteOutcome};
 pub use error::{Condition, Error, ErrorKind, Result};
 pub use garbage::{SweepSchedule, Sweeper};
-pub use get::{ByteRange, ObjectBody, ObjectRead};
+pub use get::{ByteRange, ObjectBody, ObjectPart, ObjectRead, PART_PAGE_MAX};
 pub use limits::Limits;
 pub use list::{ListPage, ListRequest, ListedObject};
+pub use list_versions::{ListVersions, ListedVersion, VersionPage};
 pub use multipart::{
     CompleteUpload, CompletedPart, CreateUpload, ListUploads, ListedPart, ListedUpload, PartCopy, PartOutcome,
     PartPage, UploadPage, UploadRef,
 };
 pub use objects::Objects;
 pub use put::{PutOutcome, PutRequest};
-pub use record::{ChecksumKind, Extent, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId};
+pub use record::{ChecksumKind, Extent, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId, VersionRef};
+pub use settings::{
+    BucketSettings, CONFIGURATION_BYTES_MAX, ConfigurationKind, DefaultRetention, ObjectLock, RETENTION_DAYS_MAX,
+    RetentionPeriod, Versioning,
+};
 pub use stage::{StageSpec, StagedCommit, StagedObject};
 pub use transition::TransitionOutcome;

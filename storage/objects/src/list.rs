@@ -4,7 +4,7 @@
 //! the cost of a page is bounded by its entries and not by what hides behind its prefixes.
 
 use crate::record::StoredChecksum;
-use crate::rows::OBJECTS;
+use crate::rows::{OBJECTS, ObjectRow};
 use crate::{Objects, Result};
 use bytes::Bytes;
 use cistern_metadata::{KeyRange, RowKey, RowValue, Scan, Table, Transaction};
@@ -59,6 +59,13 @@ pub struct ListedObject {
     pub checksum: Option<StoredChecksum>,
 }
 
+impl ListedObject {
+    pub(crate) fn of(key: ObjectKey, row: ObjectRow) -> Self {
+        let ObjectRow { size, etag, modified, class, checksum, .. } = row;
+        Self { key, size, etag, modified, class, checksum }
+    }
+}
+
 /// A page of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListPage {
@@ -93,14 +100,7 @@ impl Objects {
         let mut page = ListPage { next, ..ListPage::default() };
         for entry in entries {
             match entry {
-                Entry::Row((_, key), row) => page.objects.push(ListedObject {
-                    key,
-                    size: row.size,
-                    etag: row.etag,
-                    modified: row.modified,
-                    class: row.class,
-                    checksum: row.checksum,
-                }),
+                Entry::Row((_, key), row) => page.objects.push(ListedObject::of(key, row)),
                 Entry::Prefix(prefix) => page.prefixes.push(prefix),
             }
         }

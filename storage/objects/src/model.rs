@@ -1,12 +1,16 @@
 //! Random requests against a model of a few maps: after each of them everything reads as the model says, the sweeper
 //! runs in between, and at the end exactly the blobs of what is there are left.
+//!
+//! The model of a key is the list of its states, the newest last, and knows nothing of tables: a write to a bucket that does
+//! not keep versions removes the null state and adds another, one that does only adds.
 
 use crate::fixture::{House, body, bytes, key};
 use crate::{
-    BodyChecks, CompleteUpload, CompletedPart, Conditions, CopyRequest, Error, MetadataDirective, ObjectHeaders,
-    ObjectRecord, PutRequest, StageSpec, TransitionOutcome, UploadRef,
+    BodyChecks, CompleteUpload, CompletedPart, Conditions, CopyRequest, DeleteConditions, DeleteItem, DeleteOutcome,
+    Error, ListVersions, ListedVersion, MetadataDirective, ObjectHeaders, ObjectRecord, PutRequest, StageSpec,
+    TransitionOutcome, UploadRef, VersionId, VersionRef, Versioning,
 };
-use cistern_types::StorageClass;
+use cistern_types::{StorageClass, Timestamp};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,12 +20,15 @@ const KEYS: [&str; 4] = ["a", "a/b", "ä", "z"];
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Put { key: usize, size: usize, create_only: bool, infrequent: bool },
-    Transition { key: usize, infrequent: bool },
+    Transition { key: usize, back: usize, infrequent: bool },
+    SetVersioning { enabled: bool },
+    RemoveVersion { key: usize, back: usize },
     PutBroken { key: usize, size: usize },
     Stage { size: usize },
     Delete { key: usize },
     DeleteMany { keys: Vec<usize> },
     Copy { source: usize, target: usize, replace: bool },
+    Restore { key: usize, back: usize },
     Begin { key: usize },
     Part { upload: usize, number: u16, size: usize },
     Complete { upload: usize, but: Option<usize> },
@@ -36,7 +43,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (key(), size(), any::<bool>(), any::<bool>())
             .prop_map(|(key, size, create_only, infrequent)| Step::Put { key, size, create_only, infrequent }),
-        3 => (key(), any::<bool>()).prop_map(|(key, infrequent)| Step::Transition { key, infrequent }),
+        3 => (key(), 0usize..3, any::<bool>())
+            .prop_map(|(key, back, infrequent)| Step::Transition { key, back, infrequent }),
+        2 => any::<bool>().prop_map(|enabled| Step::SetVersioning { enabled }),
+        4 => (key(), 0usize..4).prop_map(|(key, back)| Step::RemoveVersion { key, back }),
+        1 => (key(), 0usize..3).prop_map(|(key, back)| Step::Restore { key, back }),
         1 => (key(), size()).prop_map(|(key, size)| Step::PutBroken { key, size }),
         1 => size().prop_map(|size| Step::Stage { size }),
         2 => key().prop_map(|key| Step::Delete { key }),
@@ -57,9 +68,24 @@ fn class(infrequent: bool) -> StorageClass {
 
 type Parts = BTreeMap<u16, (Vec<u8>, CompletedPart)>;
 
+/// A state of a key: an object with its mark, or a delete marker.
+#[derive(Debug, Clone)]
+struct State {
+    id: VersionId,
+    null: bool,
+    object: Option<(Vec<u8>, u8)>,
+}
+
+impl State {
+    fn shown(&self) -> VersionRef {
+        VersionRef::of(self.id, self.null)
+    }
+}
+
 struct Model {
     house: House,
-    objects: BTreeMap<&'static str, (Vec<u8>, u8)>,
+    versioning: Versioning,
+    states: BTreeMap<&'static str, Vec<State>>,
     uploads: Vec<(UploadRef, Parts)>,
     writes: u8,
 }
@@ -79,7 +105,13 @@ impl Model {
             Step::Put { key, size, create_only, infrequent } => {
                 self.put(KEYS[key], size, create_only, class(infrequent)).await;
             }
-            Step::Transition { key, infrequent } => self.transition(KEYS[key], class(infrequent)).await,
+            Step::Transition { key, back, infrequent } => self.transition(KEYS[key], back, class(infrequent)).await,
+            Step::SetVersioning { enabled } => {
+                self.house.objects.set_versioning(&self.house.bucket, enabled).await.unwrap();
+                self.versioning = if enabled { Versioning::Enabled } else { Versioning::Suspended };
+            }
+            Step::RemoveVersion { key, back } => self.remove_version(KEYS[key], back).await,
+            Step::Restore { key, back } => self.restore(KEYS[key], back).await,
             Step::PutBroken { key, size } => {
                 let (content, mark) = self.next_content(size);
                 let checks = BodyChecks { content_md5: Some([0; 16]), ..BodyChecks::default() };
@@ -92,13 +124,13 @@ impl Model {
             }
             Step::Delete { key: at } => {
                 let outcome = self.house.objects.delete(&self.house.bucket, &key(KEYS[at])).await.unwrap();
-                assert_eq!(outcome.version.is_some(), self.objects.remove(KEYS[at]).is_some());
+                self.deleted(KEYS[at], outcome);
             }
             Step::DeleteMany { keys } => {
-                let names = keys.iter().map(|at| key(KEYS[*at])).collect();
-                let answers = self.house.objects.delete_many(&self.house.bucket, names).await.unwrap();
+                let items = keys.iter().map(|at| key(KEYS[*at]).into()).collect();
+                let answers = self.house.objects.delete_many(&self.house.bucket, items, false).await.unwrap();
                 for (at, (_, answer)) in keys.into_iter().zip(answers) {
-                    assert_eq!(answer.unwrap().version.is_some(), self.objects.remove(KEYS[at]).is_some());
+                    self.deleted(KEYS[at], answer.unwrap());
                 }
             }
             Step::Copy { source, target, replace } => self.copy(KEYS[source], KEYS[target], replace).await,
@@ -123,17 +155,81 @@ impl Model {
         }
     }
 
-    async fn transition(&mut self, name: &'static str, class: StorageClass) {
+    fn object(&self, name: &str) -> Option<&(Vec<u8>, u8)> {
+        self.states.get(name)?.last()?.object.as_ref()
+    }
+
+    /// The state so far back from the newest, if there are so many.
+    fn state(&self, name: &str, back: usize) -> Option<State> {
+        self.states.get(name)?.iter().rev().nth(back).cloned()
+    }
+
+    /// A new state of a key is there.
+    fn written(&mut self, name: &'static str, id: VersionId, object: Option<(Vec<u8>, u8)>) {
+        let null = self.versioning != Versioning::Enabled;
+        let states = self.states.entry(name).or_default();
+        if null {
+            states.retain(|state| !state.null);
+        }
+        states.push(State { id, null, object });
+    }
+
+    fn deleted(&mut self, name: &'static str, outcome: DeleteOutcome) {
+        assert_eq!(outcome.version.is_some(), self.object(name).is_some());
+        let unversioned = self.versioning == Versioning::Unversioned;
+        assert_eq!((outcome.delete_marker, outcome.shown_version.is_none()), (!unversioned, unversioned));
+        match outcome.shown_version {
+            None => self.states.remove(name).map_or((), drop),
+            Some(VersionRef::Id(id)) => self.written(name, id, None),
+            // its id is not told, and nothing asks for it
+            Some(VersionRef::Null) => self.written(name, VersionId::after(None, Timestamp::default()), None),
+        }
+    }
+
+    async fn remove_version(&mut self, name: &'static str, back: usize) {
+        let Some(state) = self.state(name, back) else { return };
+        let version = Some(state.shown());
+        let item = DeleteItem { key: key(name), version, conditions: DeleteConditions::default() };
+        for repeated in [false, true] {
+            let outcome = self.house.objects.delete_one(&self.house.bucket, item.clone(), false).await.unwrap();
+            assert_eq!(outcome.shown_version, version);
+            assert_eq!(outcome.version.is_some(), !repeated);
+            assert_eq!(outcome.delete_marker, !repeated && state.object.is_none());
+        }
+        let states = self.states.get_mut(name).unwrap();
+        states.remove(states.len() - 1 - back);
+    }
+
+    /// Copies an older version over its key.
+    async fn restore(&mut self, name: &'static str, back: usize) {
+        let Some(state) = self.state(name, back) else { return };
+        let bucket = &self.house.bucket;
+        let place = (bucket.clone(), key(name));
+        let request = CopyRequest { source_version: Some(state.shown()), ..CopyRequest::new(place.clone(), place) };
+        let answer = self.house.objects.copy(request).await;
+        match state.object {
+            None => assert!(matches!(answer, Err(Error::IsDeleteMarker { .. })), "{answer:?}"),
+            Some(object) => {
+                let copied = answer.unwrap();
+                let told = Some(VersionRef::of(state.id, state.null));
+                assert_eq!(copied.source_version, told.filter(|_| self.versioning != Versioning::Unversioned));
+                self.written(name, copied.target.version, Some(object));
+            }
+        }
+    }
+
+    async fn transition(&mut self, name: &'static str, back: usize, class: StorageClass) {
+        let Some(state) = self.state(name, back).filter(|state| state.object.is_some()) else { return };
         let (objects, bucket) = (&self.house.objects, &self.house.bucket);
-        let Ok(before) = objects.head(bucket, &key(name)).await else { return };
-        let other = self.house.put("another", b"").await.version;
+        let version = Some(state.shown());
+        let before = objects.head_version(bucket, &key(name), version).await.unwrap();
+        let other = VersionId::after(Some(before.version), Timestamp::default());
         let superseded = objects.transition(bucket, &key(name), other, class).await.unwrap();
         assert_eq!(superseded, TransitionOutcome::Superseded);
-        objects.delete(bucket, &key("another")).await.unwrap();
         let outcome = objects.transition(bucket, &key(name), before.version, class).await.unwrap();
         let moved = if before.class == class { TransitionOutcome::AlreadyThere } else { TransitionOutcome::Moved };
         assert_eq!(outcome, moved);
-        let after = objects.head(bucket, &key(name)).await.unwrap();
+        let after = objects.head_version(bucket, &key(name), version).await.unwrap();
         assert_eq!(after, ObjectRecord { class, layout: after.layout.clone(), ..before });
     }
 
@@ -143,11 +239,10 @@ impl Model {
         let request =
             PutRequest { headers: marked(mark), conditions, class: Some(class), ..self.house.put_request(name) };
         let answer = self.house.objects.put(request, body(&content)).await;
-        if create_only && self.objects.contains_key(name) {
+        if create_only && self.object(name).is_some() {
             assert!(matches!(answer, Err(Error::PreconditionFailed { .. })), "{answer:?}");
         } else {
-            answer.unwrap();
-            self.objects.insert(name, (content, mark));
+            self.written(name, answer.unwrap().version, Some((content, mark)));
         }
     }
 
@@ -161,14 +256,14 @@ impl Model {
         let seen = self.house.objects.head(bucket, &key(source)).await;
         let changes_class = seen.is_ok_and(|seen| seen.class != StorageClass::Standard);
         let answer = self.house.objects.copy(request).await;
-        match self.objects.get(source).cloned() {
+        match self.object(source).cloned() {
             None => assert!(matches!(answer, Err(Error::NoSuchKey { .. })), "{answer:?}"),
             Some(_) if source == target && !replace && !changes_class => {
                 assert!(matches!(answer, Err(Error::InvalidRequest { .. })), "{answer:?}");
             }
             Some((content, old)) => {
-                answer.unwrap();
-                self.objects.insert(target, (content, if replace { mark } else { old }));
+                let mark = if replace { mark } else { old };
+                self.written(target, answer.unwrap().target.version, Some((content, mark)));
             }
         }
     }
@@ -186,21 +281,23 @@ impl Model {
             self.uploads.push((at, parts));
             return;
         }
-        answer.unwrap();
+        let version = answer.unwrap().version;
         let name = KEYS.into_iter().find(|name| key(name) == at.key).unwrap();
         let content = named.into_iter().flat_map(|(content, _)| content).collect();
-        self.objects.insert(name, (content, 0));
+        self.written(name, version, Some((content, 0)));
     }
 
     async fn check(&self) {
-        let mut keys: Vec<&str> = self.objects.keys().copied().collect();
+        let mut keys: Vec<&str> = self.states.keys().copied().filter(|name| self.object(name).is_some()).collect();
         keys.sort_unstable();
         assert_eq!(self.house.keys().await, keys);
-        for (name, (content, mark)) in &self.objects {
-            let record = self.house.objects.head(&self.house.bucket, &key(name)).await.unwrap();
-            let expected = if *mark == 0 { ObjectHeaders::default() } else { marked(*mark) };
-            assert_eq!(record.headers, expected);
-            assert!(self.house.read(name).await.unwrap() == *content, "bytes of {name}");
+        for (name, states) in &self.states {
+            for (back, state) in states.iter().rev().enumerate() {
+                self.check_state(name, back, state).await;
+            }
+        }
+        for page in [1, 2, 1000] {
+            self.check_versions(page).await;
         }
         for (at, parts) in &self.uploads {
             let page = self.house.objects.parts(at, 0, 100).await.unwrap();
@@ -208,6 +305,61 @@ impl Model {
             let expected: Vec<_> = parts.iter().map(|(number, (content, _))| (*number, content.len() as u64)).collect();
             assert_eq!(listed, expected);
         }
+    }
+
+    async fn check_state(&self, name: &str, back: usize, state: &State) {
+        let (objects, bucket) = (&self.house.objects, &self.house.bucket);
+        let version = Some(state.shown());
+        let by_version = objects.head_version(bucket, &key(name), version).await;
+        let Some((content, mark)) = &state.object else {
+            assert!(matches!(by_version, Err(Error::IsDeleteMarker { .. })), "{by_version:?}");
+            let current = objects.head(bucket, &key(name)).await;
+            if back == 0 {
+                let marker = Some(state.shown());
+                assert!(matches!(current, Err(Error::NoSuchKey { marker: told, .. }) if told == marker));
+            }
+            return;
+        };
+        let record = by_version.unwrap();
+        let expected = if *mark == 0 { ObjectHeaders::default() } else { marked(*mark) };
+        assert_eq!((&record.headers, record.version), (&expected, state.id));
+        assert_eq!(record.shown_version, version.filter(|_| self.versioning != Versioning::Unversioned));
+        assert!(self.house.read_version(name, version).await.unwrap() == *content, "bytes of {name}");
+        if back == 0 {
+            assert_eq!(objects.head(bucket, &key(name)).await.unwrap(), record);
+            assert!(self.house.read(name).await.unwrap() == *content, "bytes of {name}");
+        }
+    }
+
+    /// Lists all versions, `limit` a page.
+    async fn check_versions(&self, limit: usize) {
+        let mut expected = Vec::new();
+        for name in KEYS.into_iter().collect::<std::collections::BTreeSet<_>>() {
+            let states = self.states.get(name).map(Vec::as_slice).unwrap_or_default();
+            for (back, state) in states.iter().rev().enumerate() {
+                expected.push((name.to_owned(), state.shown(), state.object.is_none(), back == 0));
+            }
+        }
+        let mut request = ListVersions {
+            bucket: self.house.bucket.clone(),
+            prefix: String::new(),
+            delimiter: None,
+            key_marker: None,
+            version_marker: None,
+            limit,
+        };
+        let mut listed = Vec::new();
+        loop {
+            let page = self.house.objects.versions(request.clone()).await.unwrap();
+            assert!(page.versions.len() <= limit);
+            listed.extend(page.versions.into_iter().map(|entry| match entry {
+                ListedVersion::Object { object, version, latest } => (object.key.to_string(), version, false, latest),
+                ListedVersion::DeleteMarker { key, version, latest, .. } => (key.to_string(), version, true, latest),
+            }));
+            let Some((key, version)) = page.next else { break };
+            request = ListVersions { key_marker: Some(key), version_marker: version, ..request };
+        }
+        assert_eq!(listed, expected, "{limit} a page");
     }
 
     /// Completes what is open, lets everything come due, and counts what is left.
@@ -231,18 +383,24 @@ impl Model {
             (self.house.blobs().await.len(), self.house.bookkeeping().await);
         assert_eq!((garbage, extents, parts, completed), (0, 0, 0, 0));
         assert_eq!(blobs, claims);
-        for name in self.objects.keys().copied().collect::<Vec<_>>() {
-            self.house.objects.delete(&self.house.bucket, &key(name)).await.unwrap();
+        for name in KEYS {
+            while self.state(name, 0).is_some() {
+                let back = self.states[name].len() / 2;
+                self.remove_version(name, back).await;
+                self.check().await;
+            }
         }
         self.house.clock.advance(Duration::from_hours(100));
         self.house.sweep().await;
         assert_eq!((self.house.blobs().await.len(), self.house.bookkeeping().await), (0, [0; 5]));
+        assert_eq!(self.house.rows_of_versions().await, 0);
     }
 }
 
 /// Runs the steps against a house with an empty bucket.
 pub(crate) async fn check(house: House, steps: Vec<Step>) {
-    let mut model = Model { house, objects: BTreeMap::new(), uploads: Vec::new(), writes: 0 };
+    let (states, uploads) = (BTreeMap::new(), Vec::new());
+    let mut model = Model { house, versioning: Versioning::Unversioned, states, uploads, writes: 0 };
     for step in steps {
         model.run(step).await;
         model.check().await;

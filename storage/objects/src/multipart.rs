@@ -16,6 +16,7 @@ pub use complete::{CompleteUpload, CompletedPart};
 pub use open::{ListUploads, ListedUpload, UploadPage};
 pub use part::{ListedPart, PartCopy, PartOutcome, PartPage};
 
+use crate::attributes::Attributes;
 use crate::garbage::release_upload;
 use crate::record::{ChecksumKind, ObjectHeaders};
 use crate::retry::Tries;
@@ -33,6 +34,8 @@ pub struct CreateUpload {
     pub key: ObjectKey,
     /// The headers to store with the object.
     pub headers: ObjectHeaders,
+    /// The tags and locks it shall carry.
+    pub attributes: Attributes,
     /// The object's class; `None` takes the bucket's.
     pub class: Option<StorageClass>,
     /// The checksum the object gets.
@@ -77,12 +80,14 @@ impl Objects {
         loop {
             let mut txn = self.store().begin().await?;
             let bucket = self.bucket_in(&mut txn, &request.bucket).await?;
+            bucket.check_locks(&request.attributes)?;
             let row = UploadRow {
                 initiated: self.now(),
                 owner: request.owner,
                 class: request.class.unwrap_or(bucket.class),
                 checksum: request.checksum,
                 headers: request.headers.clone(),
+                attributes: request.attributes.clone(),
             };
             UPLOADS.put(&mut txn, &(bucket.id, request.key.clone(), upload), &row)?;
             if tries.commit(txn).await? {

@@ -1,10 +1,11 @@
 //! PUT: a body becomes an object, or nothing changes.
 
+use crate::attributes::Attributes;
 use crate::body::{BodyChecks, BodyError};
 use crate::changes::ChangeCause;
 use crate::commit::{CommitItem, NewObject, commit_objects};
 use crate::conditions::Conditions;
-use crate::record::{ObjectHeaders, ObjectRecord, StoredChecksum, VersionId};
+use crate::record::{ObjectHeaders, ObjectRecord, StoredChecksum, VersionId, VersionRef};
 use crate::retry::Tries;
 use crate::{Objects, Result};
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub struct PutRequest {
     pub key: ObjectKey,
     /// The headers to store with it.
     pub headers: ObjectHeaders,
+    /// The tags and locks it shall carry.
+    pub attributes: Attributes,
     /// Its class; `None` takes the bucket's.
     pub class: Option<StorageClass>,
     /// What is promised about the body.
@@ -36,6 +39,7 @@ impl PutRequest {
             bucket,
             key,
             headers: ObjectHeaders::default(),
+            attributes: Attributes::default(),
             class: None,
             checks: BodyChecks::default(),
             conditions: Conditions::default(),
@@ -54,6 +58,8 @@ pub struct PutOutcome {
     pub checksum: Option<StoredChecksum>,
     /// The name of this state of it.
     pub version: VersionId,
+    /// The version id that clients are told; `None` in a bucket that never kept versions.
+    pub shown_version: Option<VersionRef>,
     /// When it was written.
     pub modified: Timestamp,
     /// Its class.
@@ -67,6 +73,7 @@ impl From<&ObjectRecord> for PutOutcome {
             size: record.size,
             checksum: record.checksum.clone(),
             version: record.version,
+            shown_version: record.shown_version,
             modified: record.modified,
             class: record.class,
         }
@@ -84,11 +91,13 @@ impl Objects {
         request: PutRequest,
         body: impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
     ) -> Result<PutOutcome> {
-        let PutRequest { bucket, key, headers, class, checks, conditions } = request;
+        let PutRequest { bucket, key, headers, attributes, class, checks, conditions } = request;
         headers.check(self.limits())?;
-        let class = class.unwrap_or(self.bucket(&bucket).await?.class);
+        let present = self.bucket(&bucket).await?;
+        present.check_locks(&attributes)?;
+        let class = class.unwrap_or(present.class);
         let staged = self.stage_body(class, checks, body).await?;
-        let new = staged.into_object(headers, class, ChangeCause::Put);
+        let new = NewObject { attributes, ..staged.into_object(headers, class, ChangeCause::Put) };
         let record = self.commit_new(&bucket, &key, &new, &conditions).await?;
         Ok(PutOutcome::from(&record))
     }

@@ -1,24 +1,101 @@
 //! What is known about an object: its headers, size, tags, and where its bytes lie.
 
+use crate::attributes::Attributes;
 use crate::{Error, Limits, Result};
-use cistern_types::{BlobId, Checksum, ChecksumAlgorithm, ETag, ObjectKey, StorageClass, Timestamp};
+use cistern_metadata::RowKey;
+use cistern_types::{BlobId, Checksum, ChecksumAlgorithm, ETag, Invalid, ObjectKey, StorageClass, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
-/// The name of one state of an object; each write makes a new random one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The name of one state of an object; each write makes a new one. Of one key the newest sorts first.
+///
+/// ```text
+/// [!(milliseconds << 20, or one more than the newest before), 8 bytes big-endian][random, 8 bytes]
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VersionId([u8; 16]);
 
+/// How far milliseconds are moved up: so many states of a key may begin in one, or while a clock goes back.
+const ORDER_SHIFT: u32 = 20;
+
 impl VersionId {
-    /// A new random one.
-    pub(crate) fn random() -> Self {
-        Self(rand::random())
+    /// A new one that sorts before `newest`, the newest of its key.
+    pub(crate) fn after(newest: Option<Self>, now: Timestamp) -> Self {
+        let clock = now.as_millis() << ORDER_SHIFT;
+        let order = newest.map_or(clock, |newest| clock.max(newest.order().saturating_add(1)));
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&(!order).to_be_bytes());
+        bytes[8..].copy_from_slice(&rand::random::<[u8; 8]>());
+        Self(bytes)
+    }
+
+    fn order(self) -> u64 {
+        let (order, _) = self.0.split_first_chunk().expect("16 bytes are more than 8");
+        !u64::from_be_bytes(*order)
     }
 
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+}
+
+impl FromStr for VersionId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Invalid> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| Invalid {
+            what: "version id",
+            given: text.chars().take(64).collect(),
+            rule: "use null or the id that an answer gave",
+        })?;
+        Ok(Self(bytes))
+    }
+}
+
+impl RowKey for VersionId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        RowKey::read(bytes).map(Self)
+    }
+}
+
+/// A version as clients name it: by its id, or `null` for the one written while the bucket kept no versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum VersionRef {
+    /// `null`: a key has at most one of them.
+    Null,
+    /// 32 hex digits.
+    Id(VersionId),
+}
+
+impl VersionRef {
+    /// How clients name a version; `null` says whether it is the null version of its key.
+    pub(crate) fn of(version: VersionId, null: bool) -> Self {
+        if null { Self::Null } else { Self::Id(version) }
+    }
+}
+
+impl fmt::Display for VersionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Id(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for VersionRef {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Invalid> {
+        if text == "null" { Ok(Self::Null) } else { text.parse().map(Self::Id) }
     }
 }
 
@@ -152,12 +229,21 @@ impl StoredChecksum {
 }
 
 /// A run of an object's bytes: one whole blob.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
     /// The blob.
     pub blob: BlobId,
     /// Its length in bytes, not zero.
     pub length: u64,
+    /// The checksum of the part that it is, when its upload asked for one.
+    pub checksum: Option<Checksum>,
+}
+
+impl Extent {
+    /// A blob that is no part with a checksum.
+    pub(crate) fn new(blob: BlobId, length: u64) -> Self {
+        Self { blob, length, checksum: None }
+    }
 }
 
 /// Where an object's bytes lie.
@@ -165,7 +251,7 @@ pub struct Extent {
 pub(crate) enum Layout {
     /// In these extents.
     Inline(Vec<Extent>),
-    /// In more extents than an object row should carry: they stand in `rows` extent rows under the object's version.
+    /// In more extents than an object row should carry, or in parts with checksums: they stand in `rows` extent rows under the object's version.
     Rows {
         /// How many extent rows there are.
         rows: u32,
@@ -185,8 +271,12 @@ pub struct ObjectRecord {
     pub modified: Timestamp,
     /// The name of this state of it.
     pub version: VersionId,
+    /// The version id that clients are told; `None` in a bucket that never kept versions.
+    pub shown_version: Option<VersionRef>,
     /// The headers stored with it.
     pub headers: ObjectHeaders,
+    /// Tags, locks and the like.
+    pub attributes: Attributes,
     /// Its storage class.
     pub class: StorageClass,
     /// The checksum stored with it.
@@ -203,6 +293,30 @@ mod tests {
     fn headers(content_type: Option<&str>, user: &[(&str, &str)]) -> ObjectHeaders {
         let user = user.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         ObjectHeaders { content_type: content_type.map(Into::into), user, ..ObjectHeaders::default() }
+    }
+
+    #[test]
+    fn later_versions_sort_first_also_when_the_clock_goes_back() {
+        let mut newest = None;
+        let mut ids = Vec::new();
+        for millis in [1_000, 1_000, 1_001, 900, 900, 5_000] {
+            let id = VersionId::after(newest, Timestamp::from_millis(millis));
+            newest = Some(id);
+            ids.push(id);
+        }
+        assert!(ids.windows(2).all(|pair| pair[1] < pair[0]), "{ids:?}");
+        assert_eq!(ids[0].to_string().parse::<VersionId>().unwrap(), ids[0]);
+    }
+
+    #[test]
+    fn versions_are_named_null_or_by_id() {
+        let id = VersionId::after(None, Timestamp::from_millis(1));
+        for named in [VersionRef::Null, VersionRef::Id(id)] {
+            assert_eq!(named.to_string().parse::<VersionRef>().unwrap(), named);
+        }
+        for bad in ["", "Null", "abc", &"0".repeat(33)] {
+            assert!(bad.parse::<VersionRef>().is_err(), "{bad}");
+        }
     }
 
     #[test]

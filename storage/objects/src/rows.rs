@@ -4,16 +4,18 @@
 //! 10 buckets    name                  -> BucketRecord          16 parts      upload, number        -> PartRow
 //! 11 owned      owner, name           -> ()                    17 completed  upload                -> CompletedRow
 //! 12 objects    bucket id, key        -> ObjectRow             18 garbage    due time, id          -> GarbageRow
-//! 13 (kept for versions: bucket id, key, version)              19 claims     blob                  -> ()
+//! 13 versions   bucket id, key, version -> VersionRow          19 claims     blob                  -> ()
 //! 14 extents    version, number       -> ExtentsRow            1a changes    bucket id, stamp      -> ChangesRow
-//! 15 uploads    bucket id, key, upload -> UploadRow
+//! 15 uploads    bucket id, key, upload -> UploadRow            1b null versions bucket id, key     -> NullRow
+//!                                                              1c configurations bucket id, kind   -> ConfigurationRow
 //! ```
-//! Objects stand under the id of one life of a bucket, so a bucket that is deleted and made again is empty.
-//! Enums are stored by their variant's number: new variants go to the end.
+//! Objects stand under the id of one life of a bucket, so a bucket that is deleted and made again is empty. What a key's
+//! rows mean together is said in `versions.rs`. Enums are stored by their variant's number: new variants go to the end.
 
+use crate::attributes::Attributes;
 use crate::changes::Change;
 use crate::put::PutOutcome;
-use crate::record::{ChecksumKind, Extent, Layout, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId};
+use crate::record::{ChecksumKind, Extent, Layout, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId, VersionRef};
 use crate::{BucketRecord, Result};
 use cistern_metadata::{RowValue, Table, Transaction, VALUE_BYTES_MAX};
 use cistern_types::{
@@ -32,13 +34,16 @@ pub(crate) const COMPLETED: Table<UploadId, CompletedRow> = Table::new("complete
 pub(crate) const GARBAGE: Table<(Timestamp, [u8; 16]), GarbageRow> = Table::new("garbage", 0x18);
 pub(crate) const CLAIMS: Table<BlobId, Marker> = Table::new("claims", 0x19);
 pub(crate) const CHANGES: Table<(BucketId, u64), ChangesRow> = Table::new("changes", 0x1a);
+pub(crate) const VERSIONS: Table<(BucketId, ObjectKey, VersionId), VersionRow> = Table::new("versions", 0x13);
+pub(crate) const NULL_VERSIONS: Table<(BucketId, ObjectKey), NullRow> = Table::new("null versions", 0x1b);
+pub(crate) const CONFIGURATIONS: Table<(BucketId, u8), ConfigurationRow> = Table::new("bucket configurations", 0x1c);
 
 /// The most extents an object row carries itself; lists read object rows, so these stay small.
 const INLINE_EXTENTS_MAX: usize = 16;
 
-/// The most extents in one extent row. An extent takes 16 bytes and a varint of at most 10.
-const EXTENTS_PER_ROW: usize = 3800;
-const _: () = assert!(EXTENTS_PER_ROW * (16 + 10) + 8 <= VALUE_BYTES_MAX);
+/// The most extents in one extent row. An extent takes 16 bytes, a varint of at most 10, and a checksum of at most 35.
+const EXTENTS_PER_ROW: usize = 1600;
+const _: () = assert!(EXTENTS_PER_ROW * (16 + 10 + 35) + 8 <= VALUE_BYTES_MAX);
 
 /// A row whose key says it all.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,11 +55,41 @@ pub(crate) struct ObjectRow {
     pub(crate) etag: ETag,
     pub(crate) modified: Timestamp,
     pub(crate) version: VersionId,
+    /// Whether it was written while the bucket kept no versions.
+    pub(crate) null: bool,
     pub(crate) class: StorageClass,
     pub(crate) checksum: Option<StoredChecksum>,
     pub(crate) parts: Option<u32>,
     pub(crate) headers: ObjectHeaders,
+    pub(crate) attributes: Attributes,
     pub(crate) layout: Layout,
+}
+
+/// A version of a key that is not its current object.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum VersionRow {
+    Object(Box<ObjectRow>),
+    DeleteMarker(MarkerRow),
+}
+
+/// A delete marker: from here on the key has no object.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct MarkerRow {
+    pub(crate) version: VersionId,
+    pub(crate) null: bool,
+    pub(crate) modified: Timestamp,
+}
+
+/// Where the null version of a key stands when it is not its current object.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct NullRow {
+    pub(crate) version: VersionId,
+}
+
+/// What a bucket was told about one thing, in the words of the door that took it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ConfigurationRow {
+    pub(crate) text: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,6 +104,7 @@ pub(crate) struct UploadRow {
     pub(crate) class: StorageClass,
     pub(crate) checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     pub(crate) headers: ObjectHeaders,
+    pub(crate) attributes: Attributes,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -109,24 +145,61 @@ pub(crate) struct ChangesRow {
 }
 
 macro_rules! row_values {
-    ($($name:ty),*) => {$(
+    ($version:literal: $($name:ty),*) => {$(
         impl RowValue for $name {
-            const VERSION: u8 = 1;
+            const VERSION: u8 = $version;
         }
     )*};
 }
-row_values!(BucketRecord, Marker, ObjectRow, ExtentsRow, UploadRow, PartRow, CompletedRow, GarbageRow, ChangesRow);
+row_values!(1: Marker, PartRow, GarbageRow, ChangesRow, VersionRow, NullRow, ConfigurationRow);
+// 1 knew no versions, attributes and checksums of parts
+row_values!(2: BucketRecord, ObjectRow, UploadRow, CompletedRow, ExtentsRow);
 
 impl ObjectRow {
-    pub(crate) fn into_record(self, key: ObjectKey) -> ObjectRecord {
-        let Self { size, etag, modified, version, class, checksum, parts, headers, layout } = self;
-        ObjectRecord { key, size, etag, modified, version, headers, class, checksum, parts, layout }
+    /// The version id that clients are told.
+    pub(crate) fn shown(&self, bucket: &BucketRecord) -> Option<VersionRef> {
+        bucket.keeps_versions().then(|| VersionRef::of(self.version, self.null))
+    }
+
+    pub(crate) fn into_record(self, key: ObjectKey, bucket: &BucketRecord) -> ObjectRecord {
+        let shown_version = self.shown(bucket);
+        let Self { size, etag, modified, version, class, checksum, parts, headers, attributes, layout, null: _ } = self;
+        ObjectRecord {
+            key,
+            size,
+            etag,
+            modified,
+            version,
+            shown_version,
+            headers,
+            attributes,
+            class,
+            checksum,
+            parts,
+            layout,
+        }
+    }
+}
+
+impl VersionRow {
+    pub(crate) fn version(&self) -> VersionId {
+        match self {
+            Self::Object(row) => row.version,
+            Self::DeleteMarker(row) => row.version,
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        match self {
+            Self::Object(row) => row.null,
+            Self::DeleteMarker(row) => row.null,
+        }
     }
 }
 
 /// Lays out the extents of a new version: inline, or in extent rows of the same transaction.
 pub(crate) fn put_extents(txn: &mut Transaction, version: VersionId, extents: &[Extent]) -> Result<Layout> {
-    if extents.len() <= INLINE_EXTENTS_MAX {
+    if extents.len() <= INLINE_EXTENTS_MAX && extents.iter().all(|extent| extent.checksum.is_none()) {
         return Ok(Layout::Inline(extents.to_vec()));
     }
     let mut rows = 0;

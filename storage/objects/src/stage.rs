@@ -9,6 +9,7 @@
 //! that names them share one synced group. A staged blob that is never committed is deleted here when that is known, and
 //! by the sweeper's orphan pass otherwise.
 
+use crate::attributes::Attributes;
 use crate::body::{Batches, BodyChecks, BodyError};
 use crate::changes::ChangeCause;
 use crate::commit::{CommitItem, NewObject, commit_objects};
@@ -79,11 +80,12 @@ impl StagedBody {
         let size = self.digested.length;
         NewObject {
             headers,
+            attributes: Attributes::default(),
             class,
             size,
             etag: ETag::Md5(self.digested.md5),
             checksum: self.digested.checksum.map(StoredChecksum::full),
-            extents: self.blob.map(|blob| Extent { blob, length: size }).into_iter().collect(),
+            extents: self.blob.map(|blob| Extent::new(blob, size)).into_iter().collect(),
             parts: None,
             fresh: self.blob.map(|blob| (blob, self.receipt)).into_iter().collect(),
             cause,

@@ -8,10 +8,11 @@
 //! Readers that began before go on with the old bytes. An object that is written or deleted meanwhile stays as that left it.
 
 use crate::commit::{Rewritten, commit_transition};
-use crate::record::{Extent, VersionId};
+use crate::record::{Extent, ObjectRecord, VersionId, VersionRef};
 use crate::retry::Tries;
 use crate::rows::extents;
 use crate::{Error, Objects, Result};
+use cistern_metadata::Transaction;
 use cistern_types::{BucketName, ObjectKey, Receipt, StorageClass};
 use futures::TryStreamExt;
 
@@ -27,7 +28,7 @@ pub enum TransitionOutcome {
 }
 
 impl Objects {
-    /// Moves an object to another class if it still is the version `version`. Version, tag, times, parts and headers stay; so do bytes on their
+    /// Moves the version `version` of an object to another class, if it is still there, current or not. Version, tag, times, parts and headers stay; so do bytes on their
     /// way to readers. Takes about as long as reading and writing it.
     ///
     /// On an error the object is as it was; what was written is deleted, or swept later.
@@ -39,19 +40,16 @@ impl Objects {
         class: StorageClass,
     ) -> Result<TransitionOutcome> {
         let txn = self.store().read().await?;
-        let record = match self.head_in(&txn, bucket, key).await {
-            Ok(record) if record.version == version => record,
-            Ok(_) | Err(Error::NoSuchKey { .. } | Error::NoSuchBucket { .. }) => {
-                return Ok(TransitionOutcome::Superseded);
-            }
-            Err(error) => return Err(error),
+        let Some(record) = self.state_of(&txn, bucket, key, version).await? else {
+            return Ok(TransitionOutcome::Superseded);
         };
         if record.class == class {
             return Ok(TransitionOutcome::AlreadyThere);
         }
         let old = extents(&txn, version, &record.layout).await?;
         drop(txn);
-        let mut new = Rewritten { version, class, old, fresh: Vec::new() };
+        let shown = record.shown_version.unwrap_or(VersionRef::Null);
+        let mut new = Rewritten { version, shown, class, old, fresh: Vec::new() };
         let moved = match self.rewrite(&mut new).await {
             Ok(()) => self.commit_moved(bucket, key, &new).await,
             Err(error) => Err(error),
@@ -66,9 +64,28 @@ impl Objects {
         moved
     }
 
+    /// The record of a state of a key, current or not.
+    async fn state_of(
+        &self,
+        txn: &Transaction,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> Result<Option<ObjectRecord>> {
+        for named in [None, Some(VersionRef::Id(version)), Some(VersionRef::Null)] {
+            match self.head_in(txn, bucket, key, named).await {
+                Ok(record) if record.version == version => return Ok(Some(record)),
+                Ok(_) | Err(Error::NoSuchKey { .. } | Error::NoSuchVersion { .. } | Error::IsDeleteMarker { .. }) => {}
+                Err(Error::NoSuchBucket { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
     /// Writes every extent once more, as a blob of the new class.
     async fn rewrite(&self, new: &mut Rewritten) -> Result<()> {
-        for Extent { blob, length } in &new.old {
+        for Extent { blob, length, .. } in &new.old {
             let mut body = self.blobs().read(*blob, 0..*length).await?;
             let mut writer = self.blobs().writer(new.class).await?;
             // known from here on, so that it is thrown away when anything fails

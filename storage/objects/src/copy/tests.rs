@@ -31,7 +31,7 @@ async fn a_copy_has_bytes_of_its_own_and_the_headers_asked_for() {
         (MetadataDirective::Merge(headers("text/b", &[("y", "3")])), headers("text/b", &[("x", "1"), ("y", "3")])),
     ] {
         let outcome = house.objects.copy(CopyRequest { metadata, ..request(&house, "a", "b") }).await.unwrap();
-        assert_eq!((outcome.target.etag, outcome.source_version), (source.etag, source.version));
+        assert_eq!((outcome.target.etag, outcome.source_version), (source.etag, None));
         let copy = house.objects.head(&house.bucket, &key("b")).await.unwrap();
         assert_eq!((copy.headers, copy.version), (expected, outcome.target.version));
     }

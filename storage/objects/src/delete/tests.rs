@@ -9,7 +9,7 @@ use proptest::prelude::*;
 async fn deleting_what_is_not_there_succeeds_and_changes_nothing() {
     let house = House::new().await;
     let rows = house.rows().await;
-    assert_eq!(house.objects.delete(&house.bucket, &key("k")).await.unwrap(), DeleteOutcome { version: None });
+    assert_eq!(house.objects.delete(&house.bucket, &key("k")).await.unwrap(), DeleteOutcome::default());
     assert_eq!(house.rows().await, rows);
     let nowhere = house.objects.delete(&"nowhere".parse().unwrap(), &key("k")).await;
     assert!(matches!(nowhere, Err(Error::NoSuchBucket { .. })));
@@ -24,8 +24,9 @@ async fn many_are_deleted_in_order_with_long_keys_and_repeated_ones() {
     }
     let mut keys: Vec<_> = (0..700).map(|i| key(&name(i))).collect();
     keys.push(key(&name(0)));
-    let answers = house.objects.delete_many(&house.bucket, keys.clone()).await.unwrap();
-    assert_eq!(answers.iter().map(|(key, _)| key).collect::<Vec<_>>(), keys.iter().collect::<Vec<_>>());
+    let items: Vec<DeleteItem> = keys.iter().cloned().map(DeleteItem::from).collect();
+    let answers = house.objects.delete_many(&house.bucket, items, false).await.unwrap();
+    assert_eq!(answers.iter().map(|(item, _)| &item.key).collect::<Vec<_>>(), keys.iter().collect::<Vec<_>>());
     let found = answers.iter().filter(|(_, answer)| answer.as_ref().unwrap().version.is_some()).count();
     assert_eq!((found, house.keys().await.len()), (600, 0));
     let bucket = house.objects.bucket(&house.bucket).await.unwrap().id;
@@ -33,14 +34,14 @@ async fn many_are_deleted_in_order_with_long_keys_and_repeated_ones() {
     let changes = log.iter().flat_map(|commit| &commit.changes);
     let deleted = changes.filter(|change| change.cause.kind() == ChangeKind::Deleted).count();
     assert_eq!(deleted, 600);
-    assert!(house.objects.delete_many(&"nowhere".parse().unwrap(), vec![key("k")]).await.is_err());
-    assert!(house.objects.delete_many(&house.bucket, vec![]).await.unwrap().is_empty());
+    assert!(house.objects.delete_many(&"nowhere".parse().unwrap(), vec![key("k").into()], false).await.is_err());
+    assert!(house.objects.delete_many(&house.bucket, vec![], false).await.unwrap().is_empty());
 }
 
 proptest! {
     #[test]
     fn transactions_cover_all_keys_in_order_and_are_bounded(lengths in prop::collection::vec(1usize..1024, 0..900)) {
-        let keys: Vec<ObjectKey> = lengths.iter().map(|length| key(&"k".repeat(*length))).collect();
+        let keys: Vec<DeleteItem> = lengths.iter().map(|length| key(&"k".repeat(*length)).into()).collect();
         let mut at = 0;
         for range in transactions_of(&keys) {
             prop_assert_eq!(range.start, at);

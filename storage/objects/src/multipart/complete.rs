@@ -129,9 +129,12 @@ fn assemble(upload: &UploadRow, parts: &[PartRow], request: &CompleteUpload, lim
         let reason = format!("the parts have {size} bytes together, the completion says {expected}");
         return Err(Error::InvalidRequest { reason });
     }
-    let extent = |part: &PartRow| part.blob.map(|blob| Extent { blob, length: part.size });
+    // what a part brought along unasked is not kept
+    let checksum = |part: &PartRow| part.checksum.clone().filter(|_| upload.checksum.is_some());
+    let extent = |part: &PartRow| part.blob.map(|blob| Extent { blob, length: part.size, checksum: checksum(part) });
     Ok(NewObject {
         headers: upload.headers.clone(),
+        attributes: upload.attributes.clone(),
         class: upload.class,
         size,
         etag: multipart_etag(parts.iter().map(|part| &part.md5)),

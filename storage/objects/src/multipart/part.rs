@@ -7,7 +7,7 @@ use crate::conditions::Conditions;
 use crate::garbage::release;
 use crate::get::ByteRange;
 use crate::list::PAGE_ENTRIES_MAX;
-use crate::record::{ChecksumKind, ObjectHeaders};
+use crate::record::{ChecksumKind, ObjectHeaders, VersionRef};
 use crate::retry::Tries;
 use crate::rows::{PARTS, PartRow, UPLOADS, UploadRow};
 use crate::stage::StagedBody;
@@ -40,6 +40,8 @@ pub struct PartCopy {
     pub source_bucket: BucketName,
     /// The source's key.
     pub source_key: ObjectKey,
+    /// Which version of it; `None` for the current object.
+    pub source_version: Option<VersionRef>,
     /// What must be so of the source when it is read.
     pub source_conditions: Conditions,
     /// Which of its bytes; `None` for all. Must lie inside the source.
@@ -97,7 +99,7 @@ impl Objects {
     pub async fn copy_part(&self, at: &UploadRef, number: u16, source: PartCopy) -> Result<PartOutcome> {
         let (bucket, upload) = self.upload_for_part(at, number).await?;
         let txn = self.store().read().await?;
-        let record = self.head_in(&txn, &source.source_bucket, &source.source_key).await?;
+        let record = self.head_in(&txn, &source.source_bucket, &source.source_key, source.source_version).await?;
         source.source_conditions.check_source(&record)?;
         let range = match source.range {
             None => None,

@@ -5,7 +5,7 @@ use crate::fixture::{House, body, bytes, key, named};
 use crate::{BodyChecks, ByteRange, CompleteUpload, PutRequest};
 use StorageClass::{InfrequentAccess, Standard};
 
-async fn record(house: &House, name: &str) -> crate::ObjectRecord {
+async fn record(house: &House, name: &str) -> ObjectRecord {
     house.objects.head(&house.bucket, &key(name)).await.unwrap()
 }
 
@@ -39,7 +39,7 @@ async fn an_object_of_many_parts_moves_there_and_back_with_all_its_parts() {
         assert_eq!(transition(&house, "parts", class).await, TransitionOutcome::Moved);
         assert_eq!(transition(&house, "parts", class).await, TransitionOutcome::AlreadyThere);
         let after = record(&house, "parts").await;
-        assert_eq!(after, crate::ObjectRecord { class, ..before.clone() }, "from {other}");
+        assert_eq!(after, ObjectRecord { class, ..before.clone() }, "from {other}");
         assert_eq!(reading.body.try_collect::<Vec<_>>().await.unwrap().concat(), whole, "who reads goes on");
         assert_eq!(house.read("parts").await.unwrap(), whole);
         assert_eq!(house.read_range("parts", Some(ByteRange::Part(17))).await.unwrap(), content(17));
@@ -77,7 +77,13 @@ async fn a_write_between_reading_and_committing_wins_and_the_copy_is_thrown_away
         let version = house.put("k", &old).await.version;
         let old =
             extents(&house.objects.store().read().await.unwrap(), version, &record(&house, "k").await.layout).await;
-        let mut new = Rewritten { version, class: InfrequentAccess, old: old.unwrap(), fresh: Vec::new() };
+        let mut new = Rewritten {
+            version,
+            shown: VersionRef::Null,
+            class: InfrequentAccess,
+            old: old.unwrap(),
+            fresh: Vec::new(),
+        };
         house.objects.rewrite(&mut new).await.unwrap();
         house.put("k", newer).await;
         let outcome = house.objects.commit_moved(&house.bucket, &key("k"), &new).await.unwrap();
@@ -93,7 +99,8 @@ async fn a_transition_that_was_overtaken_by_two_others_changes_nothing() {
     let house = House::new().await;
     let version = house.put("k", &bytes(100_000, 1)).await.version;
     let old = extents(&house.objects.store().read().await.unwrap(), version, &record(&house, "k").await.layout).await;
-    let mut new = Rewritten { version, class: InfrequentAccess, old: old.unwrap(), fresh: Vec::new() };
+    let mut new =
+        Rewritten { version, shown: VersionRef::Null, class: InfrequentAccess, old: old.unwrap(), fresh: Vec::new() };
     house.objects.rewrite(&mut new).await.unwrap();
     assert_eq!(transition(&house, "k", InfrequentAccess).await, TransitionOutcome::Moved);
     let outcome = house.objects.commit_moved(&house.bucket, &key("k"), &new).await.unwrap();
@@ -134,7 +141,8 @@ async fn bytes_that_cannot_be_read_leave_the_object_and_nothing_else() {
     }
     house.objects.complete_upload(&at, CompleteUpload { parts, ..CompleteUpload::default() }).await.unwrap();
     let before = record(&house, "k").await;
-    let third = extents(&house.objects.store().read().await.unwrap(), before.version, &before.layout).await.unwrap()[2];
+    let third =
+        extents(&house.objects.store().read().await.unwrap(), before.version, &before.layout).await.unwrap()[2].clone();
     house.objects.blobs().delete(&[third.blob]).await.unwrap();
     let refused = house.objects.transition(&house.bucket, &key("k"), before.version, InfrequentAccess).await;
     assert!(matches!(refused, Err(Error::Blobs(_))), "{refused:?}");

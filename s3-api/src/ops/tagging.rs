@@ -1,0 +1,118 @@
+//! Tags of objects and of buckets.
+
+use super::{Answer, place, shown, version_of};
+use crate::error_map::Refusal;
+use crate::notes::Notes;
+use cistern_objects::{BUCKET_TAGS_MAX, ConfigurationKind, OBJECT_TAGS_MAX, Objects, Tags};
+use s3s::dto::{
+    DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
+    GetBucketTaggingInput, GetBucketTaggingOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag, Tagging,
+};
+use s3s::{S3Request, S3Response};
+
+/// The tags of a request's XML.
+fn tags_from(tagging: Tagging, count_max: usize) -> Result<Tags, Refusal> {
+    let pair = |tag: Tag| tag.key.zip(tag.value).ok_or_else(Refusal::malformed_xml);
+    let pairs = tagging.tag_set.into_iter().map(pair).collect::<Result<_, _>>()?;
+    Ok(Tags::new(pairs, count_max)?)
+}
+
+fn tag_set(tags: &Tags) -> Vec<Tag> {
+    let tag = |(key, value): &(String, String)| Tag { key: Some(key.clone()), value: Some(value.clone()) };
+    tags.pairs().iter().map(tag).collect()
+}
+
+pub(super) async fn get_object_tagging(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<GetObjectTaggingInput>,
+) -> Answer<GetObjectTaggingOutput> {
+    let input = request.input;
+    let (bucket, key) = place(&input.bucket, &input.key)?;
+    let record = objects.head_version(&bucket, &key, version_of(input.version_id.as_deref())?).await?;
+    let (tag_set, version_id) = (tag_set(&record.attributes.tags), shown(record.shown_version));
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id }))
+}
+
+pub(super) async fn put_object_tagging(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<PutObjectTaggingInput>,
+) -> Answer<PutObjectTaggingOutput> {
+    let input = request.input;
+    let (bucket, key) = place(&input.bucket, &input.key)?;
+    let version = version_of(input.version_id.as_deref())?;
+    let tags = tags_from(input.tagging, OBJECT_TAGS_MAX)?;
+    let record = objects.set_tags(&bucket, &key, version, tags).await?;
+    Ok(S3Response::new(PutObjectTaggingOutput { version_id: shown(record.shown_version) }))
+}
+
+pub(super) async fn delete_object_tagging(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<DeleteObjectTaggingInput>,
+) -> Answer<DeleteObjectTaggingOutput> {
+    let input = request.input;
+    let (bucket, key) = place(&input.bucket, &input.key)?;
+    let version = version_of(input.version_id.as_deref())?;
+    let record = objects.set_tags(&bucket, &key, version, Tags::default()).await?;
+    Ok(S3Response::new(DeleteObjectTaggingOutput { version_id: shown(record.shown_version) }))
+}
+
+/// Bucket tags are kept as a query string, like those of a header.
+fn to_text(tags: &Tags) -> String {
+    let pairs = tags.pairs().iter().map(|(key, value)| {
+        let escape = |text: &str| crate::query::encode_for_list(text).replace('/', "%2F");
+        format!("{}={}", escape(key), escape(value))
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+pub(super) async fn get_bucket_tagging(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<GetBucketTaggingInput>,
+) -> Answer<GetBucketTaggingOutput> {
+    let bucket = request.input.bucket.parse()?;
+    let Some(text) = objects.configuration(&bucket, ConfigurationKind::Tagging).await? else {
+        return Err(Refusal::new(("NoSuchTagSet", 404), "The TagSet does not exist"));
+    };
+    let tags = Tags::new(crate::query::Query::parse(&text).into_pairs(), BUCKET_TAGS_MAX)?;
+    Ok(S3Response::new(GetBucketTaggingOutput { tag_set: tag_set(&tags) }))
+}
+
+pub(super) async fn put_bucket_tagging(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<PutBucketTaggingInput>,
+) -> Answer<PutBucketTaggingOutput> {
+    let bucket = request.input.bucket.parse()?;
+    let tags = tags_from(request.input.tagging, BUCKET_TAGS_MAX)?;
+    let text = Some(to_text(&tags)).filter(|_| !tags.is_empty());
+    objects.set_configuration(&bucket, ConfigurationKind::Tagging, text).await?;
+    Ok(S3Response::new(PutBucketTaggingOutput::default()))
+}
+
+pub(super) async fn delete_bucket_tagging(
+    objects: &Objects,
+    _notes: &Notes,
+    request: S3Request<DeleteBucketTaggingInput>,
+) -> Answer<DeleteBucketTaggingOutput> {
+    let bucket = request.input.bucket.parse()?;
+    objects.set_configuration(&bucket, ConfigurationKind::Tagging, None).await?;
+    Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Query;
+
+    #[test]
+    fn bucket_tags_come_back_as_they_went() {
+        let pairs = vec![("a b/&=+%".to_owned(), "ä\u{1}".to_owned()), ("empty".to_owned(), String::new())];
+        let tags = Tags::new(pairs, 50).unwrap();
+        assert_eq!(Tags::new(Query::parse(&to_text(&tags)).into_pairs(), 50).unwrap(), tags);
+    }
+}

@@ -1,0 +1,239 @@
+//! What an object carries beside its bytes and headers: tags, retention, a legal hold.
+//!
+//! Stored as a list of those that are there, so that an object with none pays one byte and later kinds need no new row version.
+
+use crate::{Error, Result};
+use cistern_types::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// The most tags of an object, as S3 has it.
+pub const OBJECT_TAGS_MAX: usize = 10;
+/// The most tags of a bucket, as S3 has it.
+pub const BUCKET_TAGS_MAX: usize = 50;
+
+const TAG_KEY_CHARS_MAX: usize = 128;
+const TAG_VALUE_CHARS_MAX: usize = 256;
+
+/// Tags: names with values, in the order of the names, no name twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tags(Vec<(String, String)>);
+
+impl Tags {
+    /// Checked tags: at most `count_max`, names of 1 to 128 characters, values of at most 256, none twice; `InvalidTag` says which
+    /// is not.
+    pub fn new(mut pairs: Vec<(String, String)>, count_max: usize) -> Result<Self> {
+        let invalid = |reason: String| Err(Error::InvalidTag { reason });
+        if pairs.len() > count_max {
+            return invalid(format!("there are {} tags, at most {count_max} are allowed", pairs.len()));
+        }
+        let mut seen = BTreeSet::new();
+        for (name, value) in &pairs {
+            if name.is_empty() || name.chars().count() > TAG_KEY_CHARS_MAX {
+                return invalid(format!("a tag key has 1 to {TAG_KEY_CHARS_MAX} characters"));
+            }
+            if value.chars().count() > TAG_VALUE_CHARS_MAX {
+                return invalid(format!("a tag value has at most {TAG_VALUE_CHARS_MAX} characters"));
+            }
+            if !seen.insert(name) {
+                return invalid("a tag key is there twice".into());
+            }
+        }
+        pairs.sort_unstable();
+        Ok(Self(pairs))
+    }
+
+    /// The pairs, in order.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Who may shorten a retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RetentionMode {
+    /// Whoever may bypass governance.
+    Governance,
+    /// Nobody.
+    Compliance,
+}
+
+impl fmt::Display for RetentionMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        })
+    }
+}
+
+/// Until when a version cannot be deleted or written over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// Who may shorten it.
+    pub mode: RetentionMode,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+/// What an object carries beside its bytes and headers; the default is nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Attribute>", into = "Vec<Attribute>")]
+pub struct Attributes {
+    /// Its tags.
+    pub tags: Tags,
+    /// Until when it is kept, if that was ever said.
+    pub retention: Option<Retention>,
+    /// Whether it is on hold, if that was ever said.
+    pub legal_hold: Option<bool>,
+}
+
+impl Attributes {
+    /// Only these tags.
+    pub fn tagged(tags: Tags) -> Self {
+        Self { tags, ..Self::default() }
+    }
+
+    /// Whether they speak of locks.
+    pub(crate) fn locks(&self) -> bool {
+        self.retention.is_some() || self.legal_hold.is_some()
+    }
+
+    /// Refuses the end of a version that is held or retained; `bypass` passes over governance.
+    pub(crate) fn check_deletable(&self, now: Timestamp, bypass: bool) -> Result<()> {
+        let retained = self.retention.is_some_and(|retention| {
+            let bypassed = bypass && retention.mode == RetentionMode::Governance;
+            retention.until > now && !bypassed
+        });
+        if retained || self.legal_hold == Some(true) { Err(Error::ObjectLocked) } else { Ok(()) }
+    }
+
+    /// Refuses a retention that is not as long as the present one and of its mode; `bypass` allows any under governance.
+    pub(crate) fn check_retention(&self, new: Option<Retention>, now: Timestamp, bypass: bool) -> Result<()> {
+        let Some(present) = self.retention.filter(|present| present.until > now) else { return Ok(()) };
+        let longer = new.is_some_and(|new| new.mode == present.mode && new.until >= present.until);
+        let allowed = bypass && present.mode == RetentionMode::Governance;
+        if longer || allowed { Ok(()) } else { Err(Error::ObjectLocked) }
+    }
+}
+
+/// One of [`Attributes`] as rows store it. New variants go to the end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Attribute {
+    Tags(Tags),
+    Retention(Retention),
+    LegalHold(bool),
+}
+
+impl From<Vec<Attribute>> for Attributes {
+    fn from(stored: Vec<Attribute>) -> Self {
+        let mut attributes = Self::default();
+        for attribute in stored {
+            match attribute {
+                Attribute::Tags(tags) => attributes.tags = tags,
+                Attribute::Retention(retention) => attributes.retention = Some(retention),
+                Attribute::LegalHold(on) => attributes.legal_hold = Some(on),
+            }
+        }
+        attributes
+    }
+}
+
+impl From<Attributes> for Vec<Attribute> {
+    fn from(attributes: Attributes) -> Self {
+        let Attributes { tags, retention, legal_hold } = attributes;
+        let tags = Some(tags).filter(|tags| !tags.is_empty()).map(Attribute::Tags);
+        tags.into_iter()
+            .chain(retention.map(Attribute::Retention))
+            .chain(legal_hold.map(Attribute::LegalHold))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn retained(mode: RetentionMode, until: u64) -> Attributes {
+        Attributes { retention: Some(Retention { mode, until: at(until) }), ..Attributes::default() }
+    }
+
+    #[test]
+    fn an_object_without_attributes_pays_one_byte_and_all_come_back() {
+        assert_eq!(postcard::to_stdvec(&Attributes::default()).unwrap(), [0]);
+        let tags = Tags::new(vec![("b".into(), "1".into()), ("a".into(), String::new())], 10).unwrap();
+        let all = Attributes { tags, legal_hold: Some(false), ..retained(RetentionMode::Compliance, 9) };
+        let bytes = postcard::to_stdvec(&all).unwrap();
+        assert_eq!(postcard::from_bytes::<Attributes>(&bytes).unwrap(), all);
+    }
+
+    #[test]
+    fn tags_are_bounded_and_told_apart() {
+        let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let long = "ä".repeat(TAG_KEY_CHARS_MAX);
+        assert!(Tags::new(vec![tag(&long, &"ä".repeat(256)), tag("b", "")], 2).is_ok());
+        for (bad, count_max) in [
+            (vec![tag("a", ""), tag("b", "")], 1),
+            (vec![tag("a", "1"), tag("a", "2")], 10),
+            (vec![tag("", "")], 10),
+            (vec![tag(&format!("{long}x"), "")], 10),
+            (vec![tag("a", &"v".repeat(257))], 10),
+        ] {
+            assert!(matches!(Tags::new(bad, count_max), Err(Error::InvalidTag { .. })));
+        }
+    }
+
+    #[test]
+    fn what_is_held_or_retained_is_not_deleted() {
+        use RetentionMode::{Compliance, Governance};
+        let held = |on| Attributes { legal_hold: Some(on), ..Attributes::default() };
+        for (attributes, bypass, deletable) in [
+            (Attributes::default(), false, true),
+            (held(true), true, false),
+            (held(false), false, true),
+            (retained(Governance, 101), false, false),
+            (retained(Governance, 101), true, true),
+            (retained(Compliance, 101), true, false),
+            (retained(Compliance, 100), false, true),
+        ] {
+            let answer = attributes.check_deletable(at(100), bypass);
+            assert_eq!(answer.is_ok(), deletable, "{attributes:?} {bypass}");
+        }
+    }
+
+    #[test]
+    fn a_retention_is_only_weakened_under_governance_by_whom_may() {
+        use RetentionMode::{Compliance, Governance};
+        let new = |mode, until| Some(Retention { mode, until: at(until) });
+        for (present, new, plain, bypassing) in [
+            (retained(Governance, 200), new(Governance, 300), true, true),
+            (retained(Governance, 200), new(Compliance, 200), false, true),
+            (retained(Governance, 200), new(Governance, 150), false, true),
+            (retained(Governance, 200), None, false, true),
+            (retained(Governance, 99), None, true, true),
+            (retained(Compliance, 200), new(Compliance, 300), true, true),
+            (retained(Compliance, 200), new(Compliance, 199), false, false),
+            (retained(Compliance, 200), new(Governance, 300), false, false),
+            (retained(Compliance, 200), None, false, false),
+            (Attributes::default(), new(Compliance, 300), true, true),
+        ] {
+            let check = |bypass| present.check_retention(new, at(100), bypass).is_ok();
+            assert_eq!((check(false), check(true)), (plain, bypassing), "{present:?} {new:?}");
+        }
+    }
+}
