@@ -10,7 +10,7 @@ use crate::secret::random_key_id;
 use crate::{Error, Identity, KeyRecord, KeySpec, NewKey, Permission, ROOT_NAME, Result, RootCredentials, Secret};
 use cistern_metadata::{Commit, KeyRange, RowValue, Scan, Store, Table, Transaction};
 use cistern_runtime::Clock;
-use cistern_types::{AccessKeyId, AccountId, BucketName, OwnerId, Timestamp};
+use cistern_types::{AccessKeyId, AccountId, BucketName, Owner, Timestamp};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -228,9 +228,9 @@ impl Access {
         &self.shared.root
     }
 
-    /// The owner that keys have when none is named: id and name.
-    pub fn root_owner(&self) -> (OwnerId, String) {
-        (self.shared.root.key.owner_id, self.shared.root.key.owner_name.clone())
+    /// The owner that keys have when none is named.
+    pub fn root_owner(&self) -> Owner {
+        self.shared.root.owner()
     }
 
     /// The id of this installation in management API paths.

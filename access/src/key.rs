@@ -1,7 +1,7 @@
 //! Keys as they are asked for, stored, listed and used: `KeySpec`, `KeyRecord`, `NewKey`, `Identity`.
 
 use crate::{Error, Result, Secret};
-use cistern_types::{AccessKeyId, BucketName, Invalid, OwnerId, Timestamp};
+use cistern_types::{AccessKeyId, BucketName, Invalid, Owner, OwnerId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -125,6 +125,11 @@ impl Identity {
     /// Whose buckets it works on.
     pub fn owner_id(&self) -> OwnerId {
         self.key.owner_id
+    }
+
+    /// Whose buckets it works on, with the name that people see.
+    pub fn owner(&self) -> Owner {
+        Owner { id: self.key.owner_id, name: self.key.owner_name.clone() }
     }
 
     /// The owner's name.

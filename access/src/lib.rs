@@ -9,6 +9,9 @@
 //! rows 0x30, 0x31 ◀── access.rs create, list, revoke ─┘        │ small cache                     (pure)
 //! ```
 //!
+//! policy.rs is the language of bucket policies: parsed once, asked with a request as values. Who asks it, and what access lists
+//! say besides, is the door's.
+//!
 //! Secrets are [`Secret`]s: they can be compared in constant time and shown only by asking for them by name.
 
 mod access;
@@ -16,6 +19,7 @@ mod credentials;
 mod error;
 mod key;
 mod permission;
+mod policy;
 mod secret;
 
 pub use access::{Access, IDENTITY_AGE_MAX, KEYS_MAX};
@@ -23,4 +27,5 @@ pub use credentials::{Made, RootCredentials, RootOverrides};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{Identity, KeyRecord, KeySpec, NewKey, Permission, ROOT_NAME};
 pub use permission::{Action, Denied, allow};
+pub use policy::{BucketPolicy, Decision, Flaw, PolicyContext, PolicyError, PolicyRequest, Principal};
 pub use secret::Secret;

@@ -81,10 +81,12 @@ pub(crate) async fn create(State(admin): State<Admin>, request: Body) -> Result<
     let location = wanted.location_hint.map(|hint| hint.chars().take(LOCATION_BYTES_MAX).collect());
     let spec = BucketSpec {
         name: wanted.name.parse()?,
-        owner: admin.access.root_owner().0,
+        owner: admin.access.root_owner(),
         class: class.unwrap_or(StorageClass::Standard),
         location,
         object_lock: false,
+        acl: None,
+        object_ownership: None,
     };
     Ok(Success::new(body(&admin.objects.create_bucket(spec).await?)))
 }

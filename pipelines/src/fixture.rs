@@ -10,7 +10,7 @@ use cistern_blobs::MemoryBlobs;
 use cistern_metadata::{Commit, CommitRequest, Engine, EngineSnapshot, MemoryEngine, Store};
 use cistern_objects::{BucketSpec, Limits, ListRequest, Objects};
 use cistern_runtime::{Clock, Shutdown, Supervisor};
-use cistern_types::{BucketName, OwnerId, StorageClass, Timestamp};
+use cistern_types::{BucketName, Owner, OwnerId, StorageClass, Timestamp};
 use futures::TryStreamExt as _;
 use serde_json::Value;
 use std::sync::Arc;
@@ -89,13 +89,15 @@ impl House {
     }
 
     pub(crate) async fn make_bucket(&self) {
-        let owner = OwnerId::from_bytes([1; 32]);
+        let owner = Owner { id: OwnerId::from_bytes([1; 32]), name: "ada".into() };
         let spec = BucketSpec {
             name: self.bucket.clone(),
             owner,
             class: StorageClass::Standard,
             location: None,
             object_lock: false,
+            acl: None,
+            object_ownership: None,
         };
         self.objects.create_bucket(spec).await.unwrap();
     }

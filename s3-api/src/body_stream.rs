@@ -34,7 +34,7 @@ impl Stream for RequestBody {
 
 /// What s3s says about a body that it checks while it is read. Its error types are private, so their texts decide; the
 /// tests send each kind of bad body through the whole door.
-fn body_error(error: &StdError) -> BodyError {
+pub(crate) fn body_error(error: &StdError) -> BodyError {
     let text = error.to_string();
     let is = |words: &str| text.contains(words);
     if is("Sha256Mismatch") {

@@ -3,6 +3,10 @@
 //! No `_` arm: a new variant below does not compile here until it is mapped. Causes that are ours (5xx) go into the
 //! error's source, for the log, and never into the answer.
 
+pub(crate) mod forms;
+
+use crate::cors::{CorsError, PreflightError};
+use crate::form::{FormBodyError, FormError, InvalidField, PolicyError, SignatureError};
 use crate::headers::http_date_text;
 use crate::notes::Notes;
 use cistern_objects::{BodyError, Condition, Error as ObjectsError, ErrorKind};
@@ -53,6 +57,16 @@ impl Refusal {
         Self::new(("MalformedXML", 400), MALFORMED_XML_TEXT)
     }
 
+    /// `MalformedACLError`
+    pub(crate) fn malformed_acl() -> Self {
+        Self::new(("MalformedACLError", 400), MALFORMED_XML_TEXT)
+    }
+
+    /// What a form's file is refused for while it is read.
+    pub(crate) fn from_form_body(error: &FormBodyError) -> Self {
+        Self::new(forms::code_of_form_body(error), error.to_string())
+    }
+
     /// `NotImplemented`, as S3 words it.
     pub(crate) fn not_implemented() -> Self {
         Self::new(
@@ -77,6 +91,11 @@ impl Refusal {
     pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
         self.0.set_headers(headers);
         self
+    }
+
+    /// Whether it has that code.
+    pub(crate) fn is(&self, code: &str) -> bool {
+        self.0.code().as_str() == code
     }
 
     pub(crate) fn into_s3(self) -> S3Error {
@@ -267,6 +286,26 @@ fn marker_headers(error: &ObjectsError) -> Option<HeaderMap> {
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml")); // set ones replace all
     Some(headers)
+}
+
+/// Errors whose texts are answers as they stand.
+macro_rules! told {
+    ($($error:ty => $code:path;)*) => {$(
+        impl From<$error> for Refusal {
+            fn from(error: $error) -> Self {
+                Self::new($code(&error), error.to_string())
+            }
+        }
+    )*};
+}
+
+told! {
+    FormError => forms::code_of_form;
+    PolicyError => forms::code_of_policy;
+    SignatureError => forms::code_of_form_signature;
+    InvalidField => forms::code_of_field;
+    CorsError => forms::code_of_cors;
+    PreflightError => forms::code_of_preflight;
 }
 
 impl From<cistern_access::Error> for Refusal {

@@ -8,21 +8,26 @@ use crate::auth::KeyAuth;
 use crate::body_idle::limit_idle;
 use crate::body_watch::watch;
 use crate::checksum::ClaimedDigests;
+use crate::cors::{self, CorsConfiguration};
 use crate::error_map::{Refusal, refusal, words_of};
+use crate::form_upload::{FormUploads, check_head};
 use crate::host::BucketHost;
+use crate::judge::Judge;
 use crate::notes::{BodySeen, Notes};
 use crate::ops::Operations;
+use crate::ops::cors::rules_of;
 use crate::query::Query;
 use crate::rechunk::{ChunkKind, rechunk};
-use crate::screen::Screen;
+use crate::screen::{Screen, is_form};
 use crate::{Result, S3Config, S3Metrics};
 use bytes::Bytes;
 use cistern_access::Access;
-use cistern_objects::Objects;
+use cistern_objects::{ConfigurationKind, Objects};
 use cistern_runtime::Clock;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, SERVER};
+use cistern_types::BucketName;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, SERVER, VARY};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error};
 use std::sync::Arc;
@@ -32,6 +37,9 @@ use tokio::time::Instant;
 #[derive(Debug, Clone)]
 pub struct S3Door {
     service: S3Service,
+    objects: Objects,
+    judge: Judge,
+    hosts: Option<BucketHost>,
     clock: Arc<dyn Clock>,
     config: Arc<S3Config>,
     metrics: S3Metrics,
@@ -47,14 +55,16 @@ impl S3Door {
         // s3s asks the system's clock; the screen in front asks ours and is exact, so s3s only must not be stricter.
         below.presigned_url_max_skew_time_secs =
             u32::try_from(config.clock_skew_max.as_secs()).unwrap_or(u32::MAX).saturating_add(SKEW_SLACK_SECONDS);
-        let mut builder = S3ServiceBuilder::new(Operations::new(objects.clone()));
+        let judge = Judge::new(access.clone(), objects.clone());
+        let mut builder = S3ServiceBuilder::new(Operations::new(objects.clone(), judge.clone()));
         builder.set_config(Arc::new(s3s::config::StaticConfigProvider::new(Arc::new(below))));
-        builder.set_auth(KeyAuth { access: access.clone() });
-        builder.set_access(AccessCheck { access, objects });
-        if let Some(domain) = &config.domain {
-            builder.set_host(BucketHost::new(domain)?);
+        builder.set_auth(KeyAuth { access });
+        builder.set_access(AccessCheck { judge: judge.clone(), objects: objects.clone() });
+        let hosts = config.domain.as_deref().map(BucketHost::new).transpose()?;
+        if let Some(hosts) = hosts.clone() {
+            builder.set_host(hosts);
         }
-        Ok(Self { service: builder.build(), clock, config: Arc::new(config), metrics })
+        Ok(Self { service: builder.build(), objects, judge, hosts, clock, config: Arc::new(config), metrics })
     }
 
     /// Answers one request. Every answer has `x-amz-request-id` and `x-amz-id-2`.
@@ -62,19 +72,16 @@ impl S3Door {
         let began = Instant::now();
         let notes = Notes::new(self.clock.now());
         let head = request.method() == Method::HEAD;
-        let answer = match self.prepare(request, &notes) {
-            // Boxed: s3s's future is large, and this one is moved around with its connection.
-            Ok(request) => match Box::pin(self.service.call(request)).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    let error: s3s::StdError = error.into();
-                    tracing::error!(request_id = notes.request_id, %error, "an answer could not be written");
-                    error_answer(Refusal::internal(std::io::Error::other(error)).into_s3())
-                }
-            },
-            Err(error) => error_answer(error),
+        let asks = Asks::of(&request, self.hosts.as_ref());
+        let answer = if request.method() == Method::OPTIONS {
+            self.preflight(request.headers(), asks.bucket.as_deref()).await
+        } else if request.method() == Method::POST && is_form(request.headers()) {
+            Box::pin(self.take_form(request, &asks, &notes)).await
+        } else {
+            self.call(request, &notes).await
         };
-        let answer = finish(answer, &notes, head);
+        let mut answer = finish(answer, &notes, head);
+        self.add_cors(&mut answer, &asks, &notes).await;
         self.metrics.answered(notes.operation(), answer.status(), began.elapsed());
         tracing::debug!(
             request_id = notes.request_id,
@@ -85,11 +92,87 @@ impl S3Door {
         answer
     }
 
+    async fn call(&self, request: Request<Body>, notes: &Arc<Notes>) -> Response<Body> {
+        let request = match self.prepare(request, notes) {
+            Ok(request) => request,
+            Err(error) => return error_answer(error),
+        };
+        // Boxed: s3s's future is large, and this one is moved around with its connection.
+        match Box::pin(self.service.call(request)).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let error: s3s::StdError = error.into();
+                tracing::error!(request_id = notes.request_id, %error, "an answer could not be written");
+                error_answer(Refusal::internal(std::io::Error::other(error)).into_s3())
+            }
+        }
+    }
+
+    /// Answers a browser that asks what it may ask. Neither signatures nor access play a part: the answer says nothing but the rules.
+    async fn preflight(&self, headers: &HeaderMap, bucket: Option<&str>) -> Response<Body> {
+        let rules = self.cors_rules(bucket).await;
+        let allowed = match rules {
+            Ok(rules) => cors::preflight_headers(rules.as_ref(), headers).map_err(Refusal::from),
+            Err(refusal) => Err(refusal),
+        };
+        match allowed {
+            Ok(headers) => {
+                let mut answer = Response::new(Body::empty());
+                *answer.headers_mut() = headers;
+                answer
+            }
+            Err(refusal) => error_answer(refusal.into_s3()),
+        }
+    }
+
+    async fn cors_rules(&self, bucket: Option<&str>) -> std::result::Result<Option<CorsConfiguration>, Refusal> {
+        let Some(Ok(bucket)) = bucket.map(str::parse::<BucketName>) else { return Ok(None) };
+        match rules_of(&self.objects, &bucket).await {
+            Err(refusal) if refusal.is("NoSuchBucket") => Ok(None),
+            rules => rules,
+        }
+    }
+
+    /// Adds what the bucket's rules let a page of another origin read, to errors too.
+    async fn add_cors(&self, answer: &mut Response<Body>, asks: &Asks, notes: &Notes) {
+        let known = notes.known_bucket().is_some_and(|bucket| bucket.has(ConfigurationKind::Cors));
+        let Some(origin_headers) = &asks.origin_headers else {
+            if known {
+                answer.headers_mut().append(VARY, HeaderValue::from_static(CORS_VARY));
+            }
+            return;
+        };
+        if asks.method == Method::OPTIONS || (notes.known_bucket().is_some() && !known) {
+            return;
+        }
+        if let Ok(Some(rules)) = self.cors_rules(asks.bucket.as_deref()).await {
+            for (name, value) in &rules.actual_headers(&asks.method, origin_headers) {
+                answer.headers_mut().append(name, value.clone());
+            }
+        }
+    }
+
+    async fn take_form(&self, request: Request<Body>, asks: &Asks, notes: &Arc<Notes>) -> Response<Body> {
+        notes.set_operation("PostObject");
+        let (parts, body) = request.into_parts();
+        let body = limit_idle(body, self.config.body_idle_max);
+        let uploads = FormUploads { objects: &self.objects, judge: &self.judge, notes };
+        let stored = match (check_head(&parts, asks.key.as_deref()), asks.bucket.as_deref()) {
+            (Err(refusal), _) => Err(refusal),
+            (Ok(()), None) => Err(Refusal::new(
+                ("MethodNotAllowed", 405),
+                "The specified method is not allowed against this resource.",
+            )),
+            (Ok(()), Some(bucket)) => uploads.answer(&parts, bucket, body).await,
+        };
+        stored.unwrap_or_else(|refusal| error_answer(refusal.logged(notes)))
+    }
+
     /// Judges the head, and puts the body and the notes in order for what follows.
     fn prepare(&self, request: Request<Body>, notes: &Arc<Notes>) -> std::result::Result<Request<Body>, S3Error> {
         let (mut parts, body) = request.into_parts();
         let screen = Screen { now: notes.received, clock_skew_max: self.config.clock_skew_max };
-        screen.check(&parts.method, &parts.uri, &parts.headers)?;
+        screen.check(&parts.uri, &mut parts.headers)?;
         let bodiless = matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE);
         let body = if bodiless { body } else { limit_idle(body, self.config.body_idle_max) };
         let body = match chunk_kind(&parts) {
@@ -108,6 +191,37 @@ impl S3Door {
 
     pub(crate) fn metrics(&self) -> &S3Metrics {
         &self.metrics
+    }
+}
+
+/// What answers of a bucket with CORS rules depend on.
+const CORS_VARY: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";
+
+/// What a request asks for, as far as the front needs it once the request is gone.
+struct Asks {
+    method: Method,
+    bucket: Option<String>,
+    key: Option<String>,
+    /// The headers, when a page of some origin sends it.
+    origin_headers: Option<HeaderMap>,
+}
+
+impl Asks {
+    fn of(request: &Request<Body>, hosts: Option<&BucketHost>) -> Self {
+        let path = request.uri().path().trim_start_matches('/');
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let by_host = hosts.zip(host).and_then(|(hosts, host)| hosts.bucket(host));
+        let (bucket, key) = match (by_host, path.split_once('/')) {
+            (Some(bucket), _) => (bucket.to_ascii_lowercase(), path),
+            (None, Some((bucket, key))) => (bucket.to_owned(), key),
+            (None, None) => (path.to_owned(), ""),
+        };
+        Self {
+            method: request.method().clone(),
+            bucket: Some(bucket).filter(|bucket| !bucket.is_empty()),
+            key: Some(key.to_owned()).filter(|key| !key.is_empty()),
+            origin_headers: request.headers().contains_key(ORIGIN).then(|| request.headers().clone()),
+        }
     }
 }
 

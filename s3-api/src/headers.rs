@@ -126,7 +126,7 @@ pub(crate) fn storage_class(headers: &HeaderMap) -> Result<Option<StorageClass>,
 /// What a write asks the object to carry: `x-amz-tagging` and `x-amz-object-lock-*`.
 pub(crate) fn attributes(headers: &HeaderMap) -> Result<Attributes, Refusal> {
     let (retention, legal_hold) = locks(headers)?;
-    Ok(Attributes { tags: tagging(headers)?, retention, legal_hold })
+    Ok(Attributes { tags: tagging(headers)?, retention, legal_hold, ..Attributes::default() })
 }
 
 /// `x-amz-tagging`: a query string.
@@ -135,6 +135,21 @@ pub(crate) fn tagging(headers: &HeaderMap) -> Result<Tags, Refusal> {
     let text =
         value.to_str().map_err(|_| Refusal::invalid_argument("The header 'x-amz-tagging' is not ASCII text."))?;
     Ok(Tags::new(Query::parse(text).into_pairs(), OBJECT_TAGS_MAX)?)
+}
+
+/// The tags of an XML document, as a form brings them.
+pub(crate) fn tags_from_xml(xml: &str) -> Result<Tags, Refusal> {
+    let mut reader = s3s::xml::Deserializer::new(xml.as_bytes());
+    let tagging = <dto::Tagging as s3s::xml::Deserialize>::deserialize(&mut reader);
+    let tagging = tagging.and_then(|tagging| reader.expect_eof().map(|()| tagging));
+    tags_of(tagging.map_err(|_| Refusal::malformed_xml())?, OBJECT_TAGS_MAX)
+}
+
+/// The tags of a request's XML.
+pub(crate) fn tags_of(tagging: dto::Tagging, count_max: usize) -> Result<Tags, Refusal> {
+    let pair = |tag: dto::Tag| tag.key.zip(tag.value).ok_or_else(Refusal::malformed_xml);
+    let pairs = tagging.tag_set.into_iter().map(pair).collect::<Result<_, _>>()?;
+    Ok(Tags::new(pairs, count_max)?)
 }
 
 /// `x-amz-object-lock-mode`, `-retain-until-date` and `-legal-hold`.

@@ -5,7 +5,7 @@ use s3s::S3Result;
 use s3s::host::{S3Host, VirtualHost};
 
 /// Buckets as subdomains of one domain.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct BucketHost {
     domain: String,
 }
@@ -19,7 +19,8 @@ impl BucketHost {
         Ok(Self { domain: domain.to_ascii_lowercase() })
     }
 
-    fn bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
+    /// The bucket that `host` names.
+    pub(crate) fn bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let (bucket, domain) = name.split_at_checked(name.len().checked_sub(self.domain.len())?)?;
         let bucket = bucket.strip_suffix('.')?;

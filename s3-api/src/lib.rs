@@ -8,8 +8,9 @@
 //! serve.rs   connections: TCP_NODELAY, HTTP/1.1 and 2, bounds, graceful stop
 //!    ▼
 //! front.rs   request id ─▶ screen.rs refuse what s3s would let pass ─▶ body_idle.rs, rechunk.rs, body_watch.rs: bodies
+//!    │       cors.rs: preflights, and the headers of every answer · form.rs, form_upload.rs: browsers' forms
 //!    ▼
-//! s3s        route ─▶ signature (auth.rs) ─▶ access_check.rs may this key do this here? ─▶ parse
+//! s3s        route ─▶ signature (auth.rs) ─▶ access_check.rs ─▶ judge.rs key, policy, owner, access list ─▶ parse
 //!    ▼
 //! ops/       one file a group of operations ─▶ objects
 //!    ▼
@@ -17,19 +18,26 @@
 //! ```
 
 mod access_check;
+mod acl;
 mod auth;
 mod body_idle;
 mod body_stream;
 mod body_watch;
 mod checksum;
 mod config;
+mod cors;
 mod error;
 mod error_map;
+mod facts;
+mod form;
+mod form_upload;
 mod front;
 mod headers;
 mod host;
+mod judge;
 mod metrics;
 mod notes;
+mod operations;
 mod ops;
 mod query;
 mod rechunk;

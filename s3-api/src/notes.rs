@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cistern_access::Identity;
+use cistern_objects::BucketRecord;
 use cistern_types::Timestamp;
 use http::Extensions;
 use s3s::{S3Error, S3ErrorCode};
@@ -35,7 +36,8 @@ pub(crate) struct Notes {
     /// When the request came.
     pub(crate) received: Timestamp,
     operation: OnceLock<&'static str>,
-    identity: OnceLock<Arc<Identity>>,
+    asker: OnceLock<Arc<Identity>>,
+    bucket: OnceLock<BucketRecord>,
     body_seen: Mutex<BodySeen>,
     reached: AtomicBool,
 }
@@ -47,7 +49,8 @@ impl Notes {
             extended_id: STANDARD.encode(rand::random::<[u8; 24]>()),
             received,
             operation: OnceLock::new(),
-            identity: OnceLock::new(),
+            asker: OnceLock::new(),
+            bucket: OnceLock::new(),
             body_seen: Mutex::default(),
             reached: AtomicBool::new(false),
         })
@@ -68,13 +71,32 @@ impl Notes {
         self.operation.get_or_init(|| name);
     }
 
-    /// Who signed the request; set by the access check.
-    pub(crate) fn identity(&self) -> Result<&Arc<Identity>, S3Error> {
-        self.identity.get().ok_or_else(|| S3Error::new(S3ErrorCode::AccessDenied))
+    /// Who signed the request, once it is allowed; `None` when nobody did.
+    pub(crate) fn asker(&self) -> Option<&Arc<Identity>> {
+        self.asker.get()
     }
 
-    pub(crate) fn set_identity(&self, identity: Arc<Identity>) {
-        self.identity.get_or_init(|| identity);
+    /// Who signed a request that nobody may send unsigned.
+    pub(crate) fn identity(&self) -> Result<&Arc<Identity>, S3Error> {
+        self.asker.get().ok_or_else(|| S3Error::new(S3ErrorCode::AccessDenied))
+    }
+
+    pub(crate) fn set_asker(&self, identity: Arc<Identity>) {
+        self.asker.get_or_init(|| identity);
+    }
+
+    /// The bucket that the request is about, as it was when the request was allowed.
+    pub(crate) fn bucket(&self) -> Result<&BucketRecord, S3Error> {
+        self.bucket.get().ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))
+    }
+
+    /// The same, when there is one that got so far.
+    pub(crate) fn known_bucket(&self) -> Option<&BucketRecord> {
+        self.bucket.get()
+    }
+
+    pub(crate) fn set_bucket(&self, bucket: BucketRecord) {
+        self.bucket.get_or_init(|| bucket);
     }
 
     /// What was seen of the XML body.

@@ -2,41 +2,54 @@
 //!
 //! Nothing here logs: whatever an operation fails with passes through `Refusal::logged`.
 
+mod acl;
 mod attributes;
 mod bucket;
 mod copy;
+pub(crate) mod cors;
 mod delete;
 mod get;
 mod list;
 mod lock;
 mod multipart;
+mod policy;
 mod put;
 mod tagging;
 mod versioning;
 
 use crate::error_map::Refusal;
+use crate::facts::{Facts, Peer};
+use crate::judge::Judge;
 use crate::notes::Notes;
 use async_trait::async_trait;
 use cistern_objects::{Objects, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
+use http::{Extensions, HeaderMap, Uri};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
     CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, DeleteBucketInput, DeleteBucketOutput, DeleteBucketTaggingInput,
-    DeleteBucketTaggingOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput,
-    DeleteObjectTaggingOutput, DeleteObjectsInput, DeleteObjectsOutput, GetBucketAclInput, GetBucketAclOutput,
-    GetBucketLocationInput, GetBucketLocationOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
+    CreateMultipartUploadOutput, DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteBucketInput, DeleteBucketOutput,
+    DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput, DeleteBucketPolicyInput,
+    DeleteBucketPolicyOutput, DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectInput,
+    DeleteObjectOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput, DeleteObjectsInput, DeleteObjectsOutput,
+    DeletePublicAccessBlockInput, DeletePublicAccessBlockOutput, GetBucketAclInput, GetBucketAclOutput,
+    GetBucketCorsInput, GetBucketCorsOutput, GetBucketLocationInput, GetBucketLocationOutput,
+    GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
+    GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
     GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectAclInput, GetObjectAclOutput,
     GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectInput, GetObjectLegalHoldInput,
     GetObjectLegalHoldOutput, GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, GetObjectOutput,
-    GetObjectRetentionInput, GetObjectRetentionOutput, GetObjectTaggingInput, GetObjectTaggingOutput, HeadBucketInput,
-    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
-    ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectVersionsInput, ListObjectVersionsOutput,
-    ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput,
-    PutBucketTaggingInput, PutBucketTaggingOutput, PutBucketVersioningInput, PutBucketVersioningOutput, PutObjectInput,
-    PutObjectLegalHoldInput, PutObjectLegalHoldOutput, PutObjectLockConfigurationInput,
-    PutObjectLockConfigurationOutput, PutObjectOutput, PutObjectRetentionInput, PutObjectRetentionOutput,
-    PutObjectTaggingInput, PutObjectTaggingOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
+    GetObjectRetentionInput, GetObjectRetentionOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
+    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+    ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutBucketAclInput, PutBucketAclOutput, PutBucketCorsInput,
+    PutBucketCorsOutput, PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput, PutBucketPolicyInput,
+    PutBucketPolicyOutput, PutBucketTaggingInput, PutBucketTaggingOutput, PutBucketVersioningInput,
+    PutBucketVersioningOutput, PutObjectAclInput, PutObjectAclOutput, PutObjectInput, PutObjectLegalHoldInput,
+    PutObjectLegalHoldOutput, PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, PutObjectOutput,
+    PutObjectRetentionInput, PutObjectRetentionOutput, PutObjectTaggingInput, PutObjectTaggingOutput,
+    PutPublicAccessBlockInput, PutPublicAccessBlockOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
     UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -45,11 +58,12 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 #[derive(Debug)]
 pub(crate) struct Operations {
     objects: Objects,
+    judge: Judge,
 }
 
 impl Operations {
-    pub(crate) fn new(objects: Objects) -> Self {
-        Self { objects }
+    pub(crate) fn new(objects: Objects, judge: Judge) -> Self {
+        Self { objects, judge }
     }
 }
 
@@ -80,6 +94,11 @@ fn written(version: Option<VersionRef>) -> Option<String> {
     shown(version.filter(|version| *version != VersionRef::Null))
 }
 
+/// The request as policies see it.
+fn facts_of<'a>(headers: &'a HeaderMap, uri: &Uri, extensions: &Extensions, notes: &Notes) -> Facts<'a> {
+    Facts::new(headers, uri, notes.received, extensions.get::<Peer>().map(|peer| peer.0))
+}
+
 /// Implements `S3`: each method marks the request as arrived and calls the function of its name.
 macro_rules! operations {
     ($($method:ident in $file:ident: $input:ty => $output:ty;)*) => {
@@ -88,7 +107,7 @@ macro_rules! operations {
             $(async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
                 let notes = Notes::of(&request.extensions)?;
                 notes.set_reached();
-                $file::$method(&self.objects, &notes, request).await.map_err(|refusal| refusal.logged(&notes))
+                $file::$method(self, &notes, request).await.map_err(|refusal| refusal.logged(&notes))
             })*
         }
     };
@@ -115,11 +134,26 @@ operations! {
     put_bucket_tagging in tagging: PutBucketTaggingInput => PutBucketTaggingOutput;
     delete_bucket_tagging in tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput;
     get_object_attributes in attributes: GetObjectAttributesInput => GetObjectAttributesOutput;
-    get_bucket_acl in bucket: GetBucketAclInput => GetBucketAclOutput;
+    get_bucket_acl in acl: GetBucketAclInput => GetBucketAclOutput;
+    put_bucket_acl in acl: PutBucketAclInput => PutBucketAclOutput;
+    put_object_acl in acl: PutObjectAclInput => PutObjectAclOutput;
+    get_bucket_policy in policy: GetBucketPolicyInput => GetBucketPolicyOutput;
+    put_bucket_policy in policy: PutBucketPolicyInput => PutBucketPolicyOutput;
+    delete_bucket_policy in policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput;
+    get_bucket_policy_status in policy: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput;
+    get_public_access_block in policy: GetPublicAccessBlockInput => GetPublicAccessBlockOutput;
+    put_public_access_block in policy: PutPublicAccessBlockInput => PutPublicAccessBlockOutput;
+    delete_public_access_block in policy: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput;
+    get_bucket_ownership_controls in policy: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput;
+    put_bucket_ownership_controls in policy: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput;
+    delete_bucket_ownership_controls in policy: DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput;
+    get_bucket_cors in cors: GetBucketCorsInput => GetBucketCorsOutput;
+    put_bucket_cors in cors: PutBucketCorsInput => PutBucketCorsOutput;
+    delete_bucket_cors in cors: DeleteBucketCorsInput => DeleteBucketCorsOutput;
     put_object in put: PutObjectInput => PutObjectOutput;
     get_object in get: GetObjectInput => GetObjectOutput;
     head_object in get: HeadObjectInput => HeadObjectOutput;
-    get_object_acl in get: GetObjectAclInput => GetObjectAclOutput;
+    get_object_acl in acl: GetObjectAclInput => GetObjectAclOutput;
     delete_object in delete: DeleteObjectInput => DeleteObjectOutput;
     delete_objects in delete: DeleteObjectsInput => DeleteObjectsOutput;
     copy_object in copy: CopyObjectInput => CopyObjectOutput;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// The decoded names and values of a query string, in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -41,6 +41,15 @@ impl Query {
 }
 
 fn decode(text: &str) -> String {
+    unescape(text, true)
+}
+
+/// A path without its escapes; a `+` in it is one.
+pub(crate) fn decode_path(text: &str) -> String {
+    unescape(text, false)
+}
+
+fn unescape(text: &str, plus_is_space: bool) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -51,7 +60,7 @@ fn decode(text: &str) -> String {
             decoded.push(byte);
             at += 3;
         } else {
-            decoded.push(if bytes[at] == b'+' { b' ' } else { bytes[at] });
+            decoded.push(if plus_is_space && bytes[at] == b'+' { b' ' } else { bytes[at] });
             at += 1;
         }
     }

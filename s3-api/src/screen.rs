@@ -1,20 +1,20 @@
 //! Judges the head of a request before `s3s` sees it, where S3 is stricter than `s3s`.
 //!
-//! Refused here: signature version 2 (always on in s3s, and compared in variable time), browser forms (gathered in
-//! memory), two signatures at once, stale or far-reaching signatures, and `x-amz-*` headers that the signature does not
+//! Refused here: signature version 2 (always on in s3s, and compared in variable time), two signatures at once, stale or far-reaching signatures, and `x-amz-*` headers that the signature does not
 //! cover: whoever holds a presigned PUT could otherwise add `x-amz-copy-source` and read what its signer may read.
 //! Pure: the head and the time come in, a refusal comes out. Whether a signature is right is s3s's to say.
 
 use crate::error_map::refusal;
 use crate::query::Query;
 use cistern_types::Timestamp;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Method, Uri};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
+use http::{HeaderMap, HeaderValue, Uri};
 use s3s::S3Error;
 use std::time::Duration;
 use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 /// The longest life of a presigned URL: seven days.
 const PRESIGNED_SECONDS_MAX: u64 = 604_800;
@@ -37,13 +37,18 @@ pub(crate) struct Screen {
 
 impl Screen {
     /// Refuses what s3s must not see.
-    pub(crate) fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), S3Error> {
-        if *method == Method::POST && is_form(headers) {
-            return Err(refusal(
-                ("NotImplemented", 501),
-                "Browser uploads by POST form are not implemented; use a presigned PUT.",
-            ));
+    ///
+    /// A request that is dated by a signed `Date` alone gets the `x-amz-date` that s3s asks for: the signature covers only what it names.
+    pub(crate) fn check(&self, uri: &Uri, headers: &mut HeaderMap) -> Result<(), S3Error> {
+        let by_date = date_by_date(headers);
+        self.check_signatures(uri, headers, by_date.as_ref())?;
+        if let Some(date) = by_date {
+            headers.insert("x-amz-date", date);
         }
+        Ok(())
+    }
+
+    fn check_signatures(&self, uri: &Uri, headers: &HeaderMap, by_date: Option<&HeaderValue>) -> Result<(), S3Error> {
         let query = uri.query().map(Query::parse).unwrap_or_default();
         let mut authorizations = headers.get_all(AUTHORIZATION).iter();
         let authorization = authorizations.next().map(|value| value.as_bytes().trim_ascii()).filter(|v| !v.is_empty());
@@ -60,7 +65,7 @@ impl Screen {
         match (authorization, presigned) {
             (None, false) => Ok(()), // anonymous: refused by the access check
             (None, true) => self.check_presigned(&query, headers),
-            (Some(value), false) if authorizations.next().is_none() => self.check_signed(value, headers),
+            (Some(value), false) if authorizations.next().is_none() => self.check_signed(value, headers, by_date),
             (Some(_), _) => Err(refusal(
                 ("InvalidArgument", 400),
                 "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
@@ -69,7 +74,12 @@ impl Screen {
         }
     }
 
-    fn check_signed(&self, authorization: &[u8], headers: &HeaderMap) -> Result<(), S3Error> {
+    fn check_signed(
+        &self,
+        authorization: &[u8],
+        headers: &HeaderMap,
+        by_date: Option<&HeaderValue>,
+    ) -> Result<(), S3Error> {
         let authorization = std::str::from_utf8(authorization).unwrap_or_default();
         let Some(fields) = authorization.strip_prefix(ALGORITHM) else {
             return Err(refusal(("InvalidArgument", 400), "Unsupported Authorization Type"));
@@ -82,7 +92,7 @@ impl Screen {
         if field("Credential=").is_none() || field("Signature=").is_none() {
             return Err(malformed());
         }
-        let date = headers.get("x-amz-date").and_then(|value| value.to_str().ok()).and_then(parse_date);
+        let date = headers.get("x-amz-date").or(by_date).and_then(|value| value.to_str().ok()).and_then(parse_date);
         let date = date.ok_or_else(|| {
             refusal(("AccessDenied", 403), "AWS authentication requires a valid Date or x-amz-date header")
         })?;
@@ -171,8 +181,22 @@ fn check_payload_hash(headers: &HeaderMap) -> Result<(), S3Error> {
     ))
 }
 
-/// At least as broad as what s3s takes for a form.
-fn is_form(headers: &HeaderMap) -> bool {
+/// The signed `Date` of a request without `x-amz-date`, in that header's form.
+fn date_by_date(headers: &HeaderMap) -> Option<HeaderValue> {
+    if headers.contains_key("x-amz-date") {
+        return None;
+    }
+    let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let signed = authorization.split(',').find_map(|field| field.trim().strip_prefix("SignedHeaders="))?;
+    if !signed.split(';').any(|name| name.eq_ignore_ascii_case("date")) {
+        return None;
+    }
+    let date = OffsetDateTime::parse(headers.get(DATE)?.to_str().ok()?, &Rfc2822).ok()?;
+    HeaderValue::try_from(date.to_offset(UtcOffset::UTC).format(AMZ_DATE).ok()?).ok()
+}
+
+/// A browser's form. At least as broad as what s3s takes for one.
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     types.any(|value| {
         let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
@@ -193,11 +217,11 @@ mod tests {
     const DATE: &str = "20260501T120000Z";
 
     /// Judges at `seconds` after [`DATE`] and answers the code, or `ok`.
-    fn judge(seconds: i64, method: &Method, uri: &str, headers: &[(&str, &str)]) -> String {
+    fn judge(seconds: i64, uri: &str, headers: &[(&str, &str)]) -> String {
         let now = parse_date(DATE).unwrap().as_millis().checked_add_signed(seconds * 1000).unwrap();
         let screen = Screen { now: Timestamp::from_millis(now), clock_skew_max: Duration::from_mins(15) };
-        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        match screen.check(method, &uri.parse().unwrap(), &headers) {
+        let mut headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        match screen.check(&uri.parse().unwrap(), &mut headers) {
             Ok(()) => "ok".into(),
             Err(error) => format!("{} {}", error.code().as_str(), error.status_code().unwrap().as_u16()),
         }
@@ -214,7 +238,7 @@ mod tests {
         headers.push(("x-amz-content-sha256", "UNSIGNED-PAYLOAD"));
         headers.retain(|(name, _)| !more.iter().any(|(own, _)| own == name));
         headers.extend(more.iter().filter(|(_, value)| !value.is_empty()));
-        assert_eq!(judge(seconds, &Method::GET, "/b/k", &headers), expected, "{signed} {more:?}");
+        assert_eq!(judge(seconds, "/b/k", &headers), expected, "{signed} {more:?}");
     }
 
     #[test]
@@ -256,26 +280,47 @@ mod tests {
         let expected = "InvalidRequest 400";
         check_header(0, "host;x-amz-date", &[("authorization", "AWS CK:c2ln")], expected);
         for query in ["AWSAccessKeyId=CK&Signature=x&Expires=1", "%53ignature=x", "Signature"] {
-            assert_eq!(judge(0, &Method::GET, &format!("/b/k?{query}"), &[]), expected, "{query}");
+            assert_eq!(judge(0, &format!("/b/k?{query}"), &[]), expected, "{query}");
         }
     }
 
     #[test]
-    fn forms_are_refused_before_their_body_is_read() {
-        for kind in ["multipart/form-data; boundary=x", "Multipart/Form-Data;boundary=x", " multipart / form-data"] {
-            let answer = judge(0, &Method::POST, "/b", &[("content-type", kind)]);
-            assert_eq!(answer, "NotImplemented 501", "{kind}");
+    fn forms_are_known_however_they_are_spelt() {
+        for (kind, expected) in [
+            ("multipart/form-data; boundary=x", true),
+            ("Multipart/Form-Data;boundary=x", true),
+            (" multipart / form-data", true),
+            ("multipart/mixed", false),
+        ] {
+            let headers = [(CONTENT_TYPE, kind.parse().unwrap())].into_iter().collect();
+            assert_eq!(is_form(&headers), expected, "{kind}");
         }
-        assert_eq!(judge(0, &Method::PUT, "/b/k", &[("content-type", "multipart/form-data")]), "ok");
+    }
+
+    #[test]
+    fn a_signed_date_stands_for_an_amz_date() {
+        let authorization = authorization("date;host");
+        let date = |date: &str| {
+            let sent = [
+                ("authorization", authorization.as_str()),
+                ("date", date),
+                ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+            ];
+            judge(0, "/b/k", &sent)
+        };
+        assert_eq!(date("Fri, 01 May 2026 12:00:00 -0000"), "ok");
+        assert_eq!(date("Fri, 01 May 2026 14:00:00 +0200"), "ok");
+        assert_eq!(date("Fri, 01 May 2026 11:00:00 GMT"), "RequestTimeTooSkewed 403");
+        assert_eq!(date("yesterday"), "AccessDenied 403");
     }
 
     #[test]
     fn two_signatures_at_once_are_refused() {
         let authorization = authorization("host");
-        let answer = judge(0, &Method::GET, "/b/k?X-Amz-Signature=0", &[("authorization", &authorization)]);
+        let answer = judge(0, "/b/k?X-Amz-Signature=0", &[("authorization", &authorization)]);
         assert_eq!(answer, "InvalidArgument 400");
         let twice = [("authorization", authorization.as_str()), ("authorization", &authorization)];
-        assert_eq!(judge(0, &Method::GET, "/b/k", &twice), "InvalidArgument 400");
+        assert_eq!(judge(0, "/b/k", &twice), "InvalidArgument 400");
     }
 
     #[track_caller]
@@ -285,7 +330,7 @@ mod tests {
              X-Amz-SignedHeaders=host&X-Amz-Signature=00"
         );
         let uri = format!("/b/k?{}", query.replace(change.0, change.1));
-        assert_eq!(judge(seconds, &Method::GET, &uri, headers), expected, "{uri}");
+        assert_eq!(judge(seconds, &uri, headers), expected, "{uri}");
     }
 
     #[test]

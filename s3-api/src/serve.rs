@@ -1,5 +1,6 @@
 //! Connections: accepted, bounded, served, and let go when the server stops.
 
+use crate::facts::Peer;
 use crate::{S3Door, ServeLimits};
 use cistern_runtime::{Backoff, Shutdown};
 use http::Request;
@@ -9,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use s3s::Body;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,12 +46,12 @@ pub async fn serve(listener: TcpListener, door: S3Door, limits: ServeLimits, shu
             accepted = accept(&listener, &room) => accepted,
         };
         match stream {
-            Ok((stream, permit)) => {
+            Ok((stream, peer, permit)) => {
                 backoff.reset();
                 let (builder, limits) = (Arc::clone(&builder), limits.clone());
                 let (door, shutdown) = (door.clone(), shutdown.clone());
                 connections.spawn(async move {
-                    serve_connection(&builder, &limits, stream, door, shutdown).await;
+                    serve_connection(&builder, &limits, stream, Peer(peer), door, shutdown).await;
                     drop(permit);
                 });
             }
@@ -72,14 +74,14 @@ pub async fn serve(listener: TcpListener, door: S3Door, limits: ServeLimits, shu
     Served { cut }
 }
 
-type Accepted = (TcpStream, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit);
 
 /// Waits for room first, so that connections beyond the bound stay in the kernel's queue.
 async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> std::io::Result<Accepted> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, permit))
+    Ok((stream, peer.ip(), permit))
 }
 
 fn connection_builder(limits: &ServeLimits) -> Builder<TokioExecutor> {
@@ -111,14 +113,16 @@ async fn serve_connection(
     builder: &Builder<TokioExecutor>,
     limits: &ServeLimits,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
     door: S3Door,
     shutdown: Shutdown,
 ) {
     let spoken = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&spoken);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         heard.store(true, Ordering::Relaxed);
         let door = door.clone();
+        request.extensions_mut().insert(peer);
         async move { Ok::<_, Infallible>(door.handle(request.map(Body::from)).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -144,7 +148,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let room = Arc::new(Semaphore::new(1));
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _permit) = accept(&listener, &room).await.unwrap();
+        let (stream, _, _permit) = accept(&listener, &room).await.unwrap();
         assert!(stream.nodelay().unwrap());
         assert_eq!(room.available_permits(), 0, "a connection takes room until it ends");
     }

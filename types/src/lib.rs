@@ -11,6 +11,7 @@
 //! identity.rs AccessKeyId, OwnerId, AccountId, UploadId, PipelineName, BucketId
 //! ```
 
+mod acl;
 mod blob;
 mod bucket;
 mod checksum;
@@ -21,6 +22,7 @@ mod key;
 mod size;
 mod time;
 
+pub use acl::{Acl, AclPermission, Grant, Grantee, Owner};
 pub use blob::{BlobId, Receipt};
 pub use bucket::BucketName;
 pub use checksum::{Checksum, ChecksumAlgorithm};

@@ -1,6 +1,6 @@
 //! GetObjectAttributes: what is known about an object, without its bytes.
 
-use super::{Answer, place, shown, version_of};
+use super::{Answer, Operations, place, shown, version_of};
 use crate::checksum::{Fields, kind_of};
 use crate::error_map::Refusal;
 use crate::headers::{etag_of, size_of, time_of};
@@ -15,7 +15,7 @@ use s3s::{S3Request, S3Response};
 const NAMES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
 
 pub(super) async fn get_object_attributes(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetObjectAttributesInput>,
 ) -> Answer<GetObjectAttributesOutput> {

@@ -1,17 +1,19 @@
 //! Buckets: list, create, look at, delete; and the answers a fresh bucket gives about what it does not have.
 
-use super::Answer;
+use super::policy::{check_enforced, ownership_from};
+use super::{Answer, Operations};
+use crate::acl::{asked, owner_of};
 use crate::error_map::Refusal;
 use crate::headers::time_of;
 use crate::notes::Notes;
 use crate::ops::list::{decode_token, encode_token, page_limit};
 use cistern_access::Identity;
-use cistern_objects::{BucketRecord, BucketSpec, ListBuckets, Objects};
-use cistern_types::{BucketName, StorageClass};
+use cistern_objects::{BucketRecord, BucketSpec, Error, ListBuckets, Objects};
+use cistern_types::{Acl, BucketName, StorageClass};
 use s3s::dto::{
     Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
-    GetBucketAclInput, GetBucketAclOutput, GetBucketLocationInput, GetBucketLocationOutput, Grant, Grantee,
-    HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput, Owner, Permission, Type,
+    GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
+    ListBucketsOutput,
 };
 use s3s::{S3Request, S3Response};
 
@@ -21,25 +23,8 @@ const REGION: &str = "auto";
 /// The longest location that is stored, in bytes.
 const LOCATION_BYTES_MAX: usize = 64;
 
-/// The owner as shapes carry it.
-pub(super) fn owner_of(identity: &Identity) -> Owner {
-    Owner { display_name: Some(identity.owner_name().to_owned()), id: Some(identity.owner_id().to_string()) }
-}
-
-/// What an access list says here: the owner may do everything, nobody else anything.
-pub(super) fn grants_of(identity: &Identity) -> Vec<Grant> {
-    let grantee = Grantee {
-        display_name: Some(identity.owner_name().to_owned()),
-        email_address: None,
-        id: Some(identity.owner_id().to_string()),
-        type_: Type::from_static(Type::CANONICAL_USER),
-        uri: None,
-    };
-    vec![Grant { grantee: Some(grantee), permission: Some(Permission::from_static(Permission::FULL_CONTROL)) }]
-}
-
 pub(super) async fn list_buckets(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     notes: &Notes,
     request: S3Request<ListBucketsInput>,
 ) -> Answer<ListBucketsOutput> {
@@ -64,7 +49,7 @@ pub(super) async fn list_buckets(
     Ok(S3Response::new(ListBucketsOutput {
         buckets: Some(buckets.collect()),
         continuation_token: page.1.as_deref().map(encode_token),
-        owner: Some(owner_of(identity)),
+        owner: Some(owner_of(&identity.owner())),
         prefix: input.prefix,
     }))
 }
@@ -82,13 +67,13 @@ async fn only_bucket(
     }
     match objects.bucket(bound).await {
         Ok(bucket) if bucket.owner == identity.owner_id() => Ok(vec![bucket]),
-        Ok(_) | Err(cistern_objects::Error::NoSuchBucket { .. }) => Ok(Vec::new()),
+        Ok(_) | Err(Error::NoSuchBucket { .. }) => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }
 }
 
 pub(super) async fn create_bucket(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     notes: &Notes,
     request: S3Request<CreateBucketInput>,
 ) -> Answer<CreateBucketOutput> {
@@ -101,20 +86,37 @@ pub(super) async fn create_bucket(
             "The specified location-constraint is not valid: use at most 64 ASCII characters.",
         ));
     }
-    let owner = notes.identity()?.owner_id();
+    let owner = notes.identity()?.owner();
     let class = crate::headers::storage_class(&request.headers)?.unwrap_or(StorageClass::Standard);
     let object_lock = request.input.object_lock_enabled_for_bucket.unwrap_or(false);
-    match objects.create_bucket(BucketSpec { name: name.clone(), owner, class, location, object_lock }).await {
+    let object_ownership = match request.headers.get("x-amz-object-ownership") {
+        None => None,
+        Some(value) => Some(
+            ownership_from(value.to_str().unwrap_or_default())
+                .ok_or_else(|| Refusal::invalid_argument("Invalid x-amz-object-ownership header"))?,
+        ),
+    };
+    let acl = asked(&request.headers, &owner, &owner)?;
+    check_enforced(object_ownership, acl.as_ref())?;
+    let private = Acl::canned("private", &owner, &owner);
+    let spec = BucketSpec { name: name.clone(), owner, class, location, object_lock, acl, object_ownership };
+    let asked = spec.acl.clone().or_else(|| private.clone());
+    match objects.create_bucket(spec).await {
+        Ok(_) => {}
         // S3 answers a repeated request of the owner like the first, where nothing would be different
-        Ok(_) | Err(cistern_objects::Error::BucketAlreadyOwnedByYou { .. }) => {
-            Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
+        Err(Error::BucketAlreadyOwnedByYou { bucket }) => {
+            let present = objects.bucket(&bucket).await?;
+            if present.settings.acl.or(private) != asked {
+                return Err(Error::BucketAlreadyExists { bucket }.into());
+            }
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
     }
+    Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
 }
 
 pub(super) async fn head_bucket(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<HeadBucketInput>,
 ) -> Answer<HeadBucketOutput> {
@@ -124,7 +126,7 @@ pub(super) async fn head_bucket(
 }
 
 pub(super) async fn delete_bucket(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<DeleteBucketInput>,
 ) -> Answer<DeleteBucketOutput> {
@@ -133,21 +135,11 @@ pub(super) async fn delete_bucket(
 }
 
 pub(super) async fn get_bucket_location(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetBucketLocationInput>,
 ) -> Answer<GetBucketLocationOutput> {
     let bucket = objects.bucket(&request.input.bucket.parse()?).await?;
     let location_constraint = bucket.location.map(BucketLocationConstraint::from);
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
-}
-
-pub(super) async fn get_bucket_acl(
-    objects: &Objects,
-    notes: &Notes,
-    request: S3Request<GetBucketAclInput>,
-) -> Answer<GetBucketAclOutput> {
-    objects.bucket(&request.input.bucket.parse()?).await?;
-    let identity = notes.identity()?;
-    Ok(S3Response::new(GetBucketAclOutput { grants: Some(grants_of(identity)), owner: Some(owner_of(identity)) }))
 }

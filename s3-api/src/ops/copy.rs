@@ -1,12 +1,15 @@
 //! CopyObject: inside the server, under conditions on the source.
 
-use super::{Answer, place, shown, version_of, written};
-use crate::access_check::AccessCheck;
+use super::{Answer, Operations, facts_of, place, shown, version_of, written};
+use crate::acl::of_new_object;
 use crate::checksum::{Fields, kind_of, named};
 use crate::error_map::Refusal;
+use crate::facts::Facts;
 use crate::headers::{conditions, etag_of, locks, storage_class, stored_headers, tagging, time_of, write_conditions};
+use crate::judge::Subject;
 use crate::notes::Notes;
-use cistern_objects::{CopyOutcome, CopyRequest, Error, MetadataDirective, Objects, Tags, VersionRef};
+use crate::operations::READ_OBJECT;
+use cistern_objects::{Attributes, CopyOutcome, CopyRequest, Error, MetadataDirective, Tags, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource};
@@ -17,8 +20,9 @@ pub(super) const SOURCE_PREFIX: &str = "x-amz-copy-source-";
 
 /// The source of a copy, which the signer may read, and which version of it.
 pub(super) async fn source_of(
-    objects: &Objects,
+    Operations { objects, judge }: &Operations,
     notes: &Notes,
+    facts: &Facts<'_>,
     source: &CopySource,
 ) -> Result<(BucketName, ObjectKey, Option<VersionRef>), Refusal> {
     let CopySource::Bucket { bucket, key, version_id } = source else {
@@ -26,7 +30,9 @@ pub(super) async fn source_of(
     };
     let (bucket, key) = place(bucket, key)?;
     let version = version_of(version_id.as_deref())?;
-    AccessCheck::check_source(objects, notes.identity()?, &bucket).await?;
+    let record = objects.bucket(&bucket).await?;
+    let subject = Subject { bucket: &record, key: Some(key.as_str()), version };
+    judge.check(notes.asker().map(|asker| &**asker), &READ_OBJECT, subject, facts).await?;
     Ok((bucket, key, version))
 }
 
@@ -50,13 +56,14 @@ fn tags_of(headers: &HeaderMap) -> Result<Option<Tags>, Refusal> {
 }
 
 pub(super) async fn copy_object(
-    objects: &Objects,
+    operations: &Operations,
     notes: &Notes,
     request: S3Request<CopyObjectInput>,
 ) -> Answer<CopyObjectOutput> {
-    let S3Request { input, headers, .. } = request;
+    let S3Request { input, headers, uri, extensions, .. } = request;
     let target = place(&input.bucket, &input.key)?;
-    let (source_bucket, source_key, source_version) = source_of(objects, notes, &input.copy_source).await?;
+    let facts = facts_of(&headers, &uri, &extensions, notes);
+    let (source_bucket, source_key, source_version) = source_of(operations, notes, &facts, &input.copy_source).await?;
     let directive = input.metadata_directive.as_ref().map_or("COPY", |directive| directive.as_str());
     let metadata = match directive {
         "COPY" => MetadataDirective::Copy,
@@ -64,12 +71,12 @@ pub(super) async fn copy_object(
         "MERGE" => MetadataDirective::Merge(stored_headers(&headers, input.metadata)?),
         _ => return Err(Refusal::invalid_argument("Unknown metadata directive: use COPY, REPLACE or MERGE.")),
     };
+    let (owner, acl) = of_new_object(notes, &headers)?;
     let (retention, legal_hold) = locks(&headers)?;
     let copy = CopyRequest {
         source_version,
         tags: tags_of(&headers)?,
-        retention,
-        legal_hold,
+        attributes: Attributes { retention, legal_hold, owner, acl, ..Attributes::default() },
         source_conditions: conditions(&headers, SOURCE_PREFIX),
         target_conditions: write_conditions(&headers),
         metadata,
@@ -77,7 +84,7 @@ pub(super) async fn copy_object(
         checksum: named(&headers, "x-amz-checksum-algorithm")?,
         ..CopyRequest::new((source_bucket, source_key), target)
     };
-    let CopyOutcome { target: made, source_version } = objects.copy(copy).await.map_err(source_refusal)?;
+    let CopyOutcome { target: made, source_version } = operations.objects.copy(copy).await.map_err(source_refusal)?;
     let sums = Fields::stored(made.checksum.as_ref());
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(CopyObjectResult {

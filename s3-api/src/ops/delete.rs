@@ -1,10 +1,12 @@
 //! DeleteObject and DeleteObjects. Deleting what is not there succeeds.
 
-use super::{Answer, place, shown, version_of};
+use super::{Answer, Operations, facts_of, place, shown, version_of};
 use crate::error_map::Refusal;
 use crate::headers::instant_of;
+use crate::judge::Subject;
 use crate::notes::Notes;
-use cistern_objects::{DeleteConditions, DeleteItem, DeleteOutcome, Objects, TagList};
+use crate::operations::DELETE_OBJECT;
+use cistern_objects::{DeleteConditions, DeleteItem, DeleteOutcome, TagList};
 use cistern_types::BucketName;
 use http::header::IF_MATCH;
 use s3s::dto::{
@@ -17,22 +19,25 @@ use s3s::{S3Request, S3Response};
 const KEYS_MAX: usize = 1000;
 
 pub(super) async fn delete_object(
-    objects: &Objects,
-    _notes: &Notes,
+    Operations { objects, judge }: &Operations,
+    notes: &Notes,
     request: S3Request<DeleteObjectInput>,
 ) -> Answer<DeleteObjectOutput> {
-    let input = request.input;
+    let S3Request { input, headers, uri, extensions, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
     let item = DeleteItem {
         key,
         version: version_of(input.version_id.as_deref())?,
         conditions: DeleteConditions {
-            if_match: request.headers.get(IF_MATCH).and_then(|tags| tags.to_str().ok()).map(TagList::parse),
+            if_match: headers.get(IF_MATCH).and_then(|tags| tags.to_str().ok()).map(TagList::parse),
             modified: input.if_match_last_modified_time.as_ref().map(instant_of).transpose()?,
             size: input.if_match_size.map(size_from).transpose()?,
         },
     };
-    let bypass = input.bypass_governance_retention.unwrap_or(false);
+    let facts = facts_of(&headers, &uri, &extensions, notes);
+    let subject = Subject { bucket: notes.bucket()?, key: Some(&input.key), version: item.version };
+    let asker = notes.asker().map(|asker| &**asker);
+    let bypass = judge.may_bypass(asker, input.bypass_governance_retention, subject, &facts).await;
     let outcome = objects.delete_one(&bucket, item, bypass).await?;
     let output = DeleteObjectOutput {
         delete_marker: outcome.delete_marker.then_some(true),
@@ -43,11 +48,13 @@ pub(super) async fn delete_object(
 }
 
 pub(super) async fn delete_objects(
-    objects: &Objects,
-    _notes: &Notes,
+    Operations { objects, judge }: &Operations,
+    notes: &Notes,
     request: S3Request<DeleteObjectsInput>,
 ) -> Answer<DeleteObjectsOutput> {
-    let input = request.input;
+    let S3Request { input, headers, uri, extensions, .. } = request;
+    let facts = facts_of(&headers, &uri, &extensions, notes);
+    let asker = notes.asker().map(|asker| &**asker);
     let bucket: BucketName = input.bucket.parse()?;
     let named = input.delete.objects;
     if named.is_empty() || named.len() > KEYS_MAX {
@@ -56,13 +63,21 @@ pub(super) async fn delete_objects(
     let mut errors = Vec::new();
     let mut items = Vec::with_capacity(named.len());
     for object in named {
-        match item_of(&object) {
+        let allowed = match item_of(&object) {
+            Ok(item) => {
+                let subject = Subject { bucket: notes.bucket()?, key: Some(&object.key), version: item.version };
+                judge.check(asker, &DELETE_OBJECT, subject, &facts).await.map(|()| item)
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match allowed {
             Ok(item) => items.push(item),
             Err(refusal) => errors.push(error_of(object.key, object.version_id, refusal)),
         }
     }
     let quiet = input.delete.quiet.unwrap_or(false);
-    let bypass = input.bypass_governance_retention.unwrap_or(false);
+    let subject = Subject { bucket: notes.bucket()?, key: None, version: None };
+    let bypass = judge.may_bypass(asker, input.bypass_governance_retention, subject, &facts).await;
     let mut deleted = Vec::new();
     let answers = objects.delete_many(&bucket, items, bypass).await?;
     for (item, answer) in answers {

@@ -1,8 +1,7 @@
-//! GetObject, HeadObject, GetObjectAcl: an object's bytes and headers, under conditions and by range or part.
+//! GetObject and HeadObject: an object's bytes and headers, under conditions and by range or part.
 
-use super::bucket::{grants_of, owner_of};
 use super::lock::{hold_status, mode_text};
-use super::{Answer, place, shown, version_of};
+use super::{Answer, Operations, place, shown, version_of};
 use crate::body_stream::AnswerBody;
 use crate::checksum::{Fields, kind_of};
 use crate::error_map::Refusal;
@@ -15,8 +14,8 @@ use cistern_types::{BucketName, Checksum, ObjectKey};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES};
 use s3s::dto::{
-    ChecksumMode, ChecksumType, GetObjectAclInput, GetObjectAclOutput, GetObjectInput, GetObjectOutput,
-    HeadObjectInput, HeadObjectOutput, ObjectLockLegalHoldStatus, ObjectLockMode, Range,
+    ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
+    ObjectLockLegalHoldStatus, ObjectLockMode, Range,
 };
 use s3s::{S3Request, S3Response};
 
@@ -57,7 +56,7 @@ async fn refused(
 }
 
 pub(super) async fn get_object(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetObjectInput>,
 ) -> Answer<GetObjectOutput> {
@@ -124,7 +123,7 @@ pub(super) async fn get_object(
 }
 
 pub(super) async fn head_object(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<HeadObjectInput>,
 ) -> Answer<HeadObjectOutput> {
@@ -177,22 +176,6 @@ pub(super) async fn head_object(
         own.insert("x-amz-tagging-count", HeaderValue::from(count)); // s3s has no field for it
     }
     Ok(S3Response::with_headers(output, own))
-}
-
-pub(super) async fn get_object_acl(
-    objects: &Objects,
-    notes: &Notes,
-    request: S3Request<GetObjectAclInput>,
-) -> Answer<GetObjectAclOutput> {
-    let (bucket, key) = place(&request.input.bucket, &request.input.key)?;
-    let version = version_of(request.input.version_id.as_deref())?;
-    objects.head_version(&bucket, &key, version).await?;
-    let identity = notes.identity()?;
-    Ok(S3Response::new(GetObjectAclOutput {
-        grants: Some(grants_of(identity)),
-        owner: Some(owner_of(identity)),
-        request_charged: None,
-    }))
 }
 
 /// The checksum of an answer: that of the part that was asked for, that of the object when all of it was, otherwise none.

@@ -1,7 +1,7 @@
 //! Lists of objects in S3's two spellings: ListObjects and ListObjectsV2.
 
-use super::Answer;
-use super::bucket::owner_of;
+use super::{Answer, Operations};
+use crate::acl::owner_of;
 use crate::checksum::{algorithm_of, kind_of};
 use crate::error_map::Refusal;
 use crate::headers::{etag_of, size_of, time_of};
@@ -103,7 +103,7 @@ pub(super) fn object_of(listed: &ListedObject, text: KeyText, owner: Option<&Own
         e_tag: Some(etag_of(&listed.etag)),
         key: Some(text.write(listed.key.as_str())),
         last_modified: Some(time_of(listed.modified)),
-        owner: owner.cloned(),
+        owner: owner.map(|owner| listed.owner.as_ref().map_or_else(|| owner.clone(), owner_of)),
         restore_status: None,
         size: Some(size_of(listed.size)),
         storage_class: Some(ObjectStorageClass::from(listed.class.to_string())),
@@ -111,7 +111,7 @@ pub(super) fn object_of(listed: &ListedObject, text: KeyText, owner: Option<&Own
 }
 
 pub(super) async fn list_objects(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     notes: &Notes,
     request: S3Request<ListObjectsInput>,
 ) -> Answer<ListObjectsOutput> {
@@ -120,7 +120,7 @@ pub(super) async fn list_objects(
     let (prefix, delimiter) = (input.prefix, delimiter_of(input.delimiter));
     let found =
         page(objects, &input.bucket, prefix.as_deref(), delimiter.as_deref(), input.marker.clone(), limit).await?;
-    let owner = owner_of(notes.identity()?);
+    let owner = owner_of(&notes.bucket()?.owned_by());
     Ok(S3Response::new(ListObjectsOutput {
         common_prefixes: text.prefixes(&found.prefixes),
         contents: Some(found.objects.iter().map(|object| object_of(object, text, Some(&owner))).collect()),
@@ -138,7 +138,7 @@ pub(super) async fn list_objects(
 }
 
 pub(super) async fn list_objects_v2(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     notes: &Notes,
     request: S3Request<ListObjectsV2Input>,
 ) -> Answer<ListObjectsV2Output> {
@@ -150,7 +150,8 @@ pub(super) async fn list_objects_v2(
         None => input.start_after.clone(),
     };
     let found = page(objects, &input.bucket, prefix.as_deref(), delimiter.as_deref(), after, limit).await?;
-    let owner = input.fetch_owner.unwrap_or(false).then(|| notes.identity().map(|i| owner_of(i))).transpose()?;
+    let bucket_owner = owner_of(&notes.bucket()?.owned_by());
+    let owner = Some(bucket_owner).filter(|_| input.fetch_owner.unwrap_or(false));
     let count = found.objects.len() + found.prefixes.len();
     Ok(S3Response::new(ListObjectsV2Output {
         common_prefixes: text.prefixes(&found.prefixes),

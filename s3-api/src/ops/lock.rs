@@ -1,8 +1,9 @@
 //! Object lock: a bucket's configuration, and retention and legal hold of versions.
 
-use super::{Answer, place, version_of};
+use super::{Answer, Operations, facts_of, place, version_of};
 use crate::error_map::Refusal;
 use crate::headers::{instant_of, mode_from, time_of};
+use crate::judge::Subject;
 use crate::notes::Notes;
 use cistern_objects::{BucketRecord, DefaultRetention, ObjectLock, Objects, Retention, RetentionMode, RetentionPeriod};
 use cistern_types::BucketName;
@@ -81,7 +82,7 @@ fn nothing_locked() -> Refusal {
 }
 
 pub(super) async fn get_object_lock_configuration(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetObjectLockConfigurationInput>,
 ) -> Answer<GetObjectLockConfigurationOutput> {
@@ -97,7 +98,7 @@ pub(super) async fn get_object_lock_configuration(
 }
 
 pub(super) async fn put_object_lock_configuration(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<PutObjectLockConfigurationInput>,
 ) -> Answer<PutObjectLockConfigurationOutput> {
@@ -108,7 +109,7 @@ pub(super) async fn put_object_lock_configuration(
 }
 
 pub(super) async fn get_object_retention(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetObjectRetentionInput>,
 ) -> Answer<GetObjectRetentionOutput> {
@@ -125,15 +126,15 @@ pub(super) async fn get_object_retention(
 }
 
 pub(super) async fn put_object_retention(
-    objects: &Objects,
+    Operations { objects, judge }: &Operations,
     notes: &Notes,
     request: S3Request<PutObjectRetentionInput>,
 ) -> Answer<PutObjectRetentionOutput> {
-    let input = request.input;
+    let S3Request { input, headers, uri, extensions, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
     let version = version_of(input.version_id.as_deref())?;
-    let asked = input.retention.ok_or_else(Refusal::malformed_xml)?;
-    let retention = match (asked.mode, asked.retain_until_date) {
+    let wanted = input.retention.ok_or_else(Refusal::malformed_xml)?;
+    let retention = match (wanted.mode, wanted.retain_until_date) {
         (None, None) => None,
         (Some(mode), Some(until)) => {
             let mode = mode_from(mode.as_str()).ok_or_else(Refusal::malformed_xml)?;
@@ -144,13 +145,16 @@ pub(super) async fn put_object_retention(
     if retention.is_some_and(|retention| retention.until <= notes.received) {
         return Err(Refusal::invalid_argument("The retain until date must be in the future!"));
     }
-    let bypass = input.bypass_governance_retention.unwrap_or(false);
+    let facts = facts_of(&headers, &uri, &extensions, notes);
+    let subject = Subject { bucket: notes.bucket()?, key: Some(&input.key), version };
+    let asker = notes.asker().map(|asker| &**asker);
+    let bypass = judge.may_bypass(asker, input.bypass_governance_retention, subject, &facts).await;
     objects.set_retention(&bucket, &key, version, retention, bypass).await?;
     Ok(S3Response::new(PutObjectRetentionOutput::default()))
 }
 
 pub(super) async fn get_object_legal_hold(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetObjectLegalHoldInput>,
 ) -> Answer<GetObjectLegalHoldOutput> {
@@ -164,7 +168,7 @@ pub(super) async fn get_object_legal_hold(
 }
 
 pub(super) async fn put_object_legal_hold(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<PutObjectLegalHoldInput>,
 ) -> Answer<PutObjectLegalHoldOutput> {

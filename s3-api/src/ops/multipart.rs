@@ -1,10 +1,10 @@
 //! Multipart uploads: create, parts by body and by copy, lists, complete, abort.
 
-use super::bucket::owner_of;
 use super::copy::{SOURCE_PREFIX, source_of, source_refusal};
 use super::list::{KeyText, delimiter_of, page_limit, shown_limit};
 use super::put::body_checks;
-use super::{Answer, place, written};
+use super::{Answer, Operations, facts_of, place, written};
+use crate::acl::{of_new_object, owner_of};
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, algorithm_of, claimed_of_parts, kind_of, kind_text, named};
 use crate::error_map::Refusal;
@@ -13,8 +13,8 @@ use crate::headers::{
 };
 use crate::notes::Notes;
 use cistern_objects::{
-    ChecksumKind, CompleteUpload, CompletedPart, CreateUpload, ListUploads, ListedPart, ListedUpload, Objects,
-    PartCopy, UploadRef,
+    Attributes, ChecksumKind, CompleteUpload, CompletedPart, CreateUpload, ListUploads, ListedPart, ListedUpload,
+    ObjectOwnership, PartCopy, UploadRef,
 };
 use cistern_types::{ChecksumAlgorithm, StorageClass, UploadId};
 use http::HeaderMap;
@@ -69,21 +69,23 @@ fn upload_checksum(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, Che
 }
 
 pub(super) async fn create_multipart_upload(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     notes: &Notes,
     request: S3Request<CreateMultipartUploadInput>,
 ) -> Answer<CreateMultipartUploadOutput> {
     let S3Request { input, headers, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
     let checksum = upload_checksum(&headers)?;
+    let (owner, acl) = of_new_object(notes, &headers)?;
+    let bucket_owner = notes.bucket()?.owned_by();
     let create = CreateUpload {
         bucket,
         key,
         headers: stored_headers(&headers, input.metadata)?,
-        attributes: attributes(&headers)?,
+        attributes: Attributes { owner, acl, ..attributes(&headers)? },
         class: storage_class(&headers)?,
         checksum,
-        owner: notes.identity()?.owner_id(),
+        initiator: notes.asker().map_or_else(|| bucket_owner.clone(), |asker| asker.owner()),
     };
     let upload = objects.create_upload(create).await?;
     Ok(S3Response::new(CreateMultipartUploadOutput {
@@ -97,7 +99,7 @@ pub(super) async fn create_multipart_upload(
 }
 
 pub(super) async fn upload_part(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<UploadPartInput>,
 ) -> Answer<UploadPartOutput> {
@@ -119,14 +121,16 @@ pub(super) async fn upload_part(
 }
 
 pub(super) async fn upload_part_copy(
-    objects: &Objects,
+    operations: &Operations,
     notes: &Notes,
     request: S3Request<UploadPartCopyInput>,
 ) -> Answer<UploadPartCopyOutput> {
-    let S3Request { input, headers, .. } = request;
+    let S3Request { input, headers, uri, extensions, .. } = request;
     let at = upload_of(&input.bucket, &input.key, &input.upload_id)?;
     let number = part_number(input.part_number)?;
-    let (source_bucket, source_key, source_version) = source_of(objects, notes, &input.copy_source).await?;
+    let request_facts = facts_of(&headers, &uri, &extensions, notes);
+    let (source_bucket, source_key, source_version) =
+        source_of(operations, notes, &request_facts, &input.copy_source).await?;
     let source = PartCopy {
         source_bucket,
         source_key,
@@ -134,7 +138,7 @@ pub(super) async fn upload_part_copy(
         source_conditions: conditions(&headers, SOURCE_PREFIX),
         range: input.copy_source_range.as_deref().map(source_range).transpose()?,
     };
-    let part = objects.copy_part(&at, number, source).await.map_err(source_refusal)?;
+    let part = operations.objects.copy_part(&at, number, source).await.map_err(source_refusal)?;
     let sums = Fields::part(part.checksum.as_ref());
     Ok(S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(CopyPartResult {
@@ -165,7 +169,7 @@ fn source_range(text: &str) -> Result<Range<u64>, Refusal> {
 }
 
 pub(super) async fn list_parts(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     notes: &Notes,
     request: S3Request<ListPartsInput>,
 ) -> Answer<ListPartsOutput> {
@@ -175,13 +179,14 @@ pub(super) async fn list_parts(
     let marker = input.part_number_marker.unwrap_or(0);
     let after = u16::try_from(marker.max(0)).unwrap_or(u16::MAX);
     let page = objects.parts(&at, after, limit).await?;
-    let owner = owner_of(notes.identity()?);
+    let enforced = notes.bucket()?.settings.object_ownership == Some(ObjectOwnership::BucketOwnerEnforced);
+    let owner = if enforced { owner_of(&notes.bucket()?.owned_by()) } else { owner_of(&page.initiator) };
     let last = page.parts.last().map(|part| i32::from(part.number));
     Ok(S3Response::new(ListPartsOutput {
         bucket: Some(input.bucket),
         checksum_algorithm: page.checksum.map(|(algorithm, _)| algorithm_of(algorithm)),
         checksum_type: page.checksum.map(|(_, kind)| kind_of(kind)),
-        initiator: Some(initiator_of(&owner)),
+        initiator: Some(initiator_of(&owner_of(&page.initiator))),
         is_truncated: Some(page.next.is_some()),
         key: Some(input.key),
         max_parts: Some(shown_limit(limit)),
@@ -215,8 +220,8 @@ fn initiator_of(owner: &Owner) -> Initiator {
 }
 
 pub(super) async fn list_multipart_uploads(
-    objects: &Objects,
-    notes: &Notes,
+    Operations { objects, .. }: &Operations,
+    _notes: &Notes,
     request: S3Request<ListMultipartUploadsInput>,
 ) -> Answer<ListMultipartUploadsOutput> {
     let input = request.input;
@@ -234,7 +239,6 @@ pub(super) async fn list_multipart_uploads(
         limit,
     };
     let page = objects.uploads(list).await?;
-    let owner = owner_of(notes.identity()?);
     let (next_key, next_upload) = page.next.map_or((None, None), |(key, upload)| (Some(key), upload));
     Ok(S3Response::new(ListMultipartUploadsOutput {
         bucket: Some(input.bucket),
@@ -249,26 +253,27 @@ pub(super) async fn list_multipart_uploads(
         prefix: Some(text.write(&input.prefix.unwrap_or_default())),
         request_charged: None,
         upload_id_marker: input.upload_id_marker,
-        uploads: Some(page.uploads.iter().map(|upload| listed_upload(upload, text, &owner)).collect()),
+        uploads: Some(page.uploads.iter().map(|upload| listed_upload(upload, text)).collect()),
     }))
 }
 
-fn listed_upload(upload: &ListedUpload, text: KeyText, owner: &Owner) -> MultipartUpload {
+fn listed_upload(upload: &ListedUpload, text: KeyText) -> MultipartUpload {
+    let owner = owner_of(&upload.initiator);
     let class = class_of(upload.class).unwrap_or_else(|| dto::StorageClass::from(StorageClass::Standard.to_string()));
     MultipartUpload {
         checksum_algorithm: upload.checksum.map(|(algorithm, _)| algorithm_of(algorithm)),
         checksum_type: upload.checksum.map(|(_, kind)| kind_of(kind)),
         initiated: Some(time_of(upload.initiated)),
-        initiator: Some(initiator_of(owner)),
+        initiator: Some(initiator_of(&owner)),
         key: Some(text.write(upload.key.as_str())),
-        owner: Some(owner.clone()),
+        owner: Some(owner),
         storage_class: Some(class),
         upload_id: Some(upload.upload.to_string()),
     }
 }
 
 pub(super) async fn complete_multipart_upload(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> Answer<CompleteMultipartUploadOutput> {
@@ -313,7 +318,7 @@ fn completed_part(part: &dto::CompletedPart) -> Result<CompletedPart, Refusal> {
 }
 
 pub(super) async fn abort_multipart_upload(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<AbortMultipartUploadInput>,
 ) -> Answer<AbortMultipartUploadOutput> {

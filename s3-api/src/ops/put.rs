@@ -1,12 +1,13 @@
 //! PutObject: the request's headers become promises about its body, the object store holds it to them.
 
-use super::{Answer, place, written};
+use super::{Answer, Operations, place, written};
+use crate::acl::of_new_object;
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, content_md5, expected, kind_of};
 use crate::error_map::Refusal;
 use crate::headers::{attributes, etag_of, storage_class, stored_headers, write_conditions};
 use crate::notes::Notes;
-use cistern_objects::{BodyChecks, Objects, PutRequest};
+use cistern_objects::{Attributes, BodyChecks, PutRequest};
 use http::HeaderMap;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, TrailingHeaders};
@@ -30,17 +31,18 @@ fn body_length(headers: &HeaderMap) -> Result<u64, Refusal> {
 }
 
 pub(super) async fn put_object(
-    objects: &Objects,
-    _notes: &Notes,
+    Operations { objects, .. }: &Operations,
+    notes: &Notes,
     request: S3Request<PutObjectInput>,
 ) -> Answer<PutObjectOutput> {
     let S3Request { input, headers, trailing_headers, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
+    let (owner, acl) = of_new_object(notes, &headers)?;
     let put = PutRequest {
         bucket,
         key,
         headers: stored_headers(&headers, input.metadata)?,
-        attributes: attributes(&headers)?,
+        attributes: Attributes { owner, acl, ..attributes(&headers)? },
         class: storage_class(&headers)?,
         checks: body_checks(&headers, trailing_headers)?,
         conditions: write_conditions(&headers),

@@ -1,22 +1,16 @@
 //! Tags of objects and of buckets.
 
-use super::{Answer, place, shown, version_of};
+use super::{Answer, Operations, place, shown, version_of};
 use crate::error_map::Refusal;
+use crate::headers::tags_of;
 use crate::notes::Notes;
-use cistern_objects::{BUCKET_TAGS_MAX, ConfigurationKind, OBJECT_TAGS_MAX, Objects, Tags};
+use cistern_objects::{BUCKET_TAGS_MAX, ConfigurationKind, OBJECT_TAGS_MAX, Tags};
 use s3s::dto::{
     DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
     GetBucketTaggingInput, GetBucketTaggingOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
-    PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag, Tagging,
+    PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag,
 };
 use s3s::{S3Request, S3Response};
-
-/// The tags of a request's XML.
-fn tags_from(tagging: Tagging, count_max: usize) -> Result<Tags, Refusal> {
-    let pair = |tag: Tag| tag.key.zip(tag.value).ok_or_else(Refusal::malformed_xml);
-    let pairs = tagging.tag_set.into_iter().map(pair).collect::<Result<_, _>>()?;
-    Ok(Tags::new(pairs, count_max)?)
-}
 
 fn tag_set(tags: &Tags) -> Vec<Tag> {
     let tag = |(key, value): &(String, String)| Tag { key: Some(key.clone()), value: Some(value.clone()) };
@@ -24,7 +18,7 @@ fn tag_set(tags: &Tags) -> Vec<Tag> {
 }
 
 pub(super) async fn get_object_tagging(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetObjectTaggingInput>,
 ) -> Answer<GetObjectTaggingOutput> {
@@ -36,20 +30,20 @@ pub(super) async fn get_object_tagging(
 }
 
 pub(super) async fn put_object_tagging(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<PutObjectTaggingInput>,
 ) -> Answer<PutObjectTaggingOutput> {
     let input = request.input;
     let (bucket, key) = place(&input.bucket, &input.key)?;
     let version = version_of(input.version_id.as_deref())?;
-    let tags = tags_from(input.tagging, OBJECT_TAGS_MAX)?;
+    let tags = tags_of(input.tagging, OBJECT_TAGS_MAX)?;
     let record = objects.set_tags(&bucket, &key, version, tags).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id: shown(record.shown_version) }))
 }
 
 pub(super) async fn delete_object_tagging(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<DeleteObjectTaggingInput>,
 ) -> Answer<DeleteObjectTaggingOutput> {
@@ -70,7 +64,7 @@ fn to_text(tags: &Tags) -> String {
 }
 
 pub(super) async fn get_bucket_tagging(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetBucketTaggingInput>,
 ) -> Answer<GetBucketTaggingOutput> {
@@ -83,19 +77,19 @@ pub(super) async fn get_bucket_tagging(
 }
 
 pub(super) async fn put_bucket_tagging(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<PutBucketTaggingInput>,
 ) -> Answer<PutBucketTaggingOutput> {
     let bucket = request.input.bucket.parse()?;
-    let tags = tags_from(request.input.tagging, BUCKET_TAGS_MAX)?;
+    let tags = tags_of(request.input.tagging, BUCKET_TAGS_MAX)?;
     let text = Some(to_text(&tags)).filter(|_| !tags.is_empty());
     objects.set_configuration(&bucket, ConfigurationKind::Tagging, text).await?;
     Ok(S3Response::new(PutBucketTaggingOutput::default()))
 }
 
 pub(super) async fn delete_bucket_tagging(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<DeleteBucketTaggingInput>,
 ) -> Answer<DeleteBucketTaggingOutput> {

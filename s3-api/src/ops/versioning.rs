@@ -1,12 +1,12 @@
 //! Versions: whether a bucket keeps them, and the list of them.
 
-use super::bucket::owner_of;
 use super::list::{KeyText, delimiter_of, object_of, page_limit, shown_limit};
-use super::{Answer, version_of};
+use super::{Answer, Operations, version_of};
+use crate::acl::owner_of;
 use crate::error_map::Refusal;
 use crate::headers::time_of;
 use crate::notes::Notes;
-use cistern_objects::{ListVersions, ListedVersion, Objects, Versioning};
+use cistern_objects::{ListVersions, ListedVersion, Versioning};
 use s3s::dto::{
     BucketVersioningStatus, DeleteMarkerEntry, GetBucketVersioningInput, GetBucketVersioningOutput,
     ListObjectVersionsInput, ListObjectVersionsOutput, ObjectVersion, ObjectVersionStorageClass, Owner,
@@ -15,7 +15,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response};
 
 pub(super) async fn get_bucket_versioning(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetBucketVersioningInput>,
 ) -> Answer<GetBucketVersioningOutput> {
@@ -30,7 +30,7 @@ pub(super) async fn get_bucket_versioning(
 }
 
 pub(super) async fn put_bucket_versioning(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<PutBucketVersioningInput>,
 ) -> Answer<PutBucketVersioningOutput> {
@@ -49,7 +49,7 @@ pub(super) async fn put_bucket_versioning(
 }
 
 pub(super) async fn list_object_versions(
-    objects: &Objects,
+    Operations { objects, .. }: &Operations,
     notes: &Notes,
     request: S3Request<ListObjectVersionsInput>,
 ) -> Answer<ListObjectVersionsOutput> {
@@ -70,7 +70,7 @@ pub(super) async fn list_object_versions(
         limit,
     };
     let page = objects.versions(list).await?;
-    let owner = owner_of(notes.identity()?);
+    let owner = owner_of(&notes.bucket()?.owned_by());
     let (mut versions, mut markers) = (Vec::new(), Vec::new());
     for listed in page.versions {
         match listed {

@@ -76,7 +76,7 @@ async fn a_revoked_key_is_refused_at_once() {
 #[tokio::test]
 async fn an_expected_owner_must_be_the_owner() {
     let house = house_with_bucket().await;
-    let owner = house.access.root_owner().0.to_string();
+    let owner = house.access.root_owner().id.to_string();
     house.send(&Call::get("/photos").header("x-amz-expected-bucket-owner", &owner)).await.expect(200);
     let call = Call::put("/photos/k").header("x-amz-expected-bucket-owner", "123456789012").body("x");
     house.check_refused(&call, "AccessDenied", 403).await;

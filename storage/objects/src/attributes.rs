@@ -1,9 +1,9 @@
-//! What an object carries beside its bytes and headers: tags, retention, a legal hold.
+//! What an object carries beside its bytes and headers: tags, retention, a legal hold, an owner and access list of its own.
 //!
 //! Stored as a list of those that are there, so that an object with none pays one byte and later kinds need no new row version.
 
 use crate::{Error, Result};
-use cistern_types::Timestamp;
+use cistern_types::{Acl, Owner, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -97,6 +97,10 @@ pub struct Attributes {
     pub retention: Option<Retention>,
     /// Whether it is on hold, if that was ever said.
     pub legal_hold: Option<bool>,
+    /// Whose it is, when it is not the bucket owner's.
+    pub owner: Option<Owner>,
+    /// Who may do what with it; without one only its owner and the bucket's may.
+    pub acl: Option<Acl>,
 }
 
 impl Attributes {
@@ -134,6 +138,8 @@ enum Attribute {
     Tags(Tags),
     Retention(Retention),
     LegalHold(bool),
+    Owner(Owner),
+    Acl(Acl),
 }
 
 impl From<Vec<Attribute>> for Attributes {
@@ -144,6 +150,8 @@ impl From<Vec<Attribute>> for Attributes {
                 Attribute::Tags(tags) => attributes.tags = tags,
                 Attribute::Retention(retention) => attributes.retention = Some(retention),
                 Attribute::LegalHold(on) => attributes.legal_hold = Some(on),
+                Attribute::Owner(owner) => attributes.owner = Some(owner),
+                Attribute::Acl(acl) => attributes.acl = Some(acl),
             }
         }
         attributes
@@ -152,11 +160,13 @@ impl From<Vec<Attribute>> for Attributes {
 
 impl From<Attributes> for Vec<Attribute> {
     fn from(attributes: Attributes) -> Self {
-        let Attributes { tags, retention, legal_hold } = attributes;
+        let Attributes { tags, retention, legal_hold, owner, acl } = attributes;
         let tags = Some(tags).filter(|tags| !tags.is_empty()).map(Attribute::Tags);
         tags.into_iter()
             .chain(retention.map(Attribute::Retention))
             .chain(legal_hold.map(Attribute::LegalHold))
+            .chain(owner.map(Attribute::Owner))
+            .chain(acl.map(Attribute::Acl))
             .collect()
     }
 }
@@ -164,6 +174,7 @@ impl From<Attributes> for Vec<Attribute> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cistern_types::OwnerId;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000)
@@ -177,7 +188,10 @@ mod tests {
     fn an_object_without_attributes_pays_one_byte_and_all_come_back() {
         assert_eq!(postcard::to_stdvec(&Attributes::default()).unwrap(), [0]);
         let tags = Tags::new(vec![("b".into(), "1".into()), ("a".into(), String::new())], 10).unwrap();
-        let all = Attributes { tags, legal_hold: Some(false), ..retained(RetentionMode::Compliance, 9) };
+        let owner = Owner { id: OwnerId::from_bytes([1; 32]), name: "ada".into() };
+        let acl = Acl::canned("public-read", &owner, &owner);
+        let (legal_hold, owner) = (Some(false), Some(owner));
+        let all = Attributes { tags, legal_hold, owner, acl, ..retained(RetentionMode::Compliance, 9) };
         let bytes = postcard::to_stdvec(&all).unwrap();
         assert_eq!(postcard::from_bytes::<Attributes>(&bytes).unwrap(), all);
     }

@@ -3,10 +3,10 @@
 use crate::garbage::release_upload;
 use crate::retry::Tries;
 use crate::rows::{BUCKETS, CONFIGURATIONS, Marker, OBJECTS, OWNED_BUCKETS, UPLOADS, VERSIONS};
-use crate::settings::{BucketSettings, ObjectLock, Versioning};
+use crate::settings::{BucketSettings, ObjectLock, ObjectOwnership, Versioning};
 use crate::{Error, Objects, Result};
 use cistern_metadata::{Scan, Transaction};
-use cistern_types::{BucketId, BucketName, OwnerId, StorageClass, Timestamp};
+use cistern_types::{Acl, BucketId, BucketName, Owner, OwnerId, StorageClass, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How many open uploads one transaction aborts when their bucket is deleted.
@@ -18,13 +18,17 @@ pub struct BucketSpec {
     /// Its name.
     pub name: BucketName,
     /// Whose it will be.
-    pub owner: OwnerId,
+    pub owner: Owner,
     /// The class of objects that name none.
     pub class: StorageClass,
     /// The location its maker asked for.
     pub location: Option<String>,
     /// Whether it keeps locks, and versions with them, from the beginning.
     pub object_lock: bool,
+    /// Who may do what with it; `None` for its owner only.
+    pub acl: Option<Acl>,
+    /// Whose the objects are that others write, if that is said.
+    pub object_ownership: Option<ObjectOwnership>,
 }
 
 /// A bucket.
@@ -36,6 +40,8 @@ pub struct BucketRecord {
     pub name: BucketName,
     /// Whose it is.
     pub owner: OwnerId,
+    /// The name of that owner.
+    pub owner_name: String,
     /// When it was made.
     pub created: Timestamp,
     /// The class of objects that name none.
@@ -76,7 +82,7 @@ impl Objects {
             let mut txn = self.store().begin().await?;
             if let Some(present) = BUCKETS.get(&mut txn, &spec.name).await? {
                 let bucket = spec.name;
-                return Err(if present.owner == spec.owner {
+                return Err(if present.owner == spec.owner.id {
                     Error::BucketAlreadyOwnedByYou { bucket }
                 } else {
                     Error::BucketAlreadyExists { bucket }
@@ -85,11 +91,12 @@ impl Objects {
             let record = BucketRecord {
                 id: BucketId::random(),
                 name: spec.name.clone(),
-                owner: spec.owner,
+                owner: spec.owner.id,
+                owner_name: spec.owner.name.clone(),
                 created: self.now(),
                 class: spec.class,
                 location: spec.location.clone(),
-                settings: if spec.object_lock { settings_with_lock() } else { BucketSettings::default() },
+                settings: first_settings(&spec),
             };
             BUCKETS.put(&mut txn, &record.name, &record)?;
             OWNED_BUCKETS.put(&mut txn, &(record.owner, record.name.clone()), &Marker)?;
@@ -194,10 +201,12 @@ impl Objects {
     }
 }
 
-fn settings_with_lock() -> BucketSettings {
+fn first_settings(spec: &BucketSpec) -> BucketSettings {
     BucketSettings {
-        versioning: Versioning::Enabled,
-        object_lock: Some(ObjectLock::default()),
+        versioning: if spec.object_lock { Versioning::Enabled } else { Versioning::Unversioned },
+        object_lock: spec.object_lock.then(ObjectLock::default),
+        acl: spec.acl.clone(),
+        object_ownership: spec.object_ownership,
         ..BucketSettings::default()
     }
 }

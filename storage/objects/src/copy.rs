@@ -1,6 +1,6 @@
 //! COPY: the bytes of one object, read and written again inside the server, become another object.
 
-use crate::attributes::{Attributes, Retention, Tags};
+use crate::attributes::{Attributes, Tags};
 use crate::body::{BodyChecks, ExpectedChecksum};
 use crate::changes::ChangeCause;
 use crate::commit::NewObject;
@@ -43,10 +43,8 @@ pub struct CopyRequest {
     pub metadata: MetadataDirective,
     /// Which tags it gets; `None` takes those of its source.
     pub tags: Option<Tags>,
-    /// The locks it gets. Those of its source are not copied.
-    pub retention: Option<Retention>,
-    /// The hold it gets.
-    pub legal_hold: Option<bool>,
+    /// What else it carries: nothing of that is copied. Its tags are passed over.
+    pub attributes: Attributes,
     /// Its class; `None` takes the target bucket's.
     pub class: Option<StorageClass>,
     /// Which checksum it gets; `None` takes the algorithm of its source.
@@ -66,8 +64,7 @@ impl CopyRequest {
             target_conditions: Conditions::default(),
             metadata: MetadataDirective::Copy,
             tags: None,
-            retention: None,
-            legal_hold: None,
+            attributes: Attributes::default(),
             class: None,
             checksum: None,
         }
@@ -104,11 +101,8 @@ impl Objects {
             MetadataDirective::Merge(headers) => source.headers.clone().merged(headers),
         };
         headers.check(self.limits())?;
-        let attributes = Attributes {
-            tags: request.tags.unwrap_or_else(|| source.attributes.tags.clone()),
-            retention: request.retention,
-            legal_hold: request.legal_hold,
-        };
+        let tags = request.tags.unwrap_or_else(|| source.attributes.tags.clone());
+        let attributes = Attributes { tags, ..request.attributes };
         target.check_locks(&attributes)?;
         let checks = BodyChecks {
             length: Some(source.size),

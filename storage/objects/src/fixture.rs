@@ -10,7 +10,7 @@ use crate::{
 use bytes::Bytes;
 use cistern_metadata::{KeyRange, Scan};
 use cistern_runtime::{TestClock, Work, Worker};
-use cistern_types::{BlobId, BucketName, ETag, ObjectKey, OwnerId, StorageClass, Timestamp};
+use cistern_types::{BlobId, BucketName, ETag, ObjectKey, Owner, OwnerId, StorageClass, Timestamp};
 use futures::{Stream, TryStreamExt, stream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +26,17 @@ pub(crate) struct House {
 pub(crate) fn bucket_spec(name: &str) -> BucketSpec {
     BucketSpec {
         name: name.parse().unwrap(),
-        owner: OwnerId::from_bytes([1; 32]),
+        owner: owner(1),
         class: StorageClass::Standard,
         location: None,
         object_lock: false,
+        acl: None,
+        object_ownership: None,
     }
+}
+
+pub(crate) fn owner(byte: u8) -> Owner {
+    Owner { id: OwnerId::from_bytes([byte; 32]), name: format!("owner {byte}") }
 }
 
 pub(crate) fn key(text: &str) -> ObjectKey {
@@ -118,7 +124,7 @@ impl House {
             attributes: crate::Attributes::default(),
             class: None,
             checksum: None,
-            owner: OwnerId::from_bytes([1; 32]),
+            initiator: owner(1),
         }
     }
 

@@ -76,8 +76,8 @@ pub use objects::Objects;
 pub use put::{PutOutcome, PutRequest};
 pub use record::{ChecksumKind, Extent, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId, VersionRef};
 pub use settings::{
-    BucketSettings, CONFIGURATION_BYTES_MAX, ConfigurationKind, DefaultRetention, ObjectLock, RETENTION_DAYS_MAX,
-    RetentionPeriod, Versioning,
+    BucketSettings, CONFIGURATION_BYTES_MAX, ConfigurationKind, DefaultRetention, ObjectLock, ObjectOwnership,
+    PublicAccessBlock, RETENTION_DAYS_MAX, RetentionPeriod, Versioning,
 };
 pub use stage::{StageSpec, StagedCommit, StagedObject};
 pub use transition::TransitionOutcome;

@@ -8,7 +8,7 @@ use crate::rows::{OBJECTS, ObjectRow};
 use crate::{Objects, Result};
 use bytes::Bytes;
 use cistern_metadata::{KeyRange, RowKey, RowValue, Scan, Table, Transaction};
-use cistern_types::{BucketId, BucketName, ETag, ObjectKey, StorageClass, Timestamp, UploadId};
+use cistern_types::{BucketId, BucketName, ETag, ObjectKey, Owner, StorageClass, Timestamp, UploadId};
 
 /// The most entries of one page, as S3 has it.
 pub(crate) const PAGE_ENTRIES_MAX: usize = 1000;
@@ -57,12 +57,14 @@ pub struct ListedObject {
     pub class: StorageClass,
     /// Its checksum.
     pub checksum: Option<StoredChecksum>,
+    /// Whose it is, when it is not the bucket owner's.
+    pub owner: Option<Owner>,
 }
 
 impl ListedObject {
     pub(crate) fn of(key: ObjectKey, row: ObjectRow) -> Self {
-        let ObjectRow { size, etag, modified, class, checksum, .. } = row;
-        Self { key, size, etag, modified, class, checksum }
+        let ObjectRow { size, etag, modified, class, checksum, attributes, .. } = row;
+        Self { key, size, etag, modified, class, checksum, owner: attributes.owner }
     }
 }
 

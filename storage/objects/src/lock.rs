@@ -1,4 +1,4 @@
-//! Changing what an object carries without writing it again: tags, retention, legal hold.
+//! Changing what an object carries without writing it again: tags, retention, legal hold, access list.
 
 use crate::attributes::{Attributes, Retention, Tags};
 use crate::bucket::BucketRecord;
@@ -6,7 +6,7 @@ use crate::record::VersionRef;
 use crate::retry::Tries;
 use crate::versions::put_back;
 use crate::{Error, ObjectRecord, Objects, Result};
-use cistern_types::{BucketName, ObjectKey, Timestamp};
+use cistern_types::{Acl, BucketName, ObjectKey, Timestamp};
 
 impl Objects {
     /// Sets the tags of an object or of one of its versions; answers it as it is then.
@@ -54,6 +54,21 @@ impl Objects {
         let change = |bucket: &BucketRecord, attributes: &mut Attributes, _| {
             needs_lock(bucket)?;
             attributes.legal_hold = Some(on);
+            Ok(())
+        };
+        self.change_attributes(bucket, key, version, change).await
+    }
+
+    /// Sets who may do what with an object or one of its versions.
+    pub async fn set_acl(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<VersionRef>,
+        acl: Acl,
+    ) -> Result<ObjectRecord> {
+        let change = |_: &BucketRecord, attributes: &mut Attributes, _| {
+            attributes.acl = Some(acl.clone());
             Ok(())
         };
         self.change_attributes(bucket, key, version, change).await

@@ -23,7 +23,7 @@ use crate::retry::Tries;
 use crate::rows::{UPLOADS, UploadRow};
 use crate::{Error, Objects, Result};
 use cistern_metadata::Transaction;
-use cistern_types::{BucketId, BucketName, ChecksumAlgorithm, ObjectKey, OwnerId, StorageClass, UploadId};
+use cistern_types::{BucketId, BucketName, ChecksumAlgorithm, ObjectKey, Owner, StorageClass, UploadId};
 
 /// An upload to begin.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub struct CreateUpload {
     /// The checksum the object gets.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     /// Who begins it.
-    pub owner: OwnerId,
+    pub initiator: Owner,
 }
 
 /// Names an upload.
@@ -83,7 +83,7 @@ impl Objects {
             bucket.check_locks(&request.attributes)?;
             let row = UploadRow {
                 initiated: self.now(),
-                owner: request.owner,
+                initiator: request.initiator.clone(),
                 class: request.class.unwrap_or(bucket.class),
                 checksum: request.checksum,
                 headers: request.headers.clone(),

@@ -19,8 +19,8 @@ use crate::record::{ChecksumKind, Extent, Layout, ObjectHeaders, ObjectRecord, S
 use crate::{BucketRecord, Result};
 use cistern_metadata::{RowValue, Table, Transaction, VALUE_BYTES_MAX};
 use cistern_types::{
-    BlobId, BucketId, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, OwnerId, StorageClass, Timestamp,
-    UploadId,
+    BlobId, BucketId, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, Owner, OwnerId, StorageClass,
+    Timestamp, UploadId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +100,7 @@ pub(crate) struct ExtentsRow {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct UploadRow {
     pub(crate) initiated: Timestamp,
-    pub(crate) owner: OwnerId,
+    pub(crate) initiator: Owner,
     pub(crate) class: StorageClass,
     pub(crate) checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     pub(crate) headers: ObjectHeaders,

@@ -5,7 +5,7 @@ use crate::bucket::BucketRecord;
 use crate::retry::Tries;
 use crate::rows::{BUCKETS, CONFIGURATIONS, ConfigurationRow};
 use crate::{Error, Objects, Result};
-use cistern_types::{BucketName, Timestamp};
+use cistern_types::{Acl, BucketName, Owner, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -75,6 +75,31 @@ pub struct ObjectLock {
     pub default_retention: Option<DefaultRetention>,
 }
 
+/// What of a bucket's access lists and policy must not make it public; the default blocks nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are S3's four")]
+pub struct PublicAccessBlock {
+    /// New lists with grants to groups are refused.
+    pub block_public_acls: bool,
+    /// Grants to groups are passed over.
+    pub ignore_public_acls: bool,
+    /// New policies that are public are refused.
+    pub block_public_policy: bool,
+    /// A policy that is public allows nothing to others.
+    pub restrict_public_buckets: bool,
+}
+
+/// Whose the objects are that others than the bucket's owner write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ObjectOwnership {
+    /// The bucket owner's; there are no access lists.
+    BucketOwnerEnforced,
+    /// The bucket owner's when the writer says `bucket-owner-full-control`, otherwise the writer's.
+    BucketOwnerPreferred,
+    /// The writer's.
+    ObjectWriter,
+}
+
 /// A configuration of a bucket whose text a door understands and the object store only keeps. Stored by its number: new
 /// ones go to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,12 +111,6 @@ pub enum ConfigurationKind {
     Cors,
     /// `?policy`
     Policy,
-    /// `?publicAccessBlock`
-    PublicAccessBlock,
-    /// `?ownershipControls`
-    OwnershipControls,
-    /// `?acl`
-    Acl,
     /// `?encryption`
     Encryption,
     /// `?lifecycle`
@@ -115,6 +134,12 @@ pub struct BucketSettings {
     pub versioning: Versioning,
     /// Whether it keeps locks.
     pub object_lock: Option<ObjectLock>,
+    /// Who may do what with it; without one only its owner may.
+    pub acl: Option<Acl>,
+    /// What of its access lists and policy must not make it public.
+    pub public_access_block: Option<PublicAccessBlock>,
+    /// Whose the objects are that others write.
+    pub object_ownership: Option<ObjectOwnership>,
     /// Which configurations it has, in order.
     pub configured: Vec<ConfigurationKind>,
 }
@@ -125,6 +150,9 @@ enum Setting {
     Versioning(Versioning),
     ObjectLock(ObjectLock),
     Configured(Vec<ConfigurationKind>),
+    Acl(Acl),
+    PublicAccessBlock(PublicAccessBlock),
+    ObjectOwnership(ObjectOwnership),
 }
 
 impl From<Vec<Setting>> for BucketSettings {
@@ -135,6 +163,9 @@ impl From<Vec<Setting>> for BucketSettings {
                 Setting::Versioning(versioning) => settings.versioning = versioning,
                 Setting::ObjectLock(lock) => settings.object_lock = Some(lock),
                 Setting::Configured(kinds) => settings.configured = kinds,
+                Setting::Acl(acl) => settings.acl = Some(acl),
+                Setting::PublicAccessBlock(block) => settings.public_access_block = Some(block),
+                Setting::ObjectOwnership(ownership) => settings.object_ownership = Some(ownership),
             }
         }
         settings
@@ -143,11 +174,21 @@ impl From<Vec<Setting>> for BucketSettings {
 
 impl From<BucketSettings> for Vec<Setting> {
     fn from(settings: BucketSettings) -> Self {
-        let BucketSettings { versioning, object_lock, configured } = settings;
+        let BucketSettings { versioning, object_lock, acl, public_access_block, object_ownership, configured } =
+            settings;
         let versioning = Some(versioning).filter(|versioning| *versioning != Versioning::Unversioned);
         let configured = Some(configured).filter(|kinds| !kinds.is_empty());
-        let versioning = versioning.map(Setting::Versioning).into_iter();
-        versioning.chain(object_lock.map(Setting::ObjectLock)).chain(configured.map(Setting::Configured)).collect()
+        [
+            versioning.map(Setting::Versioning),
+            object_lock.map(Setting::ObjectLock),
+            configured.map(Setting::Configured),
+            acl.map(Setting::Acl),
+            public_access_block.map(Setting::PublicAccessBlock),
+            object_ownership.map(Setting::ObjectOwnership),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
@@ -155,6 +196,11 @@ impl BucketRecord {
     /// Whether objects have version ids that clients are told.
     pub fn keeps_versions(&self) -> bool {
         self.settings.versioning != Versioning::Unversioned
+    }
+
+    /// Whose it is, with the name that people see.
+    pub fn owned_by(&self) -> Owner {
+        Owner { id: self.owner, name: self.owner_name.clone() }
     }
 
     /// Whether it has that configuration.
@@ -206,6 +252,33 @@ impl Objects {
             Ok(())
         })
         .await
+    }
+
+    /// Sets who may do what with a bucket.
+    pub async fn set_bucket_acl(&self, name: &BucketName, acl: Acl) -> Result<()> {
+        let change = |settings: &mut BucketSettings| {
+            settings.acl = Some(acl.clone());
+            Ok(())
+        };
+        self.change_settings(name, change).await
+    }
+
+    /// Sets what must not make a bucket public, or says nothing about it any more.
+    pub async fn set_public_access_block(&self, name: &BucketName, block: Option<PublicAccessBlock>) -> Result<()> {
+        let change = |settings: &mut BucketSettings| {
+            settings.public_access_block = block;
+            Ok(())
+        };
+        self.change_settings(name, change).await
+    }
+
+    /// Sets whose the objects are that others write, or says nothing about it any more.
+    pub async fn set_object_ownership(&self, name: &BucketName, ownership: Option<ObjectOwnership>) -> Result<()> {
+        let change = |settings: &mut BucketSettings| {
+            settings.object_ownership = ownership;
+            Ok(())
+        };
+        self.change_settings(name, change).await
     }
 
     async fn change_settings(
@@ -285,6 +358,9 @@ mod tests {
                     period: RetentionPeriod::Years(3),
                 }),
             }),
+            acl: Some(Acl::default()),
+            public_access_block: Some(PublicAccessBlock { restrict_public_buckets: true, ..Default::default() }),
+            object_ownership: Some(ObjectOwnership::ObjectWriter),
             configured: vec![ConfigurationKind::Cors, ConfigurationKind::Website],
         };
         let bytes = postcard::to_stdvec(&all).unwrap();

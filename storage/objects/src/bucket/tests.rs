@@ -1,11 +1,7 @@
 //! Lives of buckets.
 
 use super::*;
-use crate::fixture::{House, bucket_spec};
-
-fn owner(byte: u8) -> OwnerId {
-    OwnerId::from_bytes([byte; 32])
-}
+use crate::fixture::{House, bucket_spec, owner};
 
 #[tokio::test]
 async fn a_name_is_taken_once_and_the_error_says_by_whom() {
@@ -24,7 +20,7 @@ async fn buckets_are_listed_by_owner_prefix_and_page() {
         house.objects.create_bucket(BucketSpec { owner: owner(by), ..bucket_spec(name) }).await.unwrap();
     }
     let list = async |by: Option<u8>, prefix: &str, after: Option<&str>, limit| {
-        let (owner, prefix, after) = (by.map(owner), prefix.to_owned(), after.map(str::to_owned));
+        let (owner, prefix, after) = (by.map(|by| owner(by).id), prefix.to_owned(), after.map(str::to_owned));
         let page = house.objects.buckets(ListBuckets { owner, prefix, after, limit }).await.unwrap();
         (page.buckets.into_iter().map(|bucket| bucket.name.to_string()).collect::<Vec<_>>(), page.next)
     };

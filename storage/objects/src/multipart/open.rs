@@ -4,7 +4,7 @@ use crate::list::{Entry, Walk};
 use crate::record::ChecksumKind;
 use crate::rows::UPLOADS;
 use crate::{Objects, Result};
-use cistern_types::{BucketName, ChecksumAlgorithm, ObjectKey, OwnerId, StorageClass, Timestamp, UploadId};
+use cistern_types::{BucketName, ChecksumAlgorithm, ObjectKey, Owner, StorageClass, Timestamp, UploadId};
 
 /// Which uploads to list.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct ListedUpload {
     /// When it was begun.
     pub initiated: Timestamp,
     /// Who began it.
-    pub owner: OwnerId,
+    pub initiator: Owner,
     /// The class the object will have.
     pub class: StorageClass,
     /// The checksum the object will have.
@@ -78,7 +78,7 @@ impl Objects {
                     key,
                     upload,
                     initiated: row.initiated,
-                    owner: row.owner,
+                    initiator: row.initiator,
                     class: row.class,
                     checksum: row.checksum,
                 }),

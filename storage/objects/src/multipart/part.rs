@@ -15,7 +15,7 @@ use crate::{Error, Objects, Result};
 use bytes::Bytes;
 use cistern_metadata::Scan;
 use cistern_types::{
-    BlobId, BucketId, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, OwnerId, StorageClass, Timestamp,
+    BlobId, BucketId, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, Owner, StorageClass, Timestamp,
 };
 use futures::Stream;
 use std::ops::Range;
@@ -71,7 +71,7 @@ pub struct PartPage {
     /// What to list after for the next page; `None` when this is the last.
     pub next: Option<u16>,
     /// Who began the upload.
-    pub owner: OwnerId,
+    pub initiator: Owner,
     /// The class the object will have.
     pub class: StorageClass,
     /// The checksum the object will have.
@@ -136,8 +136,8 @@ impl Objects {
         };
         let parts: Vec<ListedPart> = rows.into_iter().take(limit).map(listed).collect();
         let next = parts.last().filter(|_| more).map(|last| last.number);
-        let UploadRow { owner, class, checksum, headers, .. } = upload;
-        Ok(PartPage { parts, next, owner, class, checksum, headers })
+        let UploadRow { initiator, class, checksum, headers, .. } = upload;
+        Ok(PartPage { parts, next, initiator, class, checksum, headers })
     }
 
     async fn upload_for_part(&self, at: &UploadRef, number: u16) -> Result<(BucketId, UploadRow)> {

@@ -1,0 +1,168 @@
+//! What a request says under the condition keys of bucket policies.
+
+use crate::headers::tagging;
+use crate::query::{Query, decode_path};
+use cistern_access::PolicyContext;
+use cistern_objects::Tags;
+use cistern_types::Timestamp;
+use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
+use http::{HeaderMap, Uri};
+use std::net::IpAddr;
+
+/// Where a request came from; put into its extensions by whoever accepted the connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// A request as policies may ask about it.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    headers: &'a HeaderMap,
+    query: Query,
+    received: Timestamp,
+    peer: Option<IpAddr>,
+    /// Stands for `s3:prefix` when the question is whether a key may be listed.
+    prefix: Option<&'a str>,
+    /// The tags of the object, when the policy asks about them.
+    existing_tags: Option<Tags>,
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn new(headers: &'a HeaderMap, uri: &Uri, received: Timestamp, peer: Option<IpAddr>) -> Self {
+        let query = uri.query().map(Query::parse).unwrap_or_default();
+        Self { headers, query, received, peer, prefix: None, existing_tags: None }
+    }
+
+    /// The same facts when it is asked whether `key` may be listed.
+    pub(crate) fn listing(&self, key: &'a str) -> Self {
+        Self {
+            headers: self.headers,
+            query: Query::default(),
+            received: self.received,
+            peer: self.peer,
+            prefix: Some(key),
+            existing_tags: None,
+        }
+    }
+
+    pub(crate) fn with_existing_tags(&self, tags: Tags) -> Self {
+        Self {
+            headers: self.headers,
+            query: self.query.clone(),
+            received: self.received,
+            peer: self.peer,
+            prefix: self.prefix,
+            existing_tags: Some(tags),
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        let value = self.headers.get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+
+    fn signed_how(&self) -> Option<&'static str> {
+        if self.headers.contains_key(AUTHORIZATION) {
+            return Some("REST-HEADER");
+        }
+        self.query.has("X-Amz-Signature").then_some("REST-QUERY-STRING")
+    }
+
+    fn copy_source(&self) -> Option<String> {
+        let source = self.header("x-amz-copy-source")?;
+        let (path, _) = source.split_once("?versionId=").unwrap_or((&source, ""));
+        Some(decode_path(path.trim_start_matches('/')))
+    }
+
+    fn tag_values(tags: &Tags, name: &str) -> Option<Vec<String>> {
+        let found = tags.pairs().iter().find(|(own, _)| own == name);
+        found.map(|(_, value)| vec![value.clone()])
+    }
+
+    fn remaining_days(&self) -> Option<String> {
+        let until = self.header("x-amz-object-lock-retain-until-date")?;
+        let parsed = s3s::dto::Timestamp::parse(s3s::dto::TimestampFormat::DateTime, &until).ok()?;
+        let until = crate::headers::instant_of(&parsed).ok()?;
+        Some(until.since(self.received).as_secs().div_ceil(86_400).to_string())
+    }
+}
+
+impl PolicyContext for Facts<'_> {
+    fn values(&self, key: &str) -> Option<Vec<String>> {
+        if let Some(name) = key.strip_prefix("s3:existingobjecttag/") {
+            return Self::tag_values(self.existing_tags.as_ref()?, name);
+        }
+        if let Some(name) = key.strip_prefix("s3:requestobjecttag/") {
+            return Self::tag_values(&tagging(self.headers).ok()?, name);
+        }
+        let one = match key {
+            "aws:sourceip" => self.peer.map(|peer| peer.to_canonical().to_string()),
+            "aws:securetransport" => Some("false".into()),
+            "aws:currenttime" => Some(self.received.to_string()),
+            "aws:epochtime" => Some(self.received.as_seconds().to_string()),
+            "aws:referer" => self.header(REFERER.as_str()),
+            "aws:useragent" => self.header(USER_AGENT.as_str()),
+            "s3:prefix" => self.prefix.map(ToOwned::to_owned).or_else(|| self.query.only("prefix").map(Into::into)),
+            "s3:delimiter" | "s3:max-keys" => self.query.only(&key["s3:".len()..]).map(Into::into),
+            "s3:versionid" => self.query.only("versionId").map(Into::into),
+            "s3:authtype" => self.signed_how().map(Into::into),
+            "s3:signatureversion" => self.signed_how().map(|_| "AWS4-HMAC-SHA256".into()),
+            "s3:object-lock-mode" | "s3:object-lock-retain-until-date" | "s3:object-lock-legal-hold" => {
+                self.header(&format!("x-amz-{}", &key["s3:".len()..]))
+            }
+            "s3:object-lock-remaining-retention-days" => self.remaining_days(),
+            "s3:x-amz-copy-source" => self.copy_source(),
+            "s3:requestobjecttagkeys" => {
+                let tags = tagging(self.headers).ok().filter(|tags| !tags.is_empty())?;
+                return Some(tags.pairs().iter().map(|(name, _)| name.clone()).collect());
+            }
+            _ => key.strip_prefix("s3:").filter(|name| name.starts_with("x-amz-")).and_then(|name| self.header(name)),
+        };
+        one.map(|value| vec![value])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_find_what_the_request_says() {
+        let headers: HeaderMap = [
+            ("x-amz-acl", "public-read"),
+            ("x-amz-copy-source", "/photos/a%20b?versionId=x"),
+            ("x-amz-tagging", "team=blue&x=1"),
+            ("referer", "http://a/"),
+            ("authorization", "AWS4-HMAC-SHA256 x"),
+        ]
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .into_iter()
+        .collect();
+        let uri: Uri = "/photos?prefix=a%2F&max-keys=3".parse().unwrap();
+        let peer = Some("::ffff:10.0.0.7".parse().unwrap());
+        let facts = Facts::new(&headers, &uri, Timestamp::from_millis(5_000), peer);
+        let facts = facts.with_existing_tags(Tags::new(vec![("Team".into(), "red".into())], 10).unwrap());
+        for (key, expected) in [
+            ("s3:x-amz-acl", Some("public-read")),
+            ("s3:x-amz-copy-source", Some("photos/a b")),
+            ("s3:requestobjecttag/team", Some("blue")),
+            ("s3:requestobjecttagkeys", Some("team,x")),
+            ("s3:existingobjecttag/Team", Some("red")),
+            ("s3:existingobjecttag/team", None),
+            ("aws:referer", Some("http://a/")),
+            ("aws:sourceip", Some("10.0.0.7")),
+            ("aws:securetransport", Some("false")),
+            ("aws:epochtime", Some("5")),
+            ("s3:prefix", Some("a/")),
+            ("s3:max-keys", Some("3")),
+            ("s3:delimiter", None),
+            ("s3:authtype", Some("REST-HEADER")),
+            ("s3:x-amz-server-side-encryption", None),
+            ("s3:anything", None),
+        ] {
+            assert_eq!(facts.values(key).map(|values| values.join(",")).as_deref(), expected, "{key}");
+        }
+        let listing = facts.listing("secret/key");
+        assert_eq!(listing.values("s3:prefix"), Some(vec!["secret/key".into()]));
+        assert_eq!(listing.values("s3:max-keys"), None);
+    }
+}

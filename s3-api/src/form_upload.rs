@@ -1,0 +1,168 @@
+//! A browser's form becomes an object: who signed its policy, what that allows, and then the same write as a PUT.
+
+use crate::acl::of_new_object;
+use crate::body_stream::body_error;
+use crate::checksum::{content_md5, expected};
+use crate::error_map::{Refusal, refusal};
+use crate::facts::{Facts, Peer};
+use crate::form::{
+    Fields, Form, FormBodyError, FormSignature, PostPolicy, SuccessAction, Uploaded, put_headers, read_form,
+};
+use crate::headers::{attributes, storage_class, stored_headers, tags_from_xml};
+use crate::judge::{Judge, Subject};
+use crate::notes::Notes;
+use crate::operations::PUT_OBJECT;
+use cistern_access::Identity;
+use cistern_objects::{BodyChecks, BodyError, Conditions, Objects, PutRequest};
+use cistern_types::{BucketName, ObjectKey};
+use futures::StreamExt;
+use http::header::{CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response};
+use s3s::Body;
+use std::sync::Arc;
+
+/// What a form is stored with.
+pub(crate) struct FormUploads<'a> {
+    pub(crate) objects: &'a Objects,
+    pub(crate) judge: &'a Judge,
+    pub(crate) notes: &'a Notes,
+}
+
+impl FormUploads<'_> {
+    /// Stores the file of a form in `bucket`, or says why not. Nothing is visible before the form has ended as it should.
+    pub(crate) async fn answer(&self, parts: &Parts, bucket: &str, body: Body) -> Result<Response<Body>, Refusal> {
+        let content_type = parts.headers.get(CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static(""));
+        let form = read_form(&content_type, body).await?;
+        let key = form.fields.key()?.to_owned();
+        let bucket = self.objects.bucket(&bucket.parse::<BucketName>()?).await?;
+        let asker = self.signer(&form.fields).await?;
+        let policy = match form.fields.get("policy") {
+            Some(text) if asker.is_some() => {
+                let policy = PostPolicy::parse(text)?;
+                policy.check(self.notes.received, bucket.name.as_str(), &form.fields)?;
+                Some(policy)
+            }
+            _ => None,
+        };
+        let headers = put_headers(&form.fields)?;
+        if headers.keys().any(|name| name.as_str().starts_with("x-amz-server-side-encryption")) {
+            return Err(Refusal::not_implemented());
+        }
+        let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+        let facts = Facts::new(&headers, &parts.uri, self.notes.received, peer);
+        let subject = Subject { bucket: &bucket, key: Some(&key), version: None };
+        self.judge.check(asker.as_deref(), &PUT_OBJECT, subject, &facts).await?;
+        let name = bucket.name.clone();
+        self.notes.set_bucket(bucket);
+        if let Some(asker) = asker {
+            self.notes.set_asker(asker);
+        }
+        let length = policy.and_then(|policy| policy.length_range());
+        let made = self.store(&name, key.parse()?, &headers, form, length).await?;
+        Ok(uploaded(parts, &name, &key, &made.0, &SuccessAction::of(&made.1)))
+    }
+
+    /// Whose signature the form carries; `None` when it carries none.
+    async fn signer(&self, fields: &Fields) -> Result<Option<Arc<Identity>>, Refusal> {
+        let signature = FormSignature::of(fields)?;
+        let Some(id) = signature.access_key() else { return Ok(None) };
+        let unknown = || {
+            let text = "The AWS Access Key Id you provided does not exist in our records.";
+            Refusal::new(("InvalidAccessKeyId", 403), text)
+        };
+        let id = id.parse().map_err(|_| unknown())?;
+        let identity = self.judge.access.identity(&id).await?.ok_or_else(unknown)?;
+        if fields.get("x-amz-security-token").is_some() {
+            return Err(Refusal::new(("InvalidToken", 400), "The provided token is malformed or otherwise invalid."));
+        }
+        if !signature.verify(identity.secret.expose()) {
+            let text = "The request signature we calculated does not match the signature you provided.";
+            return Err(Refusal::new(("SignatureDoesNotMatch", 403), text));
+        }
+        Ok(Some(identity))
+    }
+
+    async fn store(
+        &self,
+        bucket: &BucketName,
+        key: ObjectKey,
+        headers: &HeaderMap,
+        form: Form<Body>,
+        length: Option<std::ops::RangeInclusive<u64>>,
+    ) -> Result<(String, Fields), Refusal> {
+        let Form { fields, file, .. } = form;
+        let (owner, acl) = of_new_object(self.notes, headers)?;
+        let mut carried = attributes(headers)?;
+        if let Some(xml) = fields.get("tagging").filter(|xml| !xml.is_empty()) {
+            carried.tags = tags_from_xml(xml)?;
+        }
+        (carried.owner, carried.acl) = (owner, acl);
+        let (checksum, trailer) = expected(headers, None)?;
+        let request = PutRequest {
+            bucket: bucket.clone(),
+            key,
+            headers: stored_headers(headers, Some(metadata_of(headers)))?,
+            attributes: carried,
+            class: storage_class(headers)?,
+            checks: BodyChecks { length: None, content_md5: content_md5(headers)?, sha256: None, checksum, trailer },
+            conditions: Conditions::default(),
+        };
+        let file = match length {
+            Some(range) => file.bounded(range),
+            None => file,
+        };
+        let body = file.map(|piece| piece.map_err(file_error));
+        let made = self.objects.put(request, body).await.map_err(form_refusal)?;
+        Ok((made.etag.quoted(), fields))
+    }
+}
+
+/// `x-amz-meta-*` as the object store has it.
+fn metadata_of(headers: &HeaderMap) -> s3s::dto::Metadata {
+    let pair = |(name, value): (&http::HeaderName, &HeaderValue)| {
+        let name = name.as_str().strip_prefix("x-amz-meta-")?;
+        Some((name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+    };
+    headers.iter().filter_map(pair).collect()
+}
+
+fn file_error(error: FormBodyError) -> BodyError {
+    match error {
+        FormBodyError::Body(error) => body_error(&error),
+        error => BodyError::Io(std::io::Error::other(error)),
+    }
+}
+
+/// What the object store says of a body that the form's reader refused is in the reader's words.
+fn form_refusal(error: cistern_objects::Error) -> Refusal {
+    if let cistern_objects::Error::Body(BodyError::Io(io)) = &error
+        && let Some(cause) = io.get_ref().and_then(|cause| cause.downcast_ref::<FormBodyError>())
+    {
+        return Refusal::from_form_body(cause);
+    }
+    error.into()
+}
+
+fn uploaded(parts: &Parts, bucket: &BucketName, key: &str, etag: &str, action: &SuccessAction<'_>) -> Response<Body> {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let url = format!("http://{host}/{bucket}");
+    let uploaded = Uploaded { bucket_url: &url, bucket: bucket.as_str(), key, etag };
+    action.answer(&uploaded).map(Body::from)
+}
+
+/// A form must be about a bucket and nothing else, and signs itself.
+pub(crate) fn check_head(parts: &Parts, key: Option<&str>) -> Result<(), Refusal> {
+    if key.is_some_and(|key| !key.is_empty()) {
+        return Err(Refusal::from(refusal(
+            ("MethodNotAllowed", 405),
+            "The specified method is not allowed against this resource.",
+        )));
+    }
+    let signed = parts.headers.contains_key(http::header::AUTHORIZATION)
+        || parts.uri.query().is_some_and(|query| crate::query::Query::parse(query).has("X-Amz-Signature"));
+    if signed {
+        return Err(Refusal::invalid_argument("Only one auth mechanism allowed: a form carries its own signature."));
+    }
+    Ok(())
+}

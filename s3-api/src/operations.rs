@@ -1,0 +1,199 @@
+//! The operations there are: what each does, what a bucket policy calls it, and which grant of an access list allows it to others
+//! than the bucket's owner.
+
+use cistern_access::Action;
+
+/// What of an access list allows an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grants {
+    /// Nothing: it is the bucket owner's.
+    Nothing,
+    /// `READ` on the bucket.
+    ReadBucket,
+    /// `WRITE` on the bucket.
+    WriteBucket,
+    /// `READ_ACP` on the bucket.
+    ReadBucketAcp,
+    /// `WRITE_ACP` on the bucket.
+    WriteBucketAcp,
+    /// `READ` on the object.
+    ReadObject,
+    /// `READ_ACP` on the object.
+    ReadObjectAcp,
+    /// `WRITE_ACP` on the object.
+    WriteObjectAcp,
+}
+
+/// An operation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operation {
+    /// Its name in s3s.
+    pub(crate) name: &'static str,
+    /// What a key needs for it.
+    pub(crate) action: Action,
+    /// Whether it is the plain one of its method and path, which must not carry a sub-resource.
+    pub(crate) plain: bool,
+    /// What policies call it.
+    pub(crate) policy: &'static str,
+    /// What policies call it on a version.
+    pub(crate) policy_of_version: &'static str,
+    /// What allows it by access list.
+    pub(crate) grants: Grants,
+}
+
+const fn op(name: &'static str, action: Action, policy: &'static str, grants: Grants) -> Operation {
+    Operation { name, action, plain: false, policy, policy_of_version: policy, grants }
+}
+
+const fn plain(operation: Operation) -> Operation {
+    Operation { plain: true, ..operation }
+}
+
+const fn versioned(operation: Operation, policy_of_version: &'static str) -> Operation {
+    Operation { policy_of_version, ..operation }
+}
+
+use Action::{ConfigureBucket, ReadBucket, ReadObject, WriteObject};
+
+/// All of them, in the order of their names.
+const OPERATIONS: &[Operation] = &[
+    op("AbortMultipartUpload", WriteObject, "s3:AbortMultipartUpload", Grants::WriteBucket),
+    op("CompleteMultipartUpload", WriteObject, "s3:PutObject", Grants::WriteBucket),
+    plain(op("CopyObject", WriteObject, "s3:PutObject", Grants::WriteBucket)),
+    plain(op("CreateBucket", Action::CreateBucket, "s3:CreateBucket", Grants::Nothing)),
+    op("CreateMultipartUpload", WriteObject, "s3:PutObject", Grants::WriteBucket),
+    plain(op("DeleteBucket", Action::DeleteBucket, "s3:DeleteBucket", Grants::Nothing)),
+    op("DeleteBucketCors", ConfigureBucket, "s3:PutBucketCORS", Grants::Nothing),
+    op("DeleteBucketOwnershipControls", ConfigureBucket, "s3:PutBucketOwnershipControls", Grants::Nothing),
+    op("DeleteBucketPolicy", ConfigureBucket, "s3:DeleteBucketPolicy", Grants::Nothing),
+    op("DeleteBucketTagging", ConfigureBucket, "s3:PutBucketTagging", Grants::Nothing),
+    plain(DELETE_OBJECT),
+    versioned(
+        op("DeleteObjectTagging", WriteObject, "s3:DeleteObjectTagging", Grants::Nothing),
+        "s3:DeleteObjectVersionTagging",
+    ),
+    op(DELETE_OBJECTS, WriteObject, "s3:DeleteObject", Grants::WriteBucket),
+    op("DeletePublicAccessBlock", ConfigureBucket, "s3:PutBucketPublicAccessBlock", Grants::Nothing),
+    op("GetBucketAcl", ReadBucket, "s3:GetBucketAcl", Grants::ReadBucketAcp),
+    op("GetBucketCors", ReadBucket, "s3:GetBucketCORS", Grants::Nothing),
+    op("GetBucketLocation", ReadBucket, "s3:GetBucketLocation", Grants::Nothing),
+    op("GetBucketOwnershipControls", ReadBucket, "s3:GetBucketOwnershipControls", Grants::Nothing),
+    op("GetBucketPolicy", ReadBucket, "s3:GetBucketPolicy", Grants::Nothing),
+    op("GetBucketPolicyStatus", ReadBucket, "s3:GetBucketPolicyStatus", Grants::Nothing),
+    op("GetBucketTagging", ReadBucket, "s3:GetBucketTagging", Grants::Nothing),
+    op("GetBucketVersioning", ReadBucket, "s3:GetBucketVersioning", Grants::Nothing),
+    plain(READ_OBJECT),
+    versioned(op("GetObjectAcl", ReadObject, "s3:GetObjectAcl", Grants::ReadObjectAcp), "s3:GetObjectVersionAcl"),
+    versioned(
+        op("GetObjectAttributes", ReadObject, "s3:GetObjectAttributes", Grants::ReadObject),
+        "s3:GetObjectVersionAttributes",
+    ),
+    op("GetObjectLegalHold", ReadObject, "s3:GetObjectLegalHold", Grants::Nothing),
+    op("GetObjectLockConfiguration", ReadBucket, "s3:GetBucketObjectLockConfiguration", Grants::Nothing),
+    op("GetObjectRetention", ReadObject, "s3:GetObjectRetention", Grants::Nothing),
+    versioned(op("GetObjectTagging", ReadObject, "s3:GetObjectTagging", Grants::Nothing), "s3:GetObjectVersionTagging"),
+    op("GetPublicAccessBlock", ReadBucket, "s3:GetBucketPublicAccessBlock", Grants::Nothing),
+    plain(op("HeadBucket", ReadBucket, "s3:ListBucket", Grants::ReadBucket)),
+    plain(versioned(op("HeadObject", ReadObject, "s3:GetObject", Grants::ReadObject), "s3:GetObjectVersion")),
+    plain(op("ListBuckets", Action::ListBuckets, "s3:ListAllMyBuckets", Grants::Nothing)),
+    op("ListMultipartUploads", ReadBucket, "s3:ListBucketMultipartUploads", Grants::ReadBucket),
+    op("ListObjectVersions", ReadBucket, "s3:ListBucketVersions", Grants::ReadBucket),
+    plain(LIST_OBJECTS),
+    plain(op("ListObjectsV2", ReadBucket, "s3:ListBucket", Grants::ReadBucket)),
+    op("ListParts", ReadObject, "s3:ListMultipartUploadParts", Grants::WriteBucket),
+    op("PutBucketAcl", ConfigureBucket, "s3:PutBucketAcl", Grants::WriteBucketAcp),
+    op("PutBucketCors", ConfigureBucket, "s3:PutBucketCORS", Grants::Nothing),
+    op("PutBucketOwnershipControls", ConfigureBucket, "s3:PutBucketOwnershipControls", Grants::Nothing),
+    op("PutBucketPolicy", ConfigureBucket, "s3:PutBucketPolicy", Grants::Nothing),
+    op("PutBucketTagging", ConfigureBucket, "s3:PutBucketTagging", Grants::Nothing),
+    op("PutBucketVersioning", ConfigureBucket, "s3:PutBucketVersioning", Grants::Nothing),
+    plain(PUT_OBJECT),
+    versioned(op("PutObjectAcl", WriteObject, "s3:PutObjectAcl", Grants::WriteObjectAcp), "s3:PutObjectVersionAcl"),
+    op("PutObjectLegalHold", WriteObject, "s3:PutObjectLegalHold", Grants::Nothing),
+    op("PutObjectLockConfiguration", ConfigureBucket, "s3:PutBucketObjectLockConfiguration", Grants::Nothing),
+    op("PutObjectRetention", WriteObject, "s3:PutObjectRetention", Grants::Nothing),
+    versioned(
+        op("PutObjectTagging", WriteObject, "s3:PutObjectTagging", Grants::Nothing),
+        "s3:PutObjectVersionTagging",
+    ),
+    op("PutPublicAccessBlock", ConfigureBucket, "s3:PutBucketPublicAccessBlock", Grants::Nothing),
+    op("UploadPart", WriteObject, "s3:PutObject", Grants::WriteBucket),
+    op("UploadPartCopy", WriteObject, "s3:PutObject", Grants::WriteBucket),
+];
+
+/// Deleting one object; also what each key of a DeleteObjects is.
+pub(crate) const DELETE_OBJECT: Operation =
+    versioned(op("DeleteObject", WriteObject, "s3:DeleteObject", Grants::WriteBucket), "s3:DeleteObjectVersion");
+
+/// Reading an object; also what reading the source of a copy is.
+pub(crate) const READ_OBJECT: Operation =
+    versioned(op("GetObject", ReadObject, "s3:GetObject", Grants::ReadObject), "s3:GetObjectVersion");
+
+/// Writing an object; also what a form is.
+pub(crate) const PUT_OBJECT: Operation = op("PutObject", WriteObject, "s3:PutObject", Grants::WriteBucket);
+
+/// Listing objects; also what it takes to be told that one is not there.
+pub(crate) const LIST_OBJECTS: Operation = op("ListObjects", ReadBucket, "s3:ListBucket", Grants::ReadBucket);
+
+/// Passing over governance; not an operation of its own.
+pub(crate) const BYPASS_GOVERNANCE: Operation =
+    op("BypassGovernanceRetention", Action::BypassGovernance, "s3:BypassGovernanceRetention", Grants::Nothing);
+
+/// Deletes whose keys stand in the body, so that they are judged one by one.
+pub(crate) const DELETE_OBJECTS: &str = "DeleteObjects";
+
+/// What the bucket's owner may do whatever a policy says, so that nobody locks himself out.
+const POLICY_REPAIRS: [&str; 3] = ["GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy"];
+
+impl Operation {
+    /// The operation that s3s calls so, if there is one.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        let found = OPERATIONS.binary_search_by(|operation| operation.name.cmp(name));
+        found.ok().map(|at| &OPERATIONS[at])
+    }
+
+    /// Whether it can mend a policy that denies too much.
+    pub(crate) fn repairs_policy(&self) -> bool {
+        POLICY_REPAIRS.contains(&self.name)
+    }
+
+    /// What policies call it.
+    pub(crate) fn policy_action(&self, of_version: bool) -> &'static str {
+        if of_version { self.policy_of_version } else { self.policy }
+    }
+
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) fn all() -> &'static [Self] {
+        OPERATIONS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_sorted_and_found_by_name() {
+        assert!(Operation::all().is_sorted_by(|a, b| a.name < b.name));
+        for operation in Operation::all() {
+            assert_eq!(Operation::named(operation.name).unwrap().name, operation.name);
+        }
+        assert!(Operation::named("PutBucketWebsite").is_none());
+    }
+
+    #[test]
+    fn every_action_is_one_that_policies_know() {
+        use cistern_access::BucketPolicy;
+        let bucket = "photos".parse().unwrap();
+        for operation in Operation::all().iter().chain([&BYPASS_GOVERNANCE]) {
+            for action in [operation.policy, operation.policy_of_version] {
+                let text = format!(
+                    r#"{{"Statement":{{"Effect":"Allow","Principal":"*","Action":"{action}",
+                        "Resource":["arn:aws:s3:::photos","arn:aws:s3:::photos/*"]}}}}"#
+                );
+                BucketPolicy::parse(&text, &bucket).unwrap_or_else(|error| panic!("{action}: {error}"));
+            }
+        }
+    }
+}
