@@ -4,6 +4,7 @@
 //! protocol is not repeated here), the other files are the tests, one a subject.
 
 #[cfg(test)]
+mod access;
 mod bad_input;
 #[cfg(test)]
 mod bodies;

@@ -64,7 +64,8 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Fills `buffer` if that needs no waiting for the device; `false` when it would (the buffer's content is then undefined).
     fn try_read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool>;
 
-    /// Writes all of `bytes` at `offset`.
+    /// Writes all of `bytes` at `offset`. When the process is killed meanwhile, the beginning of them (what lies in their first
+    /// page) is not there without the rest; a loss of power may leave any part.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Makes every finished write survive a power cut. After an error what is on the device is unknown, also after a later success.

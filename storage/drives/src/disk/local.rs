@@ -222,6 +222,21 @@ fn is_direct(bytes: &[u8], offset: u64) -> bool {
         && offset.is_multiple_of(DIRECT_ALIGN as u64)
 }
 
+/// A page of the page cache: a kill comes between two of them, not inside one.
+const PAGE_BYTES: usize = 4096;
+
+/// Writes what lies in the first page last. A process that is killed meanwhile then leaves no beginning of what it did not
+/// finish, so that a frame with a header was written whole, unless power was lost: recovery tells by it what was never
+/// acknowledged, however many drives are missing. (Direct writes are not cut by a kill.)
+fn write_beginning_last(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let into_page = usize::try_from(offset % PAGE_BYTES as u64).expect("less than a page");
+    let (beginning, rest) = bytes.split_at(bytes.len().min(PAGE_BYTES - into_page));
+    if !rest.is_empty() {
+        file.write_all_at(rest, offset + beginning.len() as u64)?;
+    }
+    file.write_all_at(beginning, offset)
+}
+
 impl DiskFile for LocalFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
@@ -246,7 +261,7 @@ impl DiskFile for LocalFile {
                 written => return written,
             }
         }
-        self.file.write_all_at(bytes, offset)
+        write_beginning_last(&self.file, bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -311,6 +326,31 @@ mod tests {
             assert!(!file.try_read_at(&mut buffer, 8190).unwrap());
         }
         assert_eq!(disk.open("segment").unwrap().length().unwrap(), 8192);
+    }
+
+    #[test]
+    fn a_write_that_does_not_get_to_its_end_has_no_beginning() {
+        let (_folder, disk) = a_disk();
+        let file = disk.create("segment", 16 << 10).unwrap();
+        let bytes: Vec<u8> = (0..9000u32).map(|at| at.to_le_bytes()[0] | 1).collect();
+        for offset in [0, 100, 4000, 4096] {
+            file.write_at(&bytes, offset).unwrap();
+            let mut found = vec![0; bytes.len()];
+            file.read_at(&mut found, offset).unwrap();
+            assert!(found == bytes, "at {offset}");
+        }
+        // the largest file that there can be here ends in the middle of the write
+        let (mut largest, mut too_large) = (0, i64::MAX as u64);
+        while largest + 4096 < too_large {
+            let between = (largest / 2 + too_large / 2).next_multiple_of(4096);
+            match file.set_length(between) {
+                Ok(()) => largest = between,
+                Err(_) => too_large = between,
+            }
+        }
+        file.set_length(4096).unwrap();
+        file.write_at(&bytes, largest - 4096).unwrap_err();
+        assert_eq!(file.length().unwrap(), 4096, "its first page would have fitted");
     }
 
     #[test]
