@@ -182,6 +182,111 @@ mod tests {
         assert!(Operation::named("PutBucketWebsite").is_none());
     }
 
+    /// Operations of S3 that are refused, in the order of their names.
+    const REFUSED: &[&str] = &[
+        "CreateBucketMetadataTableConfiguration",
+        "CreateSession",
+        "DeleteBucketAnalyticsConfiguration",
+        "DeleteBucketEncryption",
+        "DeleteBucketIntelligentTieringConfiguration",
+        "DeleteBucketInventoryConfiguration",
+        "DeleteBucketLifecycle",
+        "DeleteBucketMetricsConfiguration",
+        "DeleteBucketReplication",
+        "DeleteBucketWebsite",
+        "GetBucketAccelerateConfiguration",
+        "GetBucketAnalyticsConfiguration",
+        "GetBucketEncryption",
+        "GetBucketIntelligentTieringConfiguration",
+        "GetBucketInventoryConfiguration",
+        "GetBucketLifecycleConfiguration",
+        "GetBucketLogging",
+        "GetBucketMetricsConfiguration",
+        "GetBucketNotificationConfiguration",
+        "GetBucketReplication",
+        "GetBucketRequestPayment",
+        "GetBucketWebsite",
+        "GetObjectTorrent",
+        "PutBucketAccelerateConfiguration",
+        "PutBucketAnalyticsConfiguration",
+        "PutBucketEncryption",
+        "PutBucketIntelligentTieringConfiguration",
+        "PutBucketInventoryConfiguration",
+        "PutBucketLifecycleConfiguration",
+        "PutBucketLogging",
+        "PutBucketMetricsConfiguration",
+        "PutBucketNotificationConfiguration",
+        "PutBucketReplication",
+        "PutBucketRequestPayment",
+        "PutBucketWebsite",
+        "RenameObject",
+        "RestoreObject",
+        "SelectObjectContent",
+        "WriteGetObjectResponse",
+    ];
+
+    /// What of an operation is not as S3 has it.
+    fn limits(name: &str) -> &'static str {
+        match name {
+            "CompleteMultipartUpload" => "a part number named twice is refused (`InvalidPartOrder`)",
+            "CopyObject" => "at most 5 GiB, larger objects by UploadPartCopy; no encryption headers",
+            "CreateBucket" => "any location is remembered; the same request again is answered 200",
+            "CreateMultipartUpload" => "no encryption headers",
+            "DeleteObjects" => "at most 1,000 keys, judged one by one where the bucket has a policy",
+            "GetObject" | "HeadObject" => "one range; no encryption headers",
+            "ListObjectVersions" => "versions and delete markers stand in two runs, not interleaved",
+            "PutBucketPolicy" => "unknown actions, keys and operators are refused; at most 20 KiB",
+            "PutBucketVersioning" => "no MFA delete",
+            "PutObject" => "needs a length, also with chunks (411 `MissingContentLength`); no encryption headers",
+            _ => "",
+        }
+    }
+
+    fn page() -> String {
+        let mut page = String::from(
+            "# S3 operations\n\nMade by the tests of `s3-api` from its table of operations; do not edit. \
+             `CISTERN_WRITE_DOCS=1 cargo test -p cistern-s3-api operations` writes it.\n\n\
+             ## There are\n\n| operation | key | policy action | by access list | limits |\n| --- | --- | --- | --- | --- |\n",
+        );
+        for operation in Operation::all() {
+            let version = match operation.policy_of_version {
+                same if same == operation.policy => String::new(),
+                version => format!(", `{version}`"),
+            };
+            let grants = match operation.grants {
+                Grants::Nothing => "",
+                Grants::ReadBucket => "bucket `READ`",
+                Grants::WriteBucket => "bucket `WRITE`",
+                Grants::ReadBucketAcp => "bucket `READ_ACP`",
+                Grants::WriteBucketAcp => "bucket `WRITE_ACP`",
+                Grants::ReadObject => "object `READ`",
+                Grants::ReadObjectAcp => "object `READ_ACP`",
+                Grants::WriteObjectAcp => "object `WRITE_ACP`",
+            };
+            let Operation { name, action, policy, .. } = operation;
+            page += &format!("| {name} | {} | `{policy}`{version} | {grants} | {} |\n", action.needs(), limits(name));
+        }
+        page += "| PostObject (browsers' forms) | read-write | `s3:PutObject` | bucket `WRITE` | at most 20 KiB of fields |\n";
+        page += "\n## Refused\n\nWith `NotImplemented` (501), and nothing is changed:\n\n";
+        for name in REFUSED {
+            page += &format!("- {name}\n");
+        }
+        page += "\nSo are the headers `x-amz-server-side-encryption*`, `x-amz-website-redirect-location`, `x-amz-mfa` and \
+                 `x-amz-write-offset-bytes`. Signature version 2 is refused everywhere but in forms.\n";
+        page
+    }
+
+    #[test]
+    fn the_page_about_operations_says_what_the_table_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/s3-compatibility.md");
+        if std::env::var_os("CISTERN_WRITE_DOCS").is_some() {
+            std::fs::write(path, page()).unwrap();
+        }
+        assert!(REFUSED.is_sorted() && REFUSED.iter().all(|name| Operation::named(name).is_none()));
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == page(), "docs/s3-compatibility.md is not what the table says: see its first lines");
+    }
+
     #[test]
     fn every_action_is_one_that_policies_know() {
         use cistern_access::BucketPolicy;

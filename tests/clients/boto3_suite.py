@@ -6,8 +6,10 @@ Prints one line a check; exits 1 when one failed.
 """
 
 import base64
+import datetime
 import hashlib
 import io
+import json
 import random
 import sys
 import traceback
@@ -17,6 +19,7 @@ import uuid
 
 import boto3
 from boto3.s3.transfer import TransferConfig
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -223,10 +226,126 @@ def check_unknown_names_are_not_found(bucket):
     assert refused("NoSuchUpload", s3.upload_part, Bucket=bucket, Key="a", Body=b"", **upload) == 404
 
 
+def versioned(bucket):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+def check_every_version_comes_back_and_a_delete_hides_them(bucket):
+    s3.put_object(Bucket=bucket, Key="a", Body=b"before")
+    versioned(bucket)
+    written = [s3.put_object(Bucket=bucket, Key="a", Body=body)["VersionId"] for body in (b"one", b"two")]
+    for version, body in zip(["null", *written], (b"before", b"one", b"two")):
+        assert fetch(bucket, "a", VersionId=version) == body
+    marker = s3.delete_object(Bucket=bucket, Key="a")
+    assert marker["DeleteMarker"] and marker["VersionId"] not in written
+    assert refused("NoSuchKey", s3.get_object, Bucket=bucket, Key="a") == 404
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, PaginationConfig={"PageSize": 1})
+    listed = [(entry["VersionId"], entry["IsLatest"]) for page in pages for entry in page.get("Versions", [])]
+    assert listed == [(written[1], False), (written[0], False), ("null", False)], listed
+    s3.delete_object(Bucket=bucket, Key="a", VersionId=marker["VersionId"])
+    assert fetch(bucket, "a") == b"two"
+    source = {"Bucket": bucket, "Key": "a", "VersionId": written[0]}
+    s3.copy_object(Bucket=bucket, Key="a", CopySource=source)
+    assert fetch(bucket, "a") == b"one"
+
+
+def check_a_locked_version_stays_until_it_is_let_go(bucket):
+    vault = f"{bucket}-vault"
+    s3.create_bucket(Bucket=vault, ObjectLockEnabledForBucket=True)
+    until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+    version = s3.put_object(Bucket=vault, Key="a", Body=b"kept", **lock)["VersionId"]
+    s3.delete_object(Bucket=vault, Key="a")
+    assert refused("AccessDenied", s3.delete_object, Bucket=vault, Key="a", VersionId=version) == 403
+    assert fetch(vault, "a", VersionId=version) == b"kept"
+    shown = s3.get_object_retention(Bucket=vault, Key="a", VersionId=version)["Retention"]
+    assert shown["Mode"] == "GOVERNANCE" and abs((shown["RetainUntilDate"] - until).total_seconds()) < 1
+    s3.delete_object(Bucket=vault, Key="a", VersionId=version, BypassGovernanceRetention=True)
+    empty(vault)
+
+
+def check_tags_are_kept_and_counted(bucket):
+    s3.put_object(Bucket=bucket, Key="a", Body=b"", Tagging="team=blue&stage=raw")
+    tags = s3.get_object_tagging(Bucket=bucket, Key="a")["TagSet"]
+    assert tags == [{"Key": "stage", "Value": "raw"}, {"Key": "team", "Value": "blue"}], tags
+    assert s3.get_object(Bucket=bucket, Key="a")["TagCount"] == 2
+    s3.delete_object_tagging(Bucket=bucket, Key="a")
+    assert s3.get_object_tagging(Bucket=bucket, Key="a")["TagSet"] == []
+
+
+def check_a_policy_lets_everybody_read_and_nothing_else(bucket):
+    s3.put_object(Bucket=bucket, Key="a", Body=b"public")
+    anonymous = boto3.client("s3", config=Config(signature_version=UNSIGNED, s3={"addressing_style": "path"}))
+    assert refused("AccessDenied", anonymous.get_object, Bucket=bucket, Key="a") == 403
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+    assert anonymous.get_object(Bucket=bucket, Key="a")["Body"].read() == b"public"
+    assert refused("AccessDenied", anonymous.list_objects_v2, Bucket=bucket) == 403
+    assert refused("AccessDenied", anonymous.put_object, Bucket=bucket, Key="b", Body=b"") == 403
+    s3.delete_bucket_policy(Bucket=bucket)
+    assert refused("AccessDenied", anonymous.get_object, Bucket=bucket, Key="a") == 403
+
+
+def check_pages_of_other_origins_are_told_what_they_may(bucket):
+    s3.put_object(Bucket=bucket, Key="a", Body=b"for pages")
+    rule = {"AllowedOrigins": ["https://*.example"], "AllowedMethods": ["GET"], "ExposeHeaders": ["etag"]}
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
+    address = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a"}, ExpiresIn=60)
+    answer = urllib.request.urlopen(urllib.request.Request(address, headers={"Origin": "https://app.example"}))
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    asks = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+    urllib.request.urlopen(urllib.request.Request(address, headers=asks, method="OPTIONS"))
+    try:
+        asks["Access-Control-Request-Method"] = "PUT"
+        urllib.request.urlopen(urllib.request.Request(address, headers=asks, method="OPTIONS"))
+        raise AssertionError("a preflight for PUT was allowed")
+    except urllib.error.HTTPError as error:
+        assert error.code == 403
+
+
+def check_a_browsers_form_uploads_as_it_was_presigned(bucket):
+    conditions = [["content-length-range", 1, 100]]
+    made = s3.generate_presigned_post(bucket, "form/${filename}", Conditions=conditions, ExpiresIn=60)
+
+    def post(content):
+        parts = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+                 for name, value in made["fields"].items()]
+        parts.append(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n')
+        body = b"".join([*parts, content, b"\r\n--b--\r\n"])
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        return urllib.request.urlopen(urllib.request.Request(made["url"], data=body, headers=headers)).status
+
+    assert post(b"from a browser") == 204
+    assert fetch(bucket, "form/a.txt") == b"from a browser"
+    try:
+        post(bytes(101))
+        raise AssertionError("a file over the limit was taken")
+    except urllib.error.HTTPError as error:
+        assert error.code == 400
+
+
+def check_an_upload_tells_its_parts_and_their_checksums(bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="a", ChecksumAlgorithm="SHA256")["UploadId"]
+    bodies = [bytes([1]) * (5 * MIB), b"rest"]
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        part = s3.upload_part(Bucket=bucket, Key="a", UploadId=upload, PartNumber=number, Body=body,
+                              ChecksumAlgorithm="SHA256")
+        parts.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": part["ChecksumSHA256"]})
+    s3.complete_multipart_upload(Bucket=bucket, Key="a", UploadId=upload, MultipartUpload={"Parts": parts})
+    names = ["ETag", "ObjectParts", "ObjectSize", "Checksum"]
+    told = s3.get_object_attributes(Bucket=bucket, Key="a", ObjectAttributes=names)
+    assert told["ObjectSize"] == 5 * MIB + 4 and told["ETag"].endswith("-2")
+    assert [part["Size"] for part in told["ObjectParts"]["Parts"]] == [5 * MIB, 4]
+    assert [part["ChecksumSHA256"] for part in told["ObjectParts"]["Parts"]] == [p["ChecksumSHA256"] for p in parts]
+    second = s3.get_object(Bucket=bucket, Key="a", PartNumber=2)
+    assert second["Body"].read() == b"rest" and second["ChecksumSHA256"] == parts[1]["ChecksumSHA256"]
+
+
 def empty(bucket):
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page.get("Contents", []):
-            s3.delete_object(Bucket=bucket, Key=entry["Key"])
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for entry in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            s3.delete_object(Bucket=bucket, Key=entry["Key"], VersionId=entry["VersionId"])
     s3.delete_bucket(Bucket=bucket)
 
 

@@ -67,6 +67,12 @@ impl KeyText {
         }
     }
 
+    /// The prefix of a ListObjects: S3 repeats it as it came, and its SDKs take it so; only what XML cannot hold is escaped.
+    fn write_prefix(self, prefix: &str) -> String {
+        let fits_xml = |letter: char| !letter.is_control() || matches!(letter, '\t' | '\n' | '\r');
+        if prefix.chars().all(fits_xml) { prefix.to_owned() } else { self.write(prefix) }
+    }
+
     pub(super) fn prefixes(self, prefixes: &[String]) -> Option<Vec<CommonPrefix>> {
         let written = prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(self.write(prefix)) });
         Some(written.collect::<Vec<_>>()).filter(|prefixes| !prefixes.is_empty())
@@ -132,7 +138,7 @@ pub(super) async fn list_objects(
         marker: Some(text.write(&input.marker.unwrap_or_default())),
         max_keys: Some(shown_limit(limit)),
         name: Some(input.bucket),
-        prefix: Some(text.write(&prefix.unwrap_or_default())),
+        prefix: Some(text.write_prefix(&prefix.unwrap_or_default())),
         request_charged: None,
     }))
 }
