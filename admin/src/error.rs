@@ -146,7 +146,10 @@ fn objects(error: &cistern_objects::Error) -> Coded {
         Below::BadDigest { .. } | Below::Sha256Mismatch { .. } | Below::ChecksumMismatch { .. } => {
             (StatusCode::BAD_REQUEST, 10037)
         }
-        Below::InvalidRequest { .. } | Below::InvalidTag { .. } | Below::InvalidRetentionPeriod { .. } => MALFORMED,
+        Below::InvalidRequest { .. }
+        | Below::InvalidTag { .. }
+        | Below::RetentionOver
+        | Below::InvalidRetentionPeriod { .. } => MALFORMED,
         Below::Body(_) | Below::UploadTooSlow { .. } => (StatusCode::BAD_REQUEST, 10054),
         Below::TooMuchContention { .. } => BUSY,
         Below::Metadata(_) | Below::Blobs(_) => match error.kind() {

@@ -8,11 +8,11 @@ use crate::error_map::Refusal;
 use crate::facts::{Facts, Peer};
 use crate::judge::{Judge, Subject, within_key};
 use crate::notes::Notes;
-use crate::operations::{DELETE_OBJECTS, Operation};
+use crate::operations::{DELETE_OBJECTS, Operation, besides};
 use crate::query::Query;
 use async_trait::async_trait;
 use cistern_access::{Action, Identity, allow};
-use cistern_objects::{Objects, VersionRef};
+use cistern_objects::{ConfigurationKind, Objects, VersionRef};
 use cistern_types::BucketName;
 use http::HeaderMap;
 use s3s::S3Result;
@@ -140,12 +140,19 @@ impl AccessCheck {
         let bucket = self.objects.bucket(&bucket.parse::<BucketName>()?).await?;
         let subject = Subject { bucket: &bucket, key, version: version_of(cx.uri().query()) };
         let asker = asker.map(|identity| &**identity);
-        let judged_by_key = operation.name == DELETE_OBJECTS
-            && bucket.has(cistern_objects::ConfigurationKind::Policy)
-            && asker.is_some();
+        let judged_by_key = operation.name == DELETE_OBJECTS && bucket.has(ConfigurationKind::Policy);
         match asker {
             Some(identity) if judged_by_key => within_key(identity, operation, &bucket)?,
+            None if judged_by_key => {}
             _ => self.judge.check(asker, operation, subject, facts).await?,
+        }
+        if let Some(besides) = operation.needs_besides() {
+            self.judge.check(asker, &besides, subject, facts).await?;
+        }
+        if operation.writes_object() {
+            for besides in besides(cx.headers()) {
+                self.judge.check(asker, &besides, subject, facts).await?;
+            }
         }
         let expected = cx.headers().get("x-amz-expected-bucket-owner");
         if expected.is_some_and(|expected| expected.as_bytes() != bucket.owner.to_string().as_bytes()) {
@@ -177,7 +184,7 @@ fn has_sub_resource(query: Option<&str>, operation: &str) -> bool {
     Query::parse(query).names().any(|name| SUB_RESOURCES.contains(&name) || part_of_nothing(name))
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
     let foreign = headers.keys().any(|name| is_foreign(name.as_str()));
     if foreign { Err(Refusal::not_implemented()) } else { Ok(()) }
 }

@@ -49,16 +49,16 @@ fn grantee_of(text: &str) -> Result<Grantee, Refusal> {
         text.split_once('=').ok_or_else(|| Refusal::invalid_argument("Argument format not recognized"))?;
     let value = value.trim().trim_matches('"');
     match kind.trim().to_ascii_lowercase().as_str() {
-        "id" => owner_grantee(value, None),
+        "id" => owner_grantee(value),
         "uri" => group_of(value),
         "emailaddress" => Err(no_such_email()),
         _ => Err(Refusal::invalid_argument("Argument format not recognized")),
     }
 }
 
-fn owner_grantee(id: &str, name: Option<String>) -> Result<Grantee, Refusal> {
+fn owner_grantee(id: &str) -> Result<Grantee, Refusal> {
     let id: OwnerId = id.parse().map_err(|_| Refusal::invalid_argument("Invalid id"))?;
-    Ok(Grantee::Owner { id, name })
+    Ok(Grantee::Owner { id, name: None })
 }
 
 fn group_of(uri: &str) -> Result<Grantee, Refusal> {
@@ -90,7 +90,8 @@ fn grant_from(grant: dto::Grant) -> Result<Grant, Refusal> {
     let permission = permission.ok_or_else(Refusal::malformed_acl)?;
     let grantee = match grantee.type_.as_str() {
         dto::Type::CANONICAL_USER => {
-            owner_grantee(&grantee.id.ok_or_else(Refusal::malformed_acl)?, grantee.display_name)?
+            // the name is for show, and not the sender's to give
+            owner_grantee(&grantee.id.ok_or_else(Refusal::malformed_acl)?)?
         }
         dto::Type::GROUP => group_of(&grantee.uri.ok_or_else(Refusal::malformed_acl)?)?,
         dto::Type::AMAZON_CUSTOMER_BY_EMAIL => return Err(no_such_email()),
@@ -206,7 +207,8 @@ mod tests {
             grants: Some(grants_of(Some(&acl), &owner(1))),
             owner: Some(owner_of(by)),
         };
-        assert_eq!(from_xml(policy(&owner(1)), &owner(1)).unwrap(), acl);
+        let back = from_xml(policy(&owner(1)), &owner(1)).unwrap();
+        assert_eq!(grants_of(Some(&back), &owner(1)), grants_of(Some(&acl), &owner(1)));
         assert!(from_xml(policy(&owner(2)), &owner(1)).is_err(), "of another owner");
         let private = grants_of(None, &owner(1));
         assert_eq!(private.len(), 1);

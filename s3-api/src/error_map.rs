@@ -132,6 +132,7 @@ fn code_of(error: &ObjectsError) -> Code {
         ObjectsError::ObjectLocked => ("AccessDenied", 403),
         ObjectsError::InvalidBucketState { .. } => ("InvalidBucketState", 409),
         ObjectsError::InvalidTag { .. } => ("InvalidTag", 400),
+        ObjectsError::RetentionOver => ("InvalidArgument", 400),
         ObjectsError::InvalidRetentionPeriod { .. } => ("InvalidRetentionPeriod", 400),
         ObjectsError::NoSuchUpload { .. } => ("NoSuchUpload", 404),
         ObjectsError::BucketAlreadyExists { .. } => ("BucketAlreadyExists", 409),

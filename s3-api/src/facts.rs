@@ -2,6 +2,7 @@
 
 use crate::headers::tagging;
 use crate::query::{Query, decode_path};
+use crate::screen::amz_date;
 use cistern_access::PolicyContext;
 use cistern_objects::Tags;
 use cistern_types::Timestamp;
@@ -24,12 +25,19 @@ pub(crate) struct Facts<'a> {
     prefix: Option<&'a str>,
     /// The tags of the object, when the policy asks about them.
     existing_tags: Option<Tags>,
+    /// Whether it is a browser's form, which is signed inside.
+    is_form: bool,
 }
 
 impl<'a> Facts<'a> {
     pub(crate) fn new(headers: &'a HeaderMap, uri: &Uri, received: Timestamp, peer: Option<IpAddr>) -> Self {
         let query = uri.query().map(Query::parse).unwrap_or_default();
-        Self { headers, query, received, peer, prefix: None, existing_tags: None }
+        Self { headers, query, received, peer, prefix: None, existing_tags: None, is_form: false }
+    }
+
+    /// The same facts of a browser's form.
+    pub(crate) fn of_form(self) -> Self {
+        Self { is_form: true, ..self }
     }
 
     /// The same facts when it is asked whether `key` may be listed.
@@ -41,6 +49,7 @@ impl<'a> Facts<'a> {
             peer: self.peer,
             prefix: Some(key),
             existing_tags: None,
+            is_form: self.is_form,
         }
     }
 
@@ -52,6 +61,7 @@ impl<'a> Facts<'a> {
             peer: self.peer,
             prefix: self.prefix,
             existing_tags: Some(tags),
+            is_form: self.is_form,
         }
     }
 
@@ -61,6 +71,9 @@ impl<'a> Facts<'a> {
     }
 
     fn signed_how(&self) -> Option<&'static str> {
+        if self.is_form {
+            return Some("POST");
+        }
         if self.headers.contains_key(AUTHORIZATION) {
             return Some("REST-HEADER");
         }
@@ -76,6 +89,12 @@ impl<'a> Facts<'a> {
     fn tag_values(tags: &Tags, name: &str) -> Option<Vec<String>> {
         let found = tags.pairs().iter().find(|(own, _)| own == name);
         found.map(|(_, value)| vec![value.clone()])
+    }
+
+    /// How long ago the request was signed, in milliseconds.
+    fn signature_age(&self) -> Option<String> {
+        let signed = self.query.only("X-Amz-Date").map(ToOwned::to_owned).or_else(|| self.header("x-amz-date"))?;
+        Some(self.received.since(amz_date(&signed)?).as_millis().to_string())
     }
 
     fn remaining_days(&self) -> Option<String> {
@@ -105,6 +124,8 @@ impl PolicyContext for Facts<'_> {
             "s3:delimiter" | "s3:max-keys" => self.query.only(&key["s3:".len()..]).map(Into::into),
             "s3:versionid" => self.query.only("versionId").map(Into::into),
             "s3:authtype" => self.signed_how().map(Into::into),
+            "s3:signatureage" => self.signature_age(),
+            "s3:if-match" | "s3:if-none-match" => self.header(&key["s3:".len()..]),
             "s3:signatureversion" => self.signed_how().map(|_| "AWS4-HMAC-SHA256".into()),
             "s3:object-lock-mode" | "s3:object-lock-retain-until-date" | "s3:object-lock-legal-hold" => {
                 self.header(&format!("x-amz-{}", &key["s3:".len()..]))
@@ -132,6 +153,8 @@ mod tests {
             ("x-amz-copy-source", "/photos/a%20b?versionId=x"),
             ("x-amz-tagging", "team=blue&x=1"),
             ("referer", "http://a/"),
+            ("if-none-match", "*"),
+            ("x-amz-date", "19700101T000001Z"),
             ("authorization", "AWS4-HMAC-SHA256 x"),
         ]
         .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
@@ -158,6 +181,8 @@ mod tests {
             ("s3:authtype", Some("REST-HEADER")),
             ("s3:x-amz-server-side-encryption", None),
             ("s3:anything", None),
+            ("s3:if-none-match", Some("*")),
+            ("s3:signatureage", Some("4000")),
         ] {
             assert_eq!(facts.values(key).map(|values| values.join(",")).as_deref(), expected, "{key}");
         }

@@ -1,5 +1,6 @@
 //! A browser's form becomes an object: who signed its policy, what that allows, and then the same write as a PUT.
 
+use crate::access_check::check_headers;
 use crate::acl::of_new_object;
 use crate::body_stream::body_error;
 use crate::checksum::{content_md5, expected};
@@ -11,12 +12,12 @@ use crate::form::{
 use crate::headers::{attributes, storage_class, stored_headers, tags_from_xml};
 use crate::judge::{Judge, Subject};
 use crate::notes::Notes;
-use crate::operations::PUT_OBJECT;
+use crate::operations::{PUT_OBJECT, besides};
 use cistern_access::Identity;
-use cistern_objects::{BodyChecks, BodyError, Conditions, Objects, PutRequest};
+use cistern_objects::{Attributes, BodyChecks, BodyError, Conditions, Objects, PutOutcome, PutRequest, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
 use futures::StreamExt;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use s3s::Body;
@@ -31,7 +32,13 @@ pub(crate) struct FormUploads<'a> {
 
 impl FormUploads<'_> {
     /// Stores the file of a form in `bucket`, or says why not. Nothing is visible before the form has ended as it should.
-    pub(crate) async fn answer(&self, parts: &Parts, bucket: &str, body: Body) -> Result<Response<Body>, Refusal> {
+    pub(crate) async fn answer(
+        &self,
+        parts: &Parts,
+        bucket: &str,
+        by_host: bool,
+        body: Body,
+    ) -> Result<Response<Body>, Refusal> {
         let content_type = parts.headers.get(CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static(""));
         let form = read_form(&content_type, body).await?;
         let key = form.fields.key()?.to_owned();
@@ -45,14 +52,24 @@ impl FormUploads<'_> {
             }
             _ => None,
         };
-        let headers = put_headers(&form.fields)?;
-        if headers.keys().any(|name| name.as_str().starts_with("x-amz-server-side-encryption")) {
-            return Err(Refusal::not_implemented());
+        let mut headers = put_headers(&form.fields)?;
+        check_headers(&headers)?;
+        if let Some(xml) = form.fields.get("tagging").filter(|xml| !xml.is_empty()) {
+            let tags = tags_from_xml(xml)?.to_query();
+            headers.insert("x-amz-tagging", HeaderValue::try_from(tags).map_err(Refusal::internal)?);
+        }
+        for name in [REFERER, USER_AGENT] {
+            if let Some(value) = parts.headers.get(&name) {
+                headers.insert(name, value.clone());
+            }
         }
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
-        let facts = Facts::new(&headers, &parts.uri, self.notes.received, peer);
+        let facts = Facts::new(&headers, &parts.uri, self.notes.received, peer).of_form();
         let subject = Subject { bucket: &bucket, key: Some(&key), version: None };
         self.judge.check(asker.as_deref(), &PUT_OBJECT, subject, &facts).await?;
+        for besides in besides(&headers) {
+            self.judge.check(asker.as_deref(), &besides, subject, &facts).await?;
+        }
         let name = bucket.name.clone();
         self.notes.set_bucket(bucket);
         if let Some(asker) = asker {
@@ -60,7 +77,18 @@ impl FormUploads<'_> {
         }
         let length = policy.and_then(|policy| policy.length_range());
         let made = self.store(&name, key.parse()?, &headers, form, length).await?;
-        Ok(uploaded(parts, &name, &key, &made.0, &SuccessAction::of(&made.1)))
+        let (made, fields) = made;
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
+        let url = if by_host { format!("http://{host}") } else { format!("http://{host}/{name}") };
+        let uploaded = Uploaded { bucket_url: &url, bucket: name.as_str(), key: &key, etag: &made.etag.quoted() };
+        let mut answer = SuccessAction::of(&fields).answer(&uploaded).map(Body::from);
+        if let Some(version) = made.shown_version.filter(|version| *version != VersionRef::Null)
+            && let Ok(version) = HeaderValue::try_from(version.to_string())
+        {
+            answer.headers_mut().insert("x-amz-version-id", version);
+        }
+        Ok(answer)
     }
 
     /// Whose signature the form carries; `None` when it carries none.
@@ -90,14 +118,10 @@ impl FormUploads<'_> {
         headers: &HeaderMap,
         form: Form<Body>,
         length: Option<std::ops::RangeInclusive<u64>>,
-    ) -> Result<(String, Fields), Refusal> {
+    ) -> Result<(PutOutcome, Fields), Refusal> {
         let Form { fields, file, .. } = form;
         let (owner, acl) = of_new_object(self.notes, headers)?;
-        let mut carried = attributes(headers)?;
-        if let Some(xml) = fields.get("tagging").filter(|xml| !xml.is_empty()) {
-            carried.tags = tags_from_xml(xml)?;
-        }
-        (carried.owner, carried.acl) = (owner, acl);
+        let carried = Attributes { owner, acl, ..attributes(headers)? };
         let (checksum, trailer) = expected(headers, None)?;
         let request = PutRequest {
             bucket: bucket.clone(),
@@ -114,7 +138,7 @@ impl FormUploads<'_> {
         };
         let body = file.map(|piece| piece.map_err(file_error));
         let made = self.objects.put(request, body).await.map_err(form_refusal)?;
-        Ok((made.etag.quoted(), fields))
+        Ok((made, fields))
     }
 }
 
@@ -142,13 +166,6 @@ fn form_refusal(error: cistern_objects::Error) -> Refusal {
         return Refusal::from_form_body(cause);
     }
     error.into()
-}
-
-fn uploaded(parts: &Parts, bucket: &BucketName, key: &str, etag: &str, action: &SuccessAction<'_>) -> Response<Body> {
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let url = format!("http://{host}/{bucket}");
-    let uploaded = Uploaded { bucket_url: &url, bucket: bucket.as_str(), key, etag };
-    action.answer(&uploaded).map(Body::from)
 }
 
 /// A form must be about a bucket and nothing else, and signs itself.

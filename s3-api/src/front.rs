@@ -78,7 +78,7 @@ impl S3Door {
         } else if request.method() == Method::POST && is_form(request.headers()) {
             Box::pin(self.take_form(request, &asks, &notes)).await
         } else {
-            self.call(request, &notes).await
+            self.call(request, &asks, &notes).await
         };
         let mut answer = finish(answer, &notes, head);
         self.add_cors(&mut answer, &asks, &notes).await;
@@ -92,8 +92,8 @@ impl S3Door {
         answer
     }
 
-    async fn call(&self, request: Request<Body>, notes: &Arc<Notes>) -> Response<Body> {
-        let request = match self.prepare(request, notes) {
+    async fn call(&self, request: Request<Body>, asks: &Asks, notes: &Arc<Notes>) -> Response<Body> {
+        let request = match self.prepare(request, asks, notes) {
             Ok(request) => request,
             Err(error) => return error_answer(error),
         };
@@ -163,13 +163,18 @@ impl S3Door {
                 ("MethodNotAllowed", 405),
                 "The specified method is not allowed against this resource.",
             )),
-            (Ok(()), Some(bucket)) => uploads.answer(&parts, bucket, body).await,
+            (Ok(()), Some(bucket)) => uploads.answer(&parts, bucket, asks.by_host, body).await,
         };
         stored.unwrap_or_else(|refusal| error_answer(refusal.logged(notes)))
     }
 
     /// Judges the head, and puts the body and the notes in order for what follows.
-    fn prepare(&self, request: Request<Body>, notes: &Arc<Notes>) -> std::result::Result<Request<Body>, S3Error> {
+    fn prepare(
+        &self,
+        request: Request<Body>,
+        asks: &Asks,
+        notes: &Arc<Notes>,
+    ) -> std::result::Result<Request<Body>, S3Error> {
         let (mut parts, body) = request.into_parts();
         let screen = Screen { now: notes.received, clock_skew_max: self.config.clock_skew_max };
         screen.check(&parts.uri, &mut parts.headers)?;
@@ -177,7 +182,7 @@ impl S3Door {
         let body = if bodiless { body } else { limit_idle(body, self.config.body_idle_max) };
         let body = match chunk_kind(&parts) {
             Some(kind) => rechunk(body, kind),
-            None if may_be_xml(&parts) => {
+            None if may_be_xml(&parts, asks) => {
                 // on the completion of an upload the checksum is that of the object
                 let completes = parts.uri.query().is_some_and(|query| Query::parse(query).has("uploadId"));
                 let digests = ClaimedDigests::new(&parts.headers, !completes).map_err(Refusal::into_s3)?;
@@ -200,6 +205,8 @@ const CORS_VARY: &str = "Origin, Access-Control-Request-Headers, Access-Control-
 /// What a request asks for, as far as the front needs it once the request is gone.
 struct Asks {
     method: Method,
+    /// Whether the host names the bucket.
+    by_host: bool,
     bucket: Option<String>,
     key: Option<String>,
     /// The headers, when a page of some origin sends it.
@@ -210,6 +217,7 @@ impl Asks {
     fn of(request: &Request<Body>, hosts: Option<&BucketHost>) -> Self {
         let path = request.uri().path().trim_start_matches('/');
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
         let by_host = hosts.zip(host).and_then(|(hosts, host)| hosts.bucket(host));
         let (bucket, key) = match (by_host, path.split_once('/')) {
             (Some(bucket), _) => (bucket.to_ascii_lowercase(), path),
@@ -218,6 +226,7 @@ impl Asks {
         };
         Self {
             method: request.method().clone(),
+            by_host: by_host.is_some(),
             bucket: Some(bucket).filter(|bucket| !bucket.is_empty()),
             key: Some(key.to_owned()).filter(|key| !key.is_empty()),
             origin_headers: request.headers().contains_key(ORIGIN).then(|| request.headers().clone()),
@@ -242,8 +251,8 @@ const XML_SUB_RESOURCES: [&str; 4] = ["acl", "legal-hold", "retention", "tagging
 
 /// Whether s3s may gather the body and parse it: any POST, a PUT to a bucket, and one to a sub-resource of an object. Objects'
 /// own bodies are streamed.
-fn may_be_xml(parts: &Parts) -> bool {
-    let names_object = parts.uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
+fn may_be_xml(parts: &Parts, asks: &Asks) -> bool {
+    let names_object = asks.key.is_some();
     let describes = || {
         let query = parts.uri.query().map(Query::parse).unwrap_or_default();
         XML_SUB_RESOURCES.iter().any(|name| query.has(name))
@@ -329,4 +338,29 @@ fn with_ids(answer: &mut Response<Body>, notes: &Notes) {
     let whole = format!("{before}{message}<RequestId>{request_id}</RequestId><HostId>{extended_id}</HostId>{END}");
     answer.headers_mut().remove(CONTENT_LENGTH);
     *answer.body_mut() = Body::from(Bytes::from(whole));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(method: Method, uri: &str, host: &str, bucket: Option<&str>, xml: bool) {
+        let hosts = BucketHost::new("s3.example.com").unwrap();
+        let request = Request::builder().method(method).uri(uri).header(HOST, host).body(Body::empty()).unwrap();
+        let asks = Asks::of(&request, Some(&hosts));
+        assert_eq!(asks.bucket.as_deref(), bucket, "{host} {uri}");
+        assert_eq!(may_be_xml(&request.into_parts().0, &asks), xml, "{host} {uri}");
+    }
+
+    #[test]
+    fn bodies_of_objects_are_streamed_however_the_bucket_is_named() {
+        check(Method::PUT, "/photos", "localhost", Some("photos"), true);
+        check(Method::PUT, "/photos/film.mp4", "localhost", Some("photos"), false);
+        check(Method::PUT, "/photos/film.mp4?tagging", "localhost", Some("photos"), true);
+        check(Method::PUT, "/film.mp4", "Photos.s3.example.com:9000", Some("photos"), false);
+        check(Method::PUT, "/?versioning", "photos.s3.example.com", Some("photos"), true);
+        check(Method::POST, "/photos/film.mp4?uploads", "localhost", Some("photos"), true);
+        check(Method::GET, "/", "localhost", None, false);
+    }
 }

@@ -13,7 +13,7 @@ use crate::facts::Facts;
 use crate::operations::{BYPASS_GOVERNANCE, Grants, LIST_OBJECTS, Operation};
 use cistern_access::{Access, BucketPolicy, Decision, Identity, PolicyRequest, Principal, allow};
 use cistern_objects::{BucketRecord, ConfigurationKind, Error, ObjectOwnership, ObjectRecord, Objects, VersionRef};
-use cistern_types::{AclPermission, BucketId, ObjectKey, OwnerId};
+use cistern_types::{AclPermission, BucketId, ObjectKey, Owner, OwnerId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,15 +55,35 @@ impl Judge {
         }
         let id = asker.map(Identity::owner_id);
         let is_owner = id == Some(bucket.owner);
-        match self.policy_says(asker, operation, subject, facts).await? {
-            Decision::Deny if !(is_owner && operation.repairs_policy()) => return Err(denied(operation, "policy")),
-            Decision::Allow => return Ok(()),
-            Decision::Deny | Decision::Silent => {}
+        if operation.repairs_policy() {
+            // whatever the policy says, or however it is damaged
+            return if is_owner { Ok(()) } else { Err(denied(operation, "not the owner")) };
         }
-        if is_owner {
+        if asker.is_none() && operation.is_for_keys() {
+            return Err(denied(operation, "no key"));
+        }
+        match self.policy_says(asker, operation, subject, facts).await? {
+            Decision::Deny => Err(denied(operation, "policy")),
+            Decision::Allow if is_owner || !operation.reads_object() => Ok(()),
+            Decision::Allow => self.check_missing(asker, operation, subject, facts).await,
+            Decision::Silent if is_owner => Ok(()),
+            Decision::Silent => self.check_acl(asker, operation, subject, facts).await,
+        }
+    }
+
+    /// Refuses to say that an object is missing to who may not list the bucket.
+    async fn check_missing(
+        &self,
+        asker: Option<&Identity>,
+        operation: &Operation,
+        subject: Subject<'_>,
+        facts: &Facts<'_>,
+    ) -> Result<(), Refusal> {
+        let Some(key) = subject.key else { return Ok(()) };
+        if self.record(subject, key).await?.is_some() || self.may_list(asker, subject, key, facts).await? {
             return Ok(());
         }
-        self.check_acl(asker, operation, subject, facts).await
+        Err(denied(operation, "missing"))
     }
 
     /// Whether governance may be passed over: it was asked for, and the asker may.
@@ -145,6 +165,8 @@ impl Judge {
         let wanted = match operation.grants {
             Grants::Nothing => return Err(denied(operation, "owner")),
             Grants::ReadBucket => return by_bucket(subject.bucket, id, AclPermission::Read, operation),
+            // what an access list lets others write, it does not let them remove for good
+            Grants::WriteBucket if subject.version.is_some() => return Err(denied(operation, "a version")),
             Grants::WriteBucket => return by_bucket(subject.bucket, id, AclPermission::Write, operation),
             Grants::ReadBucketAcp => return by_bucket(subject.bucket, id, AclPermission::ReadAcp, operation),
             Grants::WriteBucketAcp => return by_bucket(subject.bucket, id, AclPermission::WriteAcp, operation),
@@ -160,8 +182,8 @@ impl Judge {
                 Err(denied(operation, "missing"))
             };
         };
-        let is_own = record.attributes.owner.as_ref().is_some_and(|owner| id == Some(owner.id));
         let (no_acls, ignore_public) = acl_rules(subject.bucket);
+        let is_own = !no_acls && record.attributes.owner.as_ref().is_some_and(|owner| id == Some(owner.id));
         let acl = record.attributes.acl.as_ref().filter(|_| !no_acls);
         if is_own || acl.is_some_and(|acl| acl.allows(id, wanted, ignore_public)) {
             return Ok(());
@@ -208,6 +230,12 @@ pub(crate) fn within_key(identity: &Identity, operation: &Operation, bucket: &Bu
 fn denied(operation: &Operation, by: &'static str) -> Refusal {
     tracing::debug!(operation = operation.name, by, "access denied");
     Refusal::access_denied()
+}
+
+/// Whose an object is: its writer's, unless the bucket has everything be its owner's.
+pub(crate) fn owner_in(bucket: &BucketRecord, written_by: Option<Owner>) -> Owner {
+    let (no_acls, _) = acl_rules(bucket);
+    written_by.filter(|_| !no_acls).unwrap_or_else(|| bucket.owned_by())
 }
 
 /// Whether the bucket has no access lists at all, and whether it passes over public grants.

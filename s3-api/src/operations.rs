@@ -1,7 +1,8 @@
 //! The operations there are: what each does, what a bucket policy calls it, and which grant of an access list allows it to others
 //! than the bucket's owner.
 
-use cistern_access::Action;
+use cistern_access::{Action, Permission};
+use http::HeaderMap;
 
 /// What of an access list allows an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +143,31 @@ pub(crate) const BYPASS_GOVERNANCE: Operation =
 /// Deletes whose keys stand in the body, so that they are judged one by one.
 pub(crate) const DELETE_OBJECTS: &str = "DeleteObjects";
 
+/// Beginning an upload: parts belong to who began it, so that takes a key.
+const CREATE_UPLOAD: &str = "CreateMultipartUpload";
+
+/// What a write does besides when it carries one of these headers, each judged as the operation of its own. Access lists allow what
+/// goes with the object, and no locks.
+const BESIDES: [(&str, Operation); 9] = [
+    ("x-amz-acl", PUT_ACL),
+    ("x-amz-grant-full-control", PUT_ACL),
+    ("x-amz-grant-read", PUT_ACL),
+    ("x-amz-grant-read-acp", PUT_ACL),
+    ("x-amz-grant-write", PUT_ACL),
+    ("x-amz-grant-write-acp", PUT_ACL),
+    ("x-amz-tagging", op("PutObject", WriteObject, "s3:PutObjectTagging", Grants::WriteBucket)),
+    ("x-amz-object-lock-mode", op("PutObject", WriteObject, "s3:PutObjectRetention", Grants::Nothing)),
+    ("x-amz-object-lock-legal-hold", op("PutObject", WriteObject, "s3:PutObjectLegalHold", Grants::Nothing)),
+];
+
+const PUT_ACL: Operation = op("PutObject", WriteObject, "s3:PutObjectAcl", Grants::WriteBucket);
+
+/// What else a write with these headers does. `private` is what an object is anyway.
+pub(crate) fn besides(headers: &HeaderMap) -> impl Iterator<Item = Operation> {
+    let asks = |name: &str| headers.get(name).is_some_and(|value| name != "x-amz-acl" || value != "private");
+    BESIDES.into_iter().filter(move |(name, _)| asks(name)).map(|(_, operation)| operation)
+}
+
 /// What the bucket's owner may do whatever a policy says, so that nobody locks himself out.
 const POLICY_REPAIRS: [&str; 3] = ["GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy"];
 
@@ -152,9 +178,29 @@ impl Operation {
         found.ok().map(|at| &OPERATIONS[at])
     }
 
+    /// Whether it writes a new object, with headers that say what else.
+    pub(crate) fn writes_object(&self) -> bool {
+        matches!(self.name, "PutObject" | "CopyObject" | CREATE_UPLOAD)
+    }
+
+    /// What it takes besides: attributes are part of what an object is.
+    pub(crate) fn needs_besides(&self) -> Option<Self> {
+        (self.name == "GetObjectAttributes").then_some(READ_OBJECT)
+    }
+
     /// Whether it can mend a policy that denies too much.
     pub(crate) fn repairs_policy(&self) -> bool {
         POLICY_REPAIRS.contains(&self.name)
+    }
+
+    /// Whether nobody may do it without a key, whatever a policy says.
+    pub(crate) fn is_for_keys(&self) -> bool {
+        self.action.needs() == Permission::Admin || self.name == CREATE_UPLOAD
+    }
+
+    /// Whether it tells what an object holds.
+    pub(crate) fn reads_object(&self) -> bool {
+        matches!(self.grants, Grants::ReadObject | Grants::ReadObjectAcp)
     }
 
     /// What policies call it.
@@ -172,6 +218,7 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt::Write as _;
 
     #[test]
     fn operations_are_sorted_and_found_by_name() {
@@ -264,12 +311,13 @@ mod tests {
                 Grants::WriteObjectAcp => "object `WRITE_ACP`",
             };
             let Operation { name, action, policy, .. } = operation;
-            page += &format!("| {name} | {} | `{policy}`{version} | {grants} | {} |\n", action.needs(), limits(name));
+            writeln!(page, "| {name} | {} | `{policy}`{version} | {grants} | {} |", action.needs(), limits(name))
+                .unwrap();
         }
         page += "| PostObject (browsers' forms) | read-write | `s3:PutObject` | bucket `WRITE` | at most 20 KiB of fields |\n";
         page += "\n## Refused\n\nWith `NotImplemented` (501), and nothing is changed:\n\n";
         for name in REFUSED {
-            page += &format!("- {name}\n");
+            writeln!(page, "- {name}").unwrap();
         }
         page += "\nSo are the headers `x-amz-server-side-encryption*`, `x-amz-website-redirect-location`, `x-amz-mfa` and \
                  `x-amz-write-offset-bytes`. Signature version 2 is refused everywhere but in forms.\n";

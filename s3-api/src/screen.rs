@@ -92,7 +92,7 @@ impl Screen {
         if field("Credential=").is_none() || field("Signature=").is_none() {
             return Err(malformed());
         }
-        let date = headers.get("x-amz-date").or(by_date).and_then(|value| value.to_str().ok()).and_then(parse_date);
+        let date = headers.get("x-amz-date").or(by_date).and_then(|value| value.to_str().ok()).and_then(amz_date);
         let date = date.ok_or_else(|| {
             refusal(("AccessDenied", 403), "AWS authentication requires a valid Date or x-amz-date header")
         })?;
@@ -121,7 +121,7 @@ impl Screen {
         }
         field("X-Amz-Credential")?;
         field("X-Amz-Signature")?;
-        let date = parse_date(field("X-Amz-Date")?).ok_or_else(|| {
+        let date = amz_date(field("X-Amz-Date")?).ok_or_else(|| {
             refusal(
                 ("AuthorizationQueryParametersError", 400),
                 "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"",
@@ -192,7 +192,7 @@ fn date_by_date(headers: &HeaderMap) -> Option<HeaderValue> {
         return None;
     }
     let date = OffsetDateTime::parse(headers.get(DATE)?.to_str().ok()?, &Rfc2822).ok()?;
-    HeaderValue::try_from(date.to_offset(UtcOffset::UTC).format(AMZ_DATE).ok()?).ok()
+    HeaderValue::try_from(date.checked_to_offset(UtcOffset::UTC)?.format(AMZ_DATE).ok()?).ok()
 }
 
 /// A browser's form. At least as broad as what s3s takes for one.
@@ -205,7 +205,8 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     })
 }
 
-fn parse_date(text: &str) -> Option<Timestamp> {
+/// A time as `x-amz-date` has it.
+pub(crate) fn amz_date(text: &str) -> Option<Timestamp> {
     let date: OffsetDateTime = PrimitiveDateTime::parse(text, AMZ_DATE).ok()?.assume_utc();
     u64::try_from(date.unix_timestamp()).ok()?.checked_mul(1000).map(Timestamp::from_millis)
 }
@@ -218,7 +219,7 @@ mod tests {
 
     /// Judges at `seconds` after [`DATE`] and answers the code, or `ok`.
     fn judge(seconds: i64, uri: &str, headers: &[(&str, &str)]) -> String {
-        let now = parse_date(DATE).unwrap().as_millis().checked_add_signed(seconds * 1000).unwrap();
+        let now = amz_date(DATE).unwrap().as_millis().checked_add_signed(seconds * 1000).unwrap();
         let screen = Screen { now: Timestamp::from_millis(now), clock_skew_max: Duration::from_mins(15) };
         let mut headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         match screen.check(&uri.parse().unwrap(), &mut headers) {
@@ -311,7 +312,9 @@ mod tests {
         assert_eq!(date("Fri, 01 May 2026 12:00:00 -0000"), "ok");
         assert_eq!(date("Fri, 01 May 2026 14:00:00 +0200"), "ok");
         assert_eq!(date("Fri, 01 May 2026 11:00:00 GMT"), "RequestTimeTooSkewed 403");
-        assert_eq!(date("yesterday"), "AccessDenied 403");
+        for none in ["yesterday", "31 Dec 9999 23:59:59 -0100", "01 Jan 0000 00:00:00 +0100"] {
+            assert_eq!(date(none), "AccessDenied 403", "{none}");
+        }
     }
 
     #[test]

@@ -29,56 +29,29 @@ const ACTIONS: &str = "
     UpdateObjectEncryption
 ";
 
-/// Condition keys of S3, without `s3:`.
+/// Condition keys of S3, without `s3:`: those that requests here can have a value under. A policy that asks for another would be
+/// without effect, or deny everything.
 const S3_KEYS: &str = "
-    accessgrantsinstancearn accesspointnetworkorigin authtype dataaccesspointaccount dataaccesspointarn delimiter
-    destinationregion if-match if-none-match inventoryaccessibleoptionalfields isreplicationpauserequest
-    locationconstraint max-keys object-lock-legal-hold object-lock-mode object-lock-remaining-retention-days
-    object-lock-retain-until-date objectcreationoperation prefix requestobjecttagkeys resourceaccount signatureage
-    signatureversion tlsversion versionid x-amz-acl x-amz-content-sha256 x-amz-copy-source x-amz-grant-full-control
+    authtype delimiter if-match if-none-match max-keys object-lock-legal-hold object-lock-mode
+    object-lock-remaining-retention-days object-lock-retain-until-date prefix requestobjecttagkeys signatureage
+    signatureversion versionid x-amz-acl x-amz-content-sha256 x-amz-copy-source x-amz-grant-full-control
     x-amz-grant-read x-amz-grant-read-acp x-amz-grant-write x-amz-grant-write-acp x-amz-metadata-directive
     x-amz-object-ownership x-amz-server-side-encryption x-amz-server-side-encryption-aws-kms-key-id
     x-amz-server-side-encryption-customer-algorithm x-amz-storage-class x-amz-website-redirect-location
 ";
 
-/// Condition keys of all services, without `aws:`.
+/// Condition keys of all services, without `aws:`, on the same terms.
 const AWS_KEYS: &str = "
-    assumedroot calledvia calledviafirst calledvialast chatbotsourcearn currenttime ec2instancesourceprivateipv4
-    ec2instancesourcevpc epochtime federatedprovider multifactorauthage multifactorauthpresent principalaccount
-    principalarn principalisawsservice principalorgid principalorgpaths principalservicename principalservicenameslist
-    principaltype referer requestedregion resourceaccount resourceorgid resourceorgpaths securetransport sourceaccount
-    sourcearn sourceidentity sourceip sourceorgid sourceorgpaths sourceowner sourcevpc sourcevpcarn sourcevpce tagkeys
-    tokenissuetime useragent userid username viaawsservice vpceaccount vpceorgid vpceorgpaths vpcsourceip
+    currenttime epochtime principalaccount principalarn principaltype referer securetransport sourceip useragent userid
+    username
 ";
 
 /// Condition keys that end in `/` and the key of a tag.
-const TAG_KEYS: [&str; 6] = [
-    "aws:principaltag",
-    "aws:requesttag",
-    "aws:resourcetag",
-    "s3:buckettag",
-    "s3:existingobjecttag",
-    "s3:requestobjecttag",
-];
+const TAG_KEYS: [&str; 2] = ["s3:existingobjecttag", "s3:requestobjecttag"];
 
 /// Condition keys a policy can name who is trusted by: with fixed values under one of them a grant to everybody is not
 /// public. `aws:sourceip` is judged apart, by the width of its networks.
-const TRUST_KEYS: [&str; 14] = [
-    "aws:principalaccount",
-    "aws:principalarn",
-    "aws:principalorgid",
-    "aws:principalorgpaths",
-    "aws:sourceaccount",
-    "aws:sourcearn",
-    "aws:sourceorgid",
-    "aws:sourceowner",
-    "aws:sourcevpc",
-    "aws:sourcevpce",
-    "aws:userid",
-    "s3:dataaccesspointaccount",
-    "s3:dataaccesspointarn",
-    "s3:x-amz-server-side-encryption-aws-kms-key-id",
-];
+const TRUST_KEYS: [&str; 3] = ["aws:principalaccount", "aws:principalarn", "aws:userid"];
 
 /// Whether there is an action that the pattern means; it is lower-case and begins with `s3:` or is `*`.
 pub(super) fn means_an_action(pattern: &Pattern) -> bool {

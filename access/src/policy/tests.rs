@@ -361,13 +361,37 @@ fn every_operator_compares_as_it_says() {
         ("IpAddress", "aws:SourceIp", r#""10.0.0.0/8""#, "nonsense", false),
         ("NotIpAddress", "aws:SourceIp", r#"["10.0.0.0/8", "192.0.2.0/24"]"#, "192.0.2.1", false),
         ("NotIpAddress", "aws:SourceIp", r#"["10.0.0.0/8", "192.0.2.0/24"]"#, "192.0.3.1", true),
-        ("ArnLike", "aws:SourceArn", r#""arn:aws:s3:::log-*""#, "arn:aws:s3:::log-a", true),
-        ("ArnEquals", "aws:SourceArn", r#""arn:aws:*:::a""#, "arn:aws:s3:::a", true),
-        ("ArnEquals", "aws:SourceArn", r#""arn:aws:*:a""#.replace(":a", ":::a").as_str(), "arn:aws:s3:x:y:a", false),
-        ("ArnLike", "aws:SourceArn", r#""arn:aws:sns:*:*:a:*""#, "arn:aws:sns:r:1:a:b:c", true),
-        ("ArnLike", "aws:SourceArn", r#""arn:aws:s3:::a""#, "a", false),
-        ("ArnNotLike", "aws:SourceArn", r#""arn:aws:s3:::a""#, "arn:aws:s3:::b", true),
-        ("ArnNotEquals", "aws:SourceArn", r#""arn:aws:s3:::a""#, "arn:aws:s3:::a", false),
+        (
+            "ArnLike",
+            "s3:x-amz-server-side-encryption-aws-kms-key-id",
+            r#""arn:aws:s3:::log-*""#,
+            "arn:aws:s3:::log-a",
+            true,
+        ),
+        ("ArnEquals", "s3:x-amz-server-side-encryption-aws-kms-key-id", r#""arn:aws:*:::a""#, "arn:aws:s3:::a", true),
+        (
+            "ArnEquals",
+            "s3:x-amz-server-side-encryption-aws-kms-key-id",
+            r#""arn:aws:*:a""#.replace(":a", ":::a").as_str(),
+            "arn:aws:s3:x:y:a",
+            false,
+        ),
+        (
+            "ArnLike",
+            "s3:x-amz-server-side-encryption-aws-kms-key-id",
+            r#""arn:aws:sns:*:*:a:*""#,
+            "arn:aws:sns:r:1:a:b:c",
+            true,
+        ),
+        ("ArnLike", "s3:x-amz-server-side-encryption-aws-kms-key-id", r#""arn:aws:s3:::a""#, "a", false),
+        ("ArnNotLike", "s3:x-amz-server-side-encryption-aws-kms-key-id", r#""arn:aws:s3:::a""#, "arn:aws:s3:::b", true),
+        (
+            "ArnNotEquals",
+            "s3:x-amz-server-side-encryption-aws-kms-key-id",
+            r#""arn:aws:s3:::a""#,
+            "arn:aws:s3:::a",
+            false,
+        ),
         ("Null", "s3:prefix", r#""true""#, "x", false),
         ("Null", "s3:prefix", r#""false""#, "x", true),
     ] {
@@ -477,18 +501,18 @@ fn public_is_what_everybody_may_without_a_trusted_fixed_value() {
         (everyone, r#"{"IpAddress": {"aws:SourceIp": "2001::/16"}}"#, true),
         (everyone, r#"{"IpAddressIfExists": {"aws:SourceIp": "10.0.0.0/8"}}"#, true),
         (everyone, r#"{"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}"#, true),
-        (everyone, r#"{"StringEquals": {"aws:SourceVpc": "vpc-91237329"}}"#, false),
-        (everyone, r#"{"StringLike": {"aws:SourceVpc": "vpc-*"}}"#, true),
-        (everyone, r#"{"StringLike": {"aws:SourceVpc": ["vpc-1", "vpc-2"]}}"#, false),
-        (everyone, r#"{"StringNotEquals": {"aws:SourceVpc": "vpc-1"}}"#, true),
-        (everyone, r#"{"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}"#, true),
-        (everyone, r#"{"StringEquals": {"aws:PrincipalOrgID": "o-1"}}"#, false),
+        (everyone, r#"{"StringEquals": {"aws:UserId": "vpc-91237329"}}"#, false),
+        (everyone, r#"{"StringLike": {"aws:UserId": "vpc-*"}}"#, true),
+        (everyone, r#"{"StringLike": {"aws:UserId": ["vpc-1", "vpc-2"]}}"#, false),
+        (everyone, r#"{"StringNotEquals": {"aws:UserId": "vpc-1"}}"#, true),
+        (everyone, r#"{"ForAllValues:StringEquals": {"aws:PrincipalAccount": "o-1"}}"#, true),
+        (everyone, r#"{"StringEquals": {"aws:PrincipalAccount": "o-1"}}"#, false),
         (everyone, r#"{"StringEquals": {"aws:userid": "${aws:username}"}}"#, true),
-        (everyone, r#"{"ArnLike": {"aws:SourceArn": "arn:aws:s3:::logs"}}"#, false),
-        (everyone, r#"{"ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"}}"#, true),
+        (everyone, r#"{"ArnLike": {"aws:PrincipalArn": "arn:aws:s3:::logs"}}"#, false),
+        (everyone, r#"{"ArnLike": {"aws:PrincipalArn": "arn:aws:s3:::*"}}"#, true),
         (everyone, r#"{"StringLike": {"aws:Referer": "http://www.example.com/"}}"#, true),
         (everyone, r#"{"Bool": {"aws:SecureTransport": true}}"#, true),
-        (everyone, r#"{"Null": {"aws:SourceVpc": false}}"#, true),
+        (everyone, r#"{"Null": {"aws:UserId": false}}"#, true),
     ] {
         let text = allow(principal, r#""s3:GetObject""#, r#""arn:aws:s3:::logs/*""#, condition);
         assert_eq!(policy(&text).is_public(), expected, "{principal} {condition}");
@@ -588,7 +612,10 @@ fn what_is_no_policy_is_refused_with_what_and_where() {
         (conditions(r#"{"DateLessThan": {"aws:CurrentTime": "2026-13-01"}}"#), "use a date"),
         (conditions(r#"{"IpAddress": {"aws:SourceIp": "10.0.0.0/33"}}"#), "use an address or a network"),
         (conditions(r#"{"IpAddress": {"aws:SourceIp": "10.0.0.0/+8"}}"#), "use an address or a network"),
-        (conditions(r#"{"ArnLike": {"aws:SourceArn": "logs"}}"#), "use an ARN of six parts"),
+        (
+            conditions(r#"{"ArnLike": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "logs"}}"#),
+            "use an ARN of six parts",
+        ),
         (conditions(r#"{"StringLike": {"s3:prefix": "${"}}"#), "not closed"),
     ] {
         let answer = BucketPolicy::parse(&text, &bucket()).map(drop).unwrap_err().to_string();
@@ -690,7 +717,7 @@ proptest! {
             r#"["arn:aws:s3:::logs", "arn:aws:s3:::logs/${aws:username}/*"]"#,
             r#"{"StringLike": {"s3:prefix": ["${aws:userid}*", "x"]}, "IpAddress": {"aws:SourceIp": "10.0.0.0/8"},
                 "DateLessThan": {"aws:CurrentTime": "2026-01-31T12:00:00Z"}, "NumericLessThan": {"s3:max-keys": 10},
-                "ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"}, "Null": {"s3:delimiter": true}}"#,
+                "ArnLike": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:s3:::*"}, "Null": {"s3:delimiter": true}}"#,
         );
         let letters: Vec<char> = text.chars().collect();
         let at = at.min(letters.len());

@@ -19,6 +19,7 @@ fn every_error() -> Vec<ObjectsError> {
         ObjectsError::IsDeleteMarker { version: VersionRef::Null, modified: Timestamp::default() },
         ObjectsError::ObjectLocked,
         ObjectsError::InvalidBucketState { reason: "it keeps locks".into() },
+        ObjectsError::RetentionOver,
         ObjectsError::InvalidTag { reason: "there are 11 tags".into() },
         ObjectsError::InvalidRetentionPeriod { reason: "from 1 day on".into() },
         ObjectsError::NoSuchUpload { bucket: bucket(), key: key(), upload: "00".repeat(16).parse().unwrap() },

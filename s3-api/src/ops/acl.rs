@@ -3,6 +3,7 @@
 use super::{Answer, Operations, place, shown, version_of};
 use crate::acl::{asked, check_public, from_xml, grants_of, no_acls, owner_of};
 use crate::error_map::Refusal;
+use crate::judge::owner_in;
 use crate::notes::Notes;
 use cistern_objects::{BucketRecord, ObjectOwnership};
 use cistern_types::{Acl, Owner};
@@ -72,9 +73,11 @@ pub(super) async fn get_object_acl(
     let version = version_of(request.input.version_id.as_deref())?;
     let record = objects.head_version(&bucket, &key, version).await?;
     let bucket = objects.bucket(&bucket).await?;
-    let owner = record.attributes.owner.unwrap_or_else(|| bucket.owned_by());
+    let owner = owner_in(&bucket, record.attributes.owner);
+    let enforced = bucket.settings.object_ownership == Some(ObjectOwnership::BucketOwnerEnforced);
+    let acl = record.attributes.acl.as_ref().filter(|_| !enforced);
     let output = GetObjectAclOutput {
-        grants: Some(grants_of(record.attributes.acl.as_ref(), &owner)),
+        grants: Some(grants_of(acl, &owner)),
         owner: Some(owner_of(&owner)),
         request_charged: None,
     };
@@ -95,7 +98,7 @@ pub(super) async fn put_object_acl(
     let version = version_of(input.version_id.as_deref())?;
     let record = objects.head_version(&bucket, &key, version).await?;
     let bucket = objects.bucket(&bucket).await?;
-    let owner = record.attributes.owner.unwrap_or_else(|| bucket.owned_by());
+    let owner = owner_in(&bucket, record.attributes.owner);
     let acl = list_from(&bucket, &owner, &headers, input.access_control_policy)?;
     objects.set_acl(&bucket.name, &key, version, acl).await?;
     Ok(S3Response::new(PutObjectAclOutput::default()))

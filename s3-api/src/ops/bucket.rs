@@ -106,7 +106,10 @@ pub(super) async fn create_bucket(
         // S3 answers a repeated request of the owner like the first, where nothing would be different
         Err(Error::BucketAlreadyOwnedByYou { bucket }) => {
             let present = objects.bucket(&bucket).await?;
-            if present.settings.acl.or(private) != asked {
+            let same = present.settings.acl.or(private) == asked
+                && present.settings.object_ownership == object_ownership
+                && present.settings.object_lock.is_some() >= object_lock;
+            if !same {
                 return Err(Error::BucketAlreadyExists { bucket }.into());
             }
         }

@@ -23,6 +23,7 @@ pub(super) async fn source_of(
     Operations { objects, judge }: &Operations,
     notes: &Notes,
     facts: &Facts<'_>,
+    headers: &HeaderMap,
     source: &CopySource,
 ) -> Result<(BucketName, ObjectKey, Option<VersionRef>), Refusal> {
     let CopySource::Bucket { bucket, key, version_id } = source else {
@@ -33,6 +34,10 @@ pub(super) async fn source_of(
     let record = objects.bucket(&bucket).await?;
     let subject = Subject { bucket: &record, key: Some(key.as_str()), version };
     judge.check(notes.asker().map(|asker| &**asker), &READ_OBJECT, subject, facts).await?;
+    let expected = headers.get("x-amz-source-expected-bucket-owner");
+    if expected.is_some_and(|expected| expected.as_bytes() != record.owner.to_string().as_bytes()) {
+        return Err(Refusal::access_denied());
+    }
     Ok((bucket, key, version))
 }
 
@@ -63,7 +68,8 @@ pub(super) async fn copy_object(
     let S3Request { input, headers, uri, extensions, .. } = request;
     let target = place(&input.bucket, &input.key)?;
     let facts = facts_of(&headers, &uri, &extensions, notes);
-    let (source_bucket, source_key, source_version) = source_of(operations, notes, &facts, &input.copy_source).await?;
+    let (source_bucket, source_key, source_version) =
+        source_of(operations, notes, &facts, &headers, &input.copy_source).await?;
     let directive = input.metadata_directive.as_ref().map_or("COPY", |directive| directive.as_str());
     let metadata = match directive {
         "COPY" => MetadataDirective::Copy,

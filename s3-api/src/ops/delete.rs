@@ -25,7 +25,7 @@ pub(super) async fn delete_object(
 ) -> Answer<DeleteObjectOutput> {
     let S3Request { input, headers, uri, extensions, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
-    let item = DeleteItem {
+    let mut item = DeleteItem {
         key,
         version: version_of(input.version_id.as_deref())?,
         conditions: DeleteConditions {
@@ -33,12 +33,13 @@ pub(super) async fn delete_object(
             modified: input.if_match_last_modified_time.as_ref().map(instant_of).transpose()?,
             size: input.if_match_size.map(size_from).transpose()?,
         },
+        bypass_governance: false,
     };
     let facts = facts_of(&headers, &uri, &extensions, notes);
     let subject = Subject { bucket: notes.bucket()?, key: Some(&input.key), version: item.version };
     let asker = notes.asker().map(|asker| &**asker);
-    let bypass = judge.may_bypass(asker, input.bypass_governance_retention, subject, &facts).await;
-    let outcome = objects.delete_one(&bucket, item, bypass).await?;
+    item.bypass_governance = judge.may_bypass(asker, input.bypass_governance_retention, subject, &facts).await;
+    let outcome = objects.delete_one(&bucket, item).await?;
     let output = DeleteObjectOutput {
         delete_marker: outcome.delete_marker.then_some(true),
         version_id: shown(outcome.shown_version),
@@ -64,8 +65,10 @@ pub(super) async fn delete_objects(
     let mut items = Vec::with_capacity(named.len());
     for object in named {
         let allowed = match item_of(&object) {
-            Ok(item) => {
+            Ok(mut item) => {
                 let subject = Subject { bucket: notes.bucket()?, key: Some(&object.key), version: item.version };
+                item.bypass_governance =
+                    judge.may_bypass(asker, input.bypass_governance_retention, subject, &facts).await;
                 judge.check(asker, &DELETE_OBJECT, subject, &facts).await.map(|()| item)
             }
             Err(refusal) => Err(refusal),
@@ -76,10 +79,8 @@ pub(super) async fn delete_objects(
         }
     }
     let quiet = input.delete.quiet.unwrap_or(false);
-    let subject = Subject { bucket: notes.bucket()?, key: None, version: None };
-    let bypass = judge.may_bypass(asker, input.bypass_governance_retention, subject, &facts).await;
     let mut deleted = Vec::new();
-    let answers = objects.delete_many(&bucket, items, bypass).await?;
+    let answers = objects.delete_many(&bucket, items).await?;
     for (item, answer) in answers {
         match answer {
             Ok(_) if quiet => {}
@@ -104,6 +105,7 @@ fn item_of(object: &ObjectIdentifier) -> Result<DeleteItem, Refusal> {
             modified: object.last_modified_time.as_ref().map(instant_of).transpose()?,
             size: object.size.map(size_from).transpose()?,
         },
+        bypass_governance: false,
     })
 }
 

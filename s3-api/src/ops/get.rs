@@ -57,7 +57,7 @@ async fn refused(
 
 pub(super) async fn get_object(
     Operations { objects, .. }: &Operations,
-    _notes: &Notes,
+    notes: &Notes,
     request: S3Request<GetObjectInput>,
 ) -> Answer<GetObjectOutput> {
     let S3Request { input, headers, .. } = request;
@@ -115,6 +115,12 @@ pub(super) async fn get_object(
         (input.response_content_type.is_some(), CONTENT_TYPE),
         (input.response_expires.is_some(), EXPIRES),
     ] {
+        if overridden && notes.asker().is_none() {
+            // somebody's upload must not become a page of this origin
+            return Err(Refusal::invalid_request(
+                "Request specific response headers cannot be used for anonymous GET requests.",
+            ));
+        }
         if overridden {
             own.remove(name);
         }

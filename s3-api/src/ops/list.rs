@@ -5,14 +5,15 @@ use crate::acl::owner_of;
 use crate::checksum::{algorithm_of, kind_of};
 use crate::error_map::Refusal;
 use crate::headers::{etag_of, size_of, time_of};
+use crate::judge::owner_in;
 use crate::notes::Notes;
 use crate::query::encode_for_list;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cistern_objects::{ListPage, ListRequest, ListedObject, Objects};
+use cistern_objects::{BucketRecord, ListPage, ListRequest, ListedObject, Objects};
 use s3s::dto::{
     CommonPrefix, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
-    ObjectStorageClass, Owner,
+    ObjectStorageClass,
 };
 use s3s::{S3Request, S3Response};
 
@@ -102,14 +103,15 @@ async fn page(
     Ok(objects.list(request).await?)
 }
 
-pub(super) fn object_of(listed: &ListedObject, text: KeyText, owner: Option<&Owner>) -> Object {
+/// `owner`: the bucket, when the answer names owners.
+pub(super) fn object_of(listed: &ListedObject, text: KeyText, owner: Option<&BucketRecord>) -> Object {
     Object {
         checksum_algorithm: listed.checksum.as_ref().map(|stored| vec![algorithm_of(stored.checksum.algorithm())]),
         checksum_type: listed.checksum.as_ref().map(|stored| kind_of(stored.kind)),
         e_tag: Some(etag_of(&listed.etag)),
         key: Some(text.write(listed.key.as_str())),
         last_modified: Some(time_of(listed.modified)),
-        owner: owner.map(|owner| listed.owner.as_ref().map_or_else(|| owner.clone(), owner_of)),
+        owner: owner.map(|bucket| owner_of(&owner_in(bucket, listed.owner.clone()))),
         restore_status: None,
         size: Some(size_of(listed.size)),
         storage_class: Some(ObjectStorageClass::from(listed.class.to_string())),
@@ -126,10 +128,10 @@ pub(super) async fn list_objects(
     let (prefix, delimiter) = (input.prefix, delimiter_of(input.delimiter));
     let found =
         page(objects, &input.bucket, prefix.as_deref(), delimiter.as_deref(), input.marker.clone(), limit).await?;
-    let owner = owner_of(&notes.bucket()?.owned_by());
+    let bucket = notes.bucket()?;
     Ok(S3Response::new(ListObjectsOutput {
         common_prefixes: text.prefixes(&found.prefixes),
-        contents: Some(found.objects.iter().map(|object| object_of(object, text, Some(&owner))).collect()),
+        contents: Some(found.objects.iter().map(|object| object_of(object, text, Some(bucket))).collect()),
         // Only of use with a delimiter, since without one the last key says the same; S3 keeps it to that case.
         next_marker: found.next.as_ref().filter(|_| delimiter.is_some()).map(|next| text.write(next)),
         is_truncated: Some(found.next.is_some()),
@@ -156,12 +158,11 @@ pub(super) async fn list_objects_v2(
         None => input.start_after.clone(),
     };
     let found = page(objects, &input.bucket, prefix.as_deref(), delimiter.as_deref(), after, limit).await?;
-    let bucket_owner = owner_of(&notes.bucket()?.owned_by());
-    let owner = Some(bucket_owner).filter(|_| input.fetch_owner.unwrap_or(false));
+    let owner = Some(notes.bucket()?).filter(|_| input.fetch_owner.unwrap_or(false));
     let count = found.objects.len() + found.prefixes.len();
     Ok(S3Response::new(ListObjectsV2Output {
         common_prefixes: text.prefixes(&found.prefixes),
-        contents: Some(found.objects.iter().map(|object| object_of(object, text, owner.as_ref())).collect()),
+        contents: Some(found.objects.iter().map(|object| object_of(object, text, owner)).collect()),
         continuation_token: input.continuation_token,
         delimiter: delimiter.map(|delimiter| text.write(&delimiter)),
         encoding_type: input.encoding_type,

@@ -14,7 +14,7 @@ use crate::headers::{
 use crate::notes::Notes;
 use cistern_objects::{
     Attributes, ChecksumKind, CompleteUpload, CompletedPart, CreateUpload, ListUploads, ListedPart, ListedUpload,
-    ObjectOwnership, PartCopy, UploadRef,
+    ObjectOwnership, Objects, PartCopy, UploadRef,
 };
 use cistern_types::{ChecksumAlgorithm, StorageClass, UploadId};
 use http::HeaderMap;
@@ -39,6 +39,15 @@ fn upload_of(bucket: &str, key: &str, upload: &str) -> Result<UploadRef, Refusal
 fn part_number(number: i32) -> Result<u16, Refusal> {
     let number = u16::try_from(number).ok().filter(|number| (1..=PART_NUMBER_MAX).contains(number));
     number.ok_or_else(|| Refusal::invalid_argument("Part number must be an integer between 1 and 10000, inclusive"))
+}
+
+/// Refuses an upload to who neither began it nor owns the bucket.
+async fn check_uploader(objects: &Objects, notes: &Notes, at: &UploadRef) -> Result<(), Refusal> {
+    let asker = notes.asker().map(|asker| asker.owner_id());
+    if asker == Some(notes.bucket()?.owner) || asker == Some(objects.parts(at, 0, 0).await?.initiator.id) {
+        return Ok(());
+    }
+    Err(Refusal::access_denied())
 }
 
 /// The checksum an upload's object gets: `x-amz-checksum-algorithm` and `x-amz-checksum-type`.
@@ -100,12 +109,13 @@ pub(super) async fn create_multipart_upload(
 
 pub(super) async fn upload_part(
     Operations { objects, .. }: &Operations,
-    _notes: &Notes,
+    notes: &Notes,
     request: S3Request<UploadPartInput>,
 ) -> Answer<UploadPartOutput> {
     let S3Request { input, headers, trailing_headers, .. } = request;
     let at = upload_of(&input.bucket, &input.key, &input.upload_id)?;
     let number = part_number(input.part_number)?;
+    check_uploader(objects, notes, &at).await?;
     let checks = body_checks(&headers, trailing_headers)?;
     let part = objects.put_part(&at, number, checks, RequestBody::new(input.body)).await?;
     let sums = Fields::part(part.checksum.as_ref());
@@ -128,9 +138,10 @@ pub(super) async fn upload_part_copy(
     let S3Request { input, headers, uri, extensions, .. } = request;
     let at = upload_of(&input.bucket, &input.key, &input.upload_id)?;
     let number = part_number(input.part_number)?;
+    check_uploader(&operations.objects, notes, &at).await?;
     let request_facts = facts_of(&headers, &uri, &extensions, notes);
     let (source_bucket, source_key, source_version) =
-        source_of(operations, notes, &request_facts, &input.copy_source).await?;
+        source_of(operations, notes, &request_facts, &headers, &input.copy_source).await?;
     let source = PartCopy {
         source_bucket,
         source_key,
@@ -175,6 +186,7 @@ pub(super) async fn list_parts(
 ) -> Answer<ListPartsOutput> {
     let input = request.input;
     let at = upload_of(&input.bucket, &input.key, &input.upload_id)?;
+    check_uploader(objects, notes, &at).await?;
     let limit = page_limit(input.max_parts)?;
     let marker = input.part_number_marker.unwrap_or(0);
     let after = u16::try_from(marker.max(0)).unwrap_or(u16::MAX);
@@ -274,7 +286,7 @@ fn listed_upload(upload: &ListedUpload, text: KeyText) -> MultipartUpload {
 
 pub(super) async fn complete_multipart_upload(
     Operations { objects, .. }: &Operations,
-    _notes: &Notes,
+    notes: &Notes,
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> Answer<CompleteMultipartUploadOutput> {
     let S3Request { input, headers, .. } = request;
@@ -283,6 +295,7 @@ pub(super) async fn complete_multipart_upload(
     if named.is_empty() || named.len() > usize::from(PART_NUMBER_MAX) {
         return Err(Refusal::malformed_xml());
     }
+    check_uploader(objects, notes, &at).await?;
     let size = input.mpu_object_size.map(u64::try_from).transpose();
     let complete = CompleteUpload {
         parts: named.iter().map(completed_part).collect::<Result<_, _>>()?,
@@ -319,11 +332,13 @@ fn completed_part(part: &dto::CompletedPart) -> Result<CompletedPart, Refusal> {
 
 pub(super) async fn abort_multipart_upload(
     Operations { objects, .. }: &Operations,
-    _notes: &Notes,
+    notes: &Notes,
     request: S3Request<AbortMultipartUploadInput>,
 ) -> Answer<AbortMultipartUploadOutput> {
     let input = request.input;
-    objects.abort_upload(&upload_of(&input.bucket, &input.key, &input.upload_id)?).await?;
+    let at = upload_of(&input.bucket, &input.key, &input.upload_id)?;
+    check_uploader(objects, notes, &at).await?;
+    objects.abort_upload(&at).await?;
     Ok(S3Response::with_status(AbortMultipartUploadOutput::default(), http::StatusCode::NO_CONTENT))
 }
 

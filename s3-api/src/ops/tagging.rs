@@ -54,15 +54,6 @@ pub(super) async fn delete_object_tagging(
     Ok(S3Response::new(DeleteObjectTaggingOutput { version_id: shown(record.shown_version) }))
 }
 
-/// Bucket tags are kept as a query string, like those of a header.
-fn to_text(tags: &Tags) -> String {
-    let pairs = tags.pairs().iter().map(|(key, value)| {
-        let escape = |text: &str| crate::query::encode_for_list(text).replace('/', "%2F");
-        format!("{}={}", escape(key), escape(value))
-    });
-    pairs.collect::<Vec<_>>().join("&")
-}
-
 pub(super) async fn get_bucket_tagging(
     Operations { objects, .. }: &Operations,
     _notes: &Notes,
@@ -83,7 +74,7 @@ pub(super) async fn put_bucket_tagging(
 ) -> Answer<PutBucketTaggingOutput> {
     let bucket = request.input.bucket.parse()?;
     let tags = tags_of(request.input.tagging, BUCKET_TAGS_MAX)?;
-    let text = Some(to_text(&tags)).filter(|_| !tags.is_empty());
+    let text = Some(tags.to_query()).filter(|_| !tags.is_empty());
     objects.set_configuration(&bucket, ConfigurationKind::Tagging, text).await?;
     Ok(S3Response::new(PutBucketTaggingOutput::default()))
 }
@@ -107,6 +98,6 @@ mod tests {
     fn bucket_tags_come_back_as_they_went() {
         let pairs = vec![("a b/&=+%".to_owned(), "ä\u{1}".to_owned()), ("empty".to_owned(), String::new())];
         let tags = Tags::new(pairs, 50).unwrap();
-        assert_eq!(Tags::new(Query::parse(&to_text(&tags)).into_pairs(), 50).unwrap(), tags);
+        assert_eq!(Tags::new(Query::parse(&tags.to_query()).into_pairs(), 50).unwrap(), tags);
     }
 }

@@ -6,10 +6,10 @@ use crate::acl::owner_of;
 use crate::error_map::Refusal;
 use crate::headers::time_of;
 use crate::notes::Notes;
-use cistern_objects::{ListVersions, ListedVersion, Versioning};
+use cistern_objects::{BucketRecord, ListVersions, ListedVersion, Versioning};
 use s3s::dto::{
     BucketVersioningStatus, DeleteMarkerEntry, GetBucketVersioningInput, GetBucketVersioningOutput,
-    ListObjectVersionsInput, ListObjectVersionsOutput, ObjectVersion, ObjectVersionStorageClass, Owner,
+    ListObjectVersionsInput, ListObjectVersionsOutput, ObjectVersion, ObjectVersionStorageClass,
     PutBucketVersioningInput, PutBucketVersioningOutput,
 };
 use s3s::{S3Request, S3Response};
@@ -70,16 +70,16 @@ pub(super) async fn list_object_versions(
         limit,
     };
     let page = objects.versions(list).await?;
-    let owner = owner_of(&notes.bucket()?.owned_by());
+    let bucket = notes.bucket()?;
     let (mut versions, mut markers) = (Vec::new(), Vec::new());
     for listed in page.versions {
         match listed {
-            ListedVersion::Object { .. } => versions.extend(version_entry(&listed, text, &owner)),
+            ListedVersion::Object { .. } => versions.extend(version_entry(&listed, text, bucket)),
             ListedVersion::DeleteMarker { key, version, modified, latest } => markers.push(DeleteMarkerEntry {
                 is_latest: Some(latest),
                 key: Some(text.write(key.as_str())),
                 last_modified: Some(time_of(modified)),
-                owner: Some(owner.clone()),
+                owner: Some(owner_of(&bucket.owned_by())),
                 version_id: Some(version.to_string()),
             }),
         }
@@ -107,9 +107,9 @@ pub(super) async fn list_object_versions(
     }))
 }
 
-fn version_entry(listed: &ListedVersion, text: KeyText, owner: &Owner) -> Option<ObjectVersion> {
+fn version_entry(listed: &ListedVersion, text: KeyText, bucket: &BucketRecord) -> Option<ObjectVersion> {
     let ListedVersion::Object { object: listed, version, latest } = listed else { return None };
-    let object = object_of(listed, text, Some(owner));
+    let object = object_of(listed, text, Some(bucket));
     Some(ObjectVersion {
         checksum_algorithm: object.checksum_algorithm,
         checksum_type: object.checksum_type,

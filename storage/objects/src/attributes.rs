@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use cistern_types::{Acl, Owner, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// The most tags of an object, as S3 has it.
 pub const OBJECT_TAGS_MAX: usize = 10;
@@ -47,6 +47,21 @@ impl Tags {
     /// The pairs, in order.
     pub fn pairs(&self) -> &[(String, String)] {
         &self.0
+    }
+
+    /// As a query string, which is how headers carry them.
+    pub fn to_query(&self) -> String {
+        let escape = |text: &str| {
+            text.bytes().fold(String::new(), |mut escaped, byte| {
+                match byte {
+                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => escaped.push(byte.into()),
+                    _ => write!(escaped, "%{byte:02X}").expect("writing to a string cannot fail"),
+                }
+                escaped
+            })
+        };
+        let pairs = self.0.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value)));
+        pairs.collect::<Vec<_>>().join("&")
     }
 
     /// Whether there are none.

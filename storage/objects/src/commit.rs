@@ -97,17 +97,16 @@ pub(crate) async fn commit_deletes(
     txn: &mut Transaction,
     bucket: &BucketRecord,
     items: &[DeleteItem],
-    bypass_governance: bool,
 ) -> Result<Vec<DeleteOutcome>> {
     let now = objects.now();
     let due = now.plus(objects.limits().garbage_grace);
     let mut outcomes = Vec::with_capacity(items.len());
     let mut deletion = Deletion { now, freed: Vec::new(), changes: Vec::new() };
-    for DeleteItem { key, version, conditions } in items {
+    for DeleteItem { key, version, conditions, bypass_governance } in items {
         outcomes.push(match version {
             None => deletion.delete_current(txn, bucket, key, conditions).await?,
             Some(version) => {
-                let check = |row: &VersionRow| check_removal(row, conditions, now, bypass_governance);
+                let check = |row: &VersionRow| check_removal(row, conditions, now, *bypass_governance);
                 deletion.remove_version(txn, bucket, key, *version, check).await?
             }
         });

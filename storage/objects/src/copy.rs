@@ -103,7 +103,7 @@ impl Objects {
         headers.check(self.limits())?;
         let tags = request.tags.unwrap_or_else(|| source.attributes.tags.clone());
         let attributes = Attributes { tags, ..request.attributes };
-        target.check_locks(&attributes)?;
+        target.check_locks(&attributes, self.now())?;
         let checks = BodyChecks {
             length: Some(source.size),
             checksum: expected_checksum(&source, request.checksum),
@@ -114,8 +114,7 @@ impl Objects {
         drop(txn);
         let staged = self.stage_body(class, checks, body).await?;
         let new = NewObject { attributes, ..staged.into_object(headers, class, ChangeCause::Copy) };
-        let target =
-            self.commit_new(&request.target_bucket, &request.target_key, &new, &request.target_conditions).await?;
+        let target = self.commit_new(&target, &request.target_key, &new, &request.target_conditions).await?;
         Ok(CopyOutcome { target: PutOutcome::from(&target), source_version })
     }
 

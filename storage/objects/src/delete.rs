@@ -24,11 +24,13 @@ pub struct DeleteItem {
     pub version: Option<VersionRef>,
     /// What must be so of what is deleted.
     pub conditions: DeleteConditions,
+    /// Whether a version goes too that is retained under governance; the caller has checked that the asker may.
+    pub bypass_governance: bool,
 }
 
 impl From<ObjectKey> for DeleteItem {
     fn from(key: ObjectKey) -> Self {
-        Self { key, version: None, conditions: DeleteConditions::default() }
+        Self { key, version: None, conditions: DeleteConditions::default(), bypass_governance: false }
     }
 }
 
@@ -47,19 +49,13 @@ impl Objects {
     /// Deletes an object. Deleting what is not there succeeds and changes nothing, except that a bucket that keeps versions gets a
     /// delete marker.
     pub async fn delete(&self, bucket: &BucketName, key: &ObjectKey) -> Result<DeleteOutcome> {
-        self.delete_one(bucket, key.clone().into(), false).await
+        self.delete_one(bucket, key.clone().into()).await
     }
 
-    /// Deletes an object or one version. `bypass_governance`: also one that is retained under governance, the caller has
-    /// checked that the asker may. `ObjectLocked` for a version that is held or retained.
-    pub async fn delete_one(
-        &self,
-        bucket: &BucketName,
-        item: DeleteItem,
-        bypass_governance: bool,
-    ) -> Result<DeleteOutcome> {
+    /// Deletes an object or one version. `ObjectLocked` for a version that is held or retained.
+    pub async fn delete_one(&self, bucket: &BucketName, item: DeleteItem) -> Result<DeleteOutcome> {
         let _turn = self.turns().take(bucket, &item.key).await;
-        let mut outcomes = self.delete_together(bucket, std::slice::from_ref(&item), bypass_governance).await?;
+        let mut outcomes = self.delete_together(bucket, std::slice::from_ref(&item)).await?;
         Ok(outcomes.pop().expect("one outcome for each item"))
     }
 
@@ -69,17 +65,16 @@ impl Objects {
         &self,
         bucket: &BucketName,
         items: Vec<DeleteItem>,
-        bypass_governance: bool,
     ) -> Result<Vec<(DeleteItem, Result<DeleteOutcome>)>> {
         self.bucket(bucket).await?;
         let mut answers = Vec::with_capacity(items.len());
         for range in transactions_of(&items) {
-            match self.delete_together(bucket, &items[range.clone()], bypass_governance).await {
+            match self.delete_together(bucket, &items[range.clone()]).await {
                 Ok(outcomes) => answers.extend(outcomes.into_iter().map(Ok)),
                 // Which of them it was is not known: one by one, each gets its own answer.
                 Err(_) => {
                     for item in &items[range] {
-                        answers.push(self.delete_one(bucket, item.clone(), bypass_governance).await);
+                        answers.push(self.delete_one(bucket, item.clone()).await);
                     }
                 }
             }
@@ -87,17 +82,12 @@ impl Objects {
         Ok(items.into_iter().zip(answers).collect())
     }
 
-    async fn delete_together(
-        &self,
-        bucket: &BucketName,
-        items: &[DeleteItem],
-        bypass_governance: bool,
-    ) -> Result<Vec<DeleteOutcome>> {
+    async fn delete_together(&self, bucket: &BucketName, items: &[DeleteItem]) -> Result<Vec<DeleteOutcome>> {
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
             let bucket = self.bucket_in(&mut txn, bucket).await?;
-            let outcomes = commit_deletes(self, &mut txn, &bucket, items, bypass_governance).await?;
+            let outcomes = commit_deletes(self, &mut txn, &bucket, items).await?;
             if tries.commit(txn).await? {
                 return Ok(outcomes);
             }

@@ -83,6 +83,9 @@ pub enum Error {
         /// What would be right.
         reason: String,
     },
+    /// A retention that is over before it begins.
+    #[error("the date to retain until must be in the future")]
+    RetentionOver,
     /// Tags that are none.
     #[error("invalid tag: {reason}")]
     InvalidTag {
@@ -296,6 +299,7 @@ impl Error {
             | Self::ChecksumMismatch { .. }
             | Self::InvalidRequest { .. }
             | Self::InvalidTag { .. }
+            | Self::RetentionOver
             | Self::InvalidRetentionPeriod { .. }
             | Self::UploadTooSlow { .. }
             | Self::Body(_) => ErrorKind::Invalid,

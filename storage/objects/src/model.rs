@@ -6,9 +6,9 @@
 
 use crate::fixture::{House, body, bytes, key};
 use crate::{
-    BodyChecks, CompleteUpload, CompletedPart, Conditions, CopyRequest, DeleteConditions, DeleteItem, DeleteOutcome,
-    Error, ListVersions, ListedVersion, MetadataDirective, ObjectHeaders, ObjectRecord, PutRequest, StageSpec,
-    TransitionOutcome, UploadRef, VersionId, VersionRef, Versioning,
+    BodyChecks, CompleteUpload, CompletedPart, Conditions, CopyRequest, DeleteItem, DeleteOutcome, Error, ListVersions,
+    ListedVersion, MetadataDirective, ObjectHeaders, ObjectRecord, PutRequest, StageSpec, TransitionOutcome, UploadRef,
+    VersionId, VersionRef, Versioning,
 };
 use cistern_types::{StorageClass, Timestamp};
 use proptest::prelude::*;
@@ -128,7 +128,7 @@ impl Model {
             }
             Step::DeleteMany { keys } => {
                 let items = keys.iter().map(|at| key(KEYS[*at]).into()).collect();
-                let answers = self.house.objects.delete_many(&self.house.bucket, items, false).await.unwrap();
+                let answers = self.house.objects.delete_many(&self.house.bucket, items).await.unwrap();
                 for (at, (_, answer)) in keys.into_iter().zip(answers) {
                     self.deleted(KEYS[at], answer.unwrap());
                 }
@@ -189,9 +189,9 @@ impl Model {
     async fn remove_version(&mut self, name: &'static str, back: usize) {
         let Some(state) = self.state(name, back) else { return };
         let version = Some(state.shown());
-        let item = DeleteItem { key: key(name), version, conditions: DeleteConditions::default() };
+        let item = DeleteItem { version, ..key(name).into() };
         for repeated in [false, true] {
-            let outcome = self.house.objects.delete_one(&self.house.bucket, item.clone(), false).await.unwrap();
+            let outcome = self.house.objects.delete_one(&self.house.bucket, item.clone()).await.unwrap();
             assert_eq!(outcome.shown_version, version);
             assert_eq!(outcome.version.is_some(), !repeated);
             assert_eq!(outcome.delete_marker, !repeated && state.object.is_none());

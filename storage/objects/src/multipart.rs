@@ -80,7 +80,7 @@ impl Objects {
         loop {
             let mut txn = self.store().begin().await?;
             let bucket = self.bucket_in(&mut txn, &request.bucket).await?;
-            bucket.check_locks(&request.attributes)?;
+            bucket.check_locks(&request.attributes, self.now())?;
             let row = UploadRow {
                 initiated: self.now(),
                 initiator: request.initiator.clone(),

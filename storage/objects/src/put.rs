@@ -7,7 +7,7 @@ use crate::commit::{CommitItem, NewObject, commit_objects};
 use crate::conditions::Conditions;
 use crate::record::{ObjectHeaders, ObjectRecord, StoredChecksum, VersionId, VersionRef};
 use crate::retry::Tries;
-use crate::{Objects, Result};
+use crate::{BucketRecord, Error, Objects, Result};
 use bytes::Bytes;
 use cistern_types::{BucketName, ETag, ObjectKey, StorageClass, Timestamp};
 use futures::Stream;
@@ -94,24 +94,25 @@ impl Objects {
         let PutRequest { bucket, key, headers, attributes, class, checks, conditions } = request;
         headers.check(self.limits())?;
         let present = self.bucket(&bucket).await?;
-        present.check_locks(&attributes)?;
+        present.check_locks(&attributes, self.now())?;
         let class = class.unwrap_or(present.class);
         let staged = self.stage_body(class, checks, body).await?;
         let new = NewObject { attributes, ..staged.into_object(headers, class, ChangeCause::Put) };
-        let record = self.commit_new(&bucket, &key, &new, &conditions).await?;
+        let record = self.commit_new(&present, &key, &new, &conditions).await?;
         Ok(PutOutcome::from(&record))
     }
 
-    /// Commits a staged object in a transaction of its own; when that is refused, its bytes are thrown away.
+    /// Commits a staged object in a transaction of its own, in that life of the bucket: one that was made anew meanwhile may be
+    /// somebody else's. When it is refused, its bytes are thrown away.
     pub(crate) async fn commit_new(
         &self,
-        bucket: &BucketName,
+        bucket: &BucketRecord,
         key: &ObjectKey,
         new: &NewObject,
         conditions: &Conditions,
     ) -> Result<ObjectRecord> {
         let committed = self.try_commit_new(bucket, key, new, conditions).await;
-        if committed.as_ref().is_err_and(crate::Error::nothing_happened) {
+        if committed.as_ref().is_err_and(Error::nothing_happened) {
             self.discard_fresh(&new.fresh).await;
         }
         committed
@@ -119,16 +120,20 @@ impl Objects {
 
     async fn try_commit_new(
         &self,
-        bucket: &BucketName,
+        begun_in: &BucketRecord,
         key: &ObjectKey,
         new: &NewObject,
         conditions: &Conditions,
     ) -> Result<ObjectRecord> {
-        let _turn = self.turns().take(bucket, key).await;
+        let name = &begun_in.name;
+        let _turn = self.turns().take(name, key).await;
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
-            let bucket = self.bucket_in(&mut txn, bucket).await?;
+            let bucket = self.bucket_in(&mut txn, name).await?;
+            if bucket.id != begun_in.id {
+                return Err(Error::NoSuchBucket { bucket: name.clone() });
+            }
             let mut records = commit_objects(self, &mut txn, &bucket, &[CommitItem { key, new, conditions }]).await?;
             if tries.commit(txn).await? {
                 return Ok(records.pop().expect("one record for each item"));

@@ -157,7 +157,17 @@ async fn a_bucket_gets_no_object_after_its_deletion_and_is_not_deleted_with_one(
     assert!(matches!(answer, Err(Error::NoSuchBucket { .. })), "{answer:?}");
     race.check_left(0).await;
 
+    // nor one that was meant for its life before
     race.house.objects.create_bucket(bucket_spec("house")).await.unwrap();
+    let (objects, bucket) = (race.elsewhere.clone(), race.house.bucket.clone());
+    race.first(async move {
+        objects.delete_bucket(&bucket).await.unwrap();
+        objects.create_bucket(bucket_spec("house")).await.unwrap();
+    });
+    let answer = race.house.objects.put(race.house.put_request("k"), body(b"late")).await;
+    assert!(matches!(answer, Err(Error::NoSuchBucket { .. })), "{answer:?}");
+    race.check_left(0).await;
+
     let (objects, request) = (race.elsewhere.clone(), race.house.put_request("k"));
     race.first(async move {
         objects.put(request, body(b"faster")).await.unwrap();

@@ -208,17 +208,22 @@ impl BucketRecord {
         self.settings.configured.contains(&kind)
     }
 
-    /// Refuses locks where none are kept.
-    pub(crate) fn check_locks(&self, attributes: &Attributes) -> Result<()> {
+    /// Refuses locks where none are kept, and a retention that is over: it would stand in the default's place.
+    pub(crate) fn check_locks(&self, attributes: &Attributes, now: Timestamp) -> Result<()> {
         if attributes.locks() && self.settings.object_lock.is_none() {
             return Err(Error::InvalidRequest { reason: "the bucket is missing an object lock configuration".into() });
+        }
+        if attributes.retention.is_some_and(|retention| retention.until <= now) {
+            return Err(Error::RetentionOver);
         }
         Ok(())
     }
 
     /// What a new object carries: what was asked for, and the bucket's default retention if none was.
     pub(crate) fn attributes_of_new(&self, asked: &Attributes, now: Timestamp) -> Result<Attributes> {
-        self.check_locks(asked)?;
+        if asked.locks() && self.settings.object_lock.is_none() {
+            return Err(Error::InvalidRequest { reason: "the bucket is missing an object lock configuration".into() });
+        }
         let default = self.settings.object_lock.and_then(|lock| lock.default_retention);
         let retention = asked.retention.or_else(|| default.map(|default| default.from(now)));
         Ok(Attributes { retention, ..asked.clone() })

@@ -25,7 +25,7 @@ async fn many_are_deleted_in_order_with_long_keys_and_repeated_ones() {
     let mut keys: Vec<_> = (0..700).map(|i| key(&name(i))).collect();
     keys.push(key(&name(0)));
     let items: Vec<DeleteItem> = keys.iter().cloned().map(DeleteItem::from).collect();
-    let answers = house.objects.delete_many(&house.bucket, items, false).await.unwrap();
+    let answers = house.objects.delete_many(&house.bucket, items).await.unwrap();
     assert_eq!(answers.iter().map(|(item, _)| &item.key).collect::<Vec<_>>(), keys.iter().collect::<Vec<_>>());
     let found = answers.iter().filter(|(_, answer)| answer.as_ref().unwrap().version.is_some()).count();
     assert_eq!((found, house.keys().await.len()), (600, 0));
@@ -34,8 +34,8 @@ async fn many_are_deleted_in_order_with_long_keys_and_repeated_ones() {
     let changes = log.iter().flat_map(|commit| &commit.changes);
     let deleted = changes.filter(|change| change.cause.kind() == ChangeKind::Deleted).count();
     assert_eq!(deleted, 600);
-    assert!(house.objects.delete_many(&"nowhere".parse().unwrap(), vec![key("k").into()], false).await.is_err());
-    assert!(house.objects.delete_many(&house.bucket, vec![], false).await.unwrap().is_empty());
+    assert!(house.objects.delete_many(&"nowhere".parse().unwrap(), vec![key("k").into()]).await.is_err());
+    assert!(house.objects.delete_many(&house.bucket, vec![]).await.unwrap().is_empty());
 }
 
 proptest! {

@@ -96,7 +96,7 @@ async fn a_page_goes_on_where_it_ended_when_that_version_was_removed() {
         let page = house.objects.versions(request(&house, first_page)).await.unwrap();
         let (key_marker, version_marker) = page.next.unwrap();
         let item = DeleteItem { version: version_marker, ..key("k").into() };
-        house.objects.delete_one(&house.bucket, item, false).await.unwrap();
+        house.objects.delete_one(&house.bucket, item).await.unwrap();
         let next = ListVersions { key_marker: Some(key_marker), version_marker, ..request(&house, 1000) };
         let rest = shown(&house.objects.versions(next).await.unwrap());
         let older = rest.iter().map(|entry| entry.split(' ').nth(1));
@@ -118,7 +118,7 @@ async fn the_null_version_is_a_marker_like_any_other() {
     let rest = shown(&house.objects.versions(after_null.clone()).await.unwrap());
     assert_eq!(rest.len(), 1, "now it is the newest: {rest:?}");
     let item = DeleteItem { version: Some(VersionRef::Null), ..key("k").into() };
-    house.objects.delete_one(&house.bucket, item, false).await.unwrap();
+    house.objects.delete_one(&house.bucket, item).await.unwrap();
     let rest = shown(&house.objects.versions(after_null).await.unwrap());
     assert_eq!(rest.len(), 1, "it is gone, so nothing is left out: {rest:?}");
 }

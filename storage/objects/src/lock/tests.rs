@@ -20,8 +20,8 @@ fn until(house: &House, days: u32) -> Timestamp {
 }
 
 async fn remove(house: &House, version: Option<VersionRef>, bypass: bool) -> Result<(), Error> {
-    let item = DeleteItem { version, ..key("k").into() };
-    house.objects.delete_one(&house.bucket, item, bypass).await.map(drop)
+    let item = DeleteItem { version, bypass_governance: bypass, ..key("k").into() };
+    house.objects.delete_one(&house.bucket, item).await.map(drop)
 }
 
 #[track_caller]
@@ -43,8 +43,8 @@ async fn a_retained_version_outlives_everybody_until_its_time() {
     house.put("k", b"over it").await;
     house.objects.delete(&house.bucket, &key("k")).await.unwrap();
     check_locked(&remove(&house, version, true).await);
-    let many = vec![DeleteItem { version, ..key("k").into() }, key("other").into()];
-    let answers = house.objects.delete_many(&house.bucket, many, true).await.unwrap();
+    let many = vec![DeleteItem { version, bypass_governance: true, ..key("k").into() }, key("other").into()];
+    let answers = house.objects.delete_many(&house.bucket, many).await.unwrap();
     assert!(matches!(answers[0].1, Err(Error::ObjectLocked)) && answers[1].1.is_ok(), "{answers:?}");
     house.clock.advance(DAY * 9 + Duration::from_millis(24 * 3_600_000 - 1));
     house.sweep().await;
@@ -117,6 +117,16 @@ async fn a_retention_is_only_weakened_by_whom_may() {
     set(RetentionMode::Compliance, 4, true).await.unwrap();
     assert!(matches!(set(RetentionMode::Governance, 9, true).await, Err(Error::ObjectLocked)));
     set(RetentionMode::Compliance, 9, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_retention_that_is_over_does_not_stand_in_for_the_default() {
+    let house = locked_house().await;
+    let retention = Some(Retention { mode: RetentionMode::Governance, until: until(&house, 0) });
+    let attributes = Attributes { retention, ..Attributes::default() };
+    let request = PutRequest { attributes, ..house.put_request("k") };
+    let answer = house.objects.put(request, body(b"1")).await;
+    assert!(matches!(answer, Err(Error::RetentionOver)), "{answer:?}");
 }
 
 #[tokio::test]

@@ -40,8 +40,8 @@ async fn deletes_have_conditions_on_what_they_delete() {
         (old.shown_version, DeleteConditions { if_match: tag(old.etag), ..DeleteConditions::default() }, true),
         (None, DeleteConditions { if_match: tag(now.etag), modified: Some(now.modified), size: Some(5) }, true),
     ] {
-        let item = DeleteItem { key: key("k"), version, conditions: conditions.clone() };
-        let answer = house.objects.delete_one(&house.bucket, item, false).await;
+        let item = DeleteItem { version, conditions: conditions.clone(), ..key("k").into() };
+        let answer = house.objects.delete_one(&house.bucket, item).await;
         assert_eq!(answer.is_ok(), fine, "{conditions:?}: {answer:?}");
         if !fine {
             assert!(matches!(answer, Err(Error::PreconditionFailed { .. })), "{answer:?}");
@@ -49,13 +49,13 @@ async fn deletes_have_conditions_on_what_they_delete() {
     }
     let any = DeleteConditions { if_match: Some(TagList::Any), ..DeleteConditions::default() };
     let over_marker = DeleteItem { conditions: any.clone(), ..key("k").into() };
-    assert!(house.objects.delete_one(&house.bucket, over_marker, false).await.unwrap().delete_marker);
+    assert!(house.objects.delete_one(&house.bucket, over_marker).await.unwrap().delete_marker);
     let tagged = DeleteConditions { if_match: tag(now.etag), ..DeleteConditions::default() };
     let over_marker = DeleteItem { conditions: tagged, ..key("k").into() };
-    let refused = house.objects.delete_one(&house.bucket, over_marker, false).await;
+    let refused = house.objects.delete_one(&house.bucket, over_marker).await;
     assert!(matches!(refused, Err(Error::PreconditionFailed { .. })), "{refused:?}");
     let over_nothing = DeleteItem { conditions: any, ..key("never there").into() };
-    let nothing = house.objects.delete_one(&house.bucket, over_nothing, false).await.unwrap();
+    let nothing = house.objects.delete_one(&house.bucket, over_nothing).await.unwrap();
     assert_eq!(nothing, DeleteOutcome::default(), "and no delete marker");
 }
 
@@ -66,9 +66,9 @@ async fn the_change_log_tells_a_delete_marker_from_the_end_of_a_version() {
     let made = house.put("k", b"1").await;
     let deleted = house.objects.delete(&house.bucket, &key("k")).await.unwrap();
     let gone = DeleteItem { version: made.shown_version, ..key("k").into() };
-    house.objects.delete_one(&house.bucket, gone, false).await.unwrap();
+    house.objects.delete_one(&house.bucket, gone).await.unwrap();
     let marker = DeleteItem { version: deleted.shown_version, ..key("k").into() };
-    house.objects.delete_one(&house.bucket, marker, false).await.unwrap();
+    house.objects.delete_one(&house.bucket, marker).await.unwrap();
     let bucket = house.objects.bucket(&house.bucket).await.unwrap().id;
     let log = house.objects.changes(bucket, None, 100).await.unwrap();
     let causes: Vec<_> = log.iter().flat_map(|commit| &commit.changes).map(|change| change.cause).collect();
@@ -86,7 +86,7 @@ async fn unknown_versions_and_hidden_ids_are_not_found() {
     let answer = house.objects.head_version(&house.bucket, &key("k"), hidden).await;
     assert!(matches!(answer, Err(Error::NoSuchVersion { .. })), "it is called null: {answer:?}");
     let item = DeleteItem { version: hidden, ..key("k").into() };
-    house.objects.delete_one(&house.bucket, item, false).await.unwrap();
+    house.objects.delete_one(&house.bucket, item).await.unwrap();
     assert_eq!(house.read_version("k", Some(VersionRef::Null)).await.unwrap(), b"1");
 }
 
@@ -99,7 +99,7 @@ async fn a_bucket_with_versions_or_markers_is_not_empty() {
     let answer = house.objects.delete_bucket(&house.bucket).await;
     assert!(matches!(answer, Err(Error::BucketNotEmpty { .. })), "{answer:?}");
     let item = DeleteItem { version: marker.shown_version, ..key("never there").into() };
-    house.objects.delete_one(&house.bucket, item, false).await.unwrap();
+    house.objects.delete_one(&house.bucket, item).await.unwrap();
     house.objects.delete_bucket(&house.bucket).await.unwrap();
     assert_eq!(house.rows_of_versions().await, 0);
 }
