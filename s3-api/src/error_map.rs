@@ -8,7 +8,9 @@ pub(crate) mod forms;
 use crate::cors::{CorsError, PreflightError};
 use crate::form::{FormBodyError, FormError, InvalidField, PolicyError, SignatureError};
 use crate::headers::http_date_text;
+use crate::lifecycle::LifecycleError;
 use crate::notes::Notes;
+use crate::notification::NotificationError;
 use cistern_objects::{BodyError, Condition, Error as ObjectsError, ErrorKind};
 use http::header::{ALLOW, CONTENT_TYPE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -307,6 +309,8 @@ told! {
     InvalidField => forms::code_of_field;
     CorsError => forms::code_of_cors;
     PreflightError => forms::code_of_preflight;
+    LifecycleError => forms::code_of_lifecycle;
+    NotificationError => forms::code_of_notification;
 }
 
 impl From<cistern_access::Error> for Refusal {

@@ -1,13 +1,17 @@
-//! The part of the table that is about browser forms and CORS: code and status of each of their errors. Their texts are
-//! the messages.
+//! The part of the table that is about browser forms, CORS, lifecycle rules and notifications: code and status of each
+//! of their errors. Their texts are the messages.
 
 use super::Code;
 use crate::cors::{CorsError, PreflightError};
 use crate::form::{FormBodyError, FormError, InvalidField, PolicyError, SignatureError};
+use crate::lifecycle::LifecycleError;
+use crate::notification::NotificationError;
 
 const MALFORMED_FORM: Code = ("MalformedPOSTRequest", 400);
 const INVALID_ARGUMENT: Code = ("InvalidArgument", 400);
 const INVALID_REQUEST: Code = ("InvalidRequest", 400);
+const MALFORMED_XML: Code = ("MalformedXML", 400);
+const TOO_LARGE: Code = ("MaxMessageLengthExceeded", 400);
 
 pub(crate) fn code_of_form(error: &FormError) -> Code {
     match error {
@@ -59,8 +63,8 @@ pub(crate) fn code_of_field(_: &InvalidField) -> Code {
 
 pub(crate) fn code_of_cors(error: &CorsError) -> Code {
     match error {
-        CorsError::NoRules | CorsError::Empty { .. } => ("MalformedXML", 400),
-        CorsError::TooLarge => ("MaxMessageLengthExceeded", 400),
+        CorsError::NoRules | CorsError::Empty { .. } => MALFORMED_XML,
+        CorsError::TooLarge => TOO_LARGE,
         CorsError::TooManyRules
         | CorsError::IdTooLong
         | CorsError::IdTwice { .. }
@@ -76,6 +80,47 @@ pub(crate) fn code_of_preflight(error: &PreflightError) -> Code {
     match error {
         PreflightError::MissingOrigin | PreflightError::InvalidMethod { .. } => ("BadRequest", 400),
         PreflightError::NotEnabled | PreflightError::NotAllowed => ("AccessForbidden", 403),
+    }
+}
+
+pub(crate) fn code_of_lifecycle(error: &LifecycleError) -> Code {
+    match error {
+        LifecycleError::NoRules
+        | LifecycleError::InvalidStatus
+        | LifecycleError::NoFilter
+        | LifecycleError::EmptyAnd
+        | LifecycleError::NotOneOf { .. }
+        | LifecycleError::Missing { .. }
+        | LifecycleError::NoTarget { .. } => MALFORMED_XML,
+        LifecycleError::TooLarge => TOO_LARGE,
+        LifecycleError::InvalidTag { .. } => ("InvalidTag", 400),
+        LifecycleError::IdTooLong
+        | LifecycleError::IdTwice
+        | LifecycleError::NegativeSize { .. }
+        | LifecycleError::NotPositive { .. }
+        | LifecycleError::NotMidnight
+        | LifecycleError::NoSuchClass { .. }
+        | LifecycleError::NewerVersions { .. } => INVALID_ARGUMENT,
+        LifecycleError::TooManyRules
+        | LifecycleError::PrefixTooLong
+        | LifecycleError::NoSizeBetween
+        | LifecycleError::NoAction
+        | LifecycleError::ClassTwice { .. }
+        | LifecycleError::NeedsPlainFilter { .. } => INVALID_REQUEST,
+    }
+}
+
+pub(crate) fn code_of_notification(error: &NotificationError) -> Code {
+    match error {
+        NotificationError::NoEvents | NotificationError::EmptyFilter => MALFORMED_XML,
+        NotificationError::TooMany
+        | NotificationError::IdTooLong
+        | NotificationError::IdTwice
+        | NotificationError::UnknownEvent
+        | NotificationError::UnknownFilter
+        | NotificationError::FilterTwice { .. }
+        | NotificationError::FilterTooLong
+        | NotificationError::NoDestination => INVALID_ARGUMENT,
     }
 }
 
@@ -100,6 +145,16 @@ mod tests {
             (code_of_preflight(&PreflightError::InvalidMethod { method: value() }), "BadRequest 400"),
             (code_of_preflight(&PreflightError::NotEnabled), "AccessForbidden 403"),
             (code_of_preflight(&PreflightError::NotAllowed), "AccessForbidden 403"),
+            (code_of_lifecycle(&LifecycleError::InvalidStatus), "MalformedXML 400"),
+            (code_of_lifecycle(&LifecycleError::NoTarget { class: value() }), "MalformedXML 400"),
+            (code_of_lifecycle(&LifecycleError::NoSuchClass { class: value() }), "InvalidArgument 400"),
+            (code_of_lifecycle(&LifecycleError::IdTwice), "InvalidArgument 400"),
+            (code_of_lifecycle(&LifecycleError::TooManyRules), "InvalidRequest 400"),
+            (code_of_lifecycle(&LifecycleError::NoAction), "InvalidRequest 400"),
+            (code_of_lifecycle(&LifecycleError::TooLarge), "MaxMessageLengthExceeded 400"),
+            (code_of_lifecycle(&LifecycleError::InvalidTag { reason: value() }), "InvalidTag 400"),
+            (code_of_notification(&NotificationError::NoDestination), "InvalidArgument 400"),
+            (code_of_notification(&NotificationError::NoEvents), "MalformedXML 400"),
         ] {
             assert_eq!(format!("{} {}", code.0, code.1), expected);
         }

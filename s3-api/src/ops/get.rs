@@ -1,5 +1,6 @@
 //! GetObject and HeadObject: an object's bytes and headers, under conditions and by range or part.
 
+use super::lifecycle::expiration_of;
 use super::lock::{hold_status, mode_text};
 use super::{Answer, Operations, place, shown, version_of};
 use crate::body_stream::AnswerBody;
@@ -69,6 +70,7 @@ pub(super) async fn get_object(
         Err(error) => return Err(refused(objects, &bucket, &key, version, error).await),
     };
     let record = read.record;
+    let expiration = expiration_of(objects, notes, &record, version.is_some()).await?;
     let whole = read.range == (0..record.size);
     let length = read.range.end - read.range.start;
     let wanted = wants_checksum(input.checksum_mode.as_ref());
@@ -88,6 +90,7 @@ pub(super) async fn get_object(
         content_length: Some(size_of(length)),
         content_range,
         e_tag: Some(etag_of(&record.etag)),
+        expiration,
         last_modified: Some(time_of(record.modified)),
         metadata: metadata_of(&record.headers),
         object_lock_legal_hold_status: record
@@ -130,7 +133,7 @@ pub(super) async fn get_object(
 
 pub(super) async fn head_object(
     Operations { objects, .. }: &Operations,
-    _notes: &Notes,
+    notes: &Notes,
     request: S3Request<HeadObjectInput>,
 ) -> Answer<HeadObjectOutput> {
     let S3Request { input, headers, .. } = request;
@@ -161,6 +164,7 @@ pub(super) async fn head_object(
         checksum_type: kind,
         content_length: Some(size_of(length)),
         e_tag: Some(etag_of(&record.etag)),
+        expiration: expiration_of(objects, notes, &record, version.is_some()).await?,
         last_modified: Some(time_of(record.modified)),
         metadata: metadata_of(&record.headers),
         object_lock_legal_hold_status: record

@@ -1,11 +1,13 @@
 //! PutObject: the request's headers become promises about its body, the object store holds it to them.
 
+use super::lifecycle::rules_in_force;
 use super::{Answer, Operations, place, written};
 use crate::acl::of_new_object;
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, content_md5, expected, kind_of};
 use crate::error_map::Refusal;
 use crate::headers::{attributes, etag_of, storage_class, stored_headers, write_conditions};
+use crate::lifecycle::Candidate;
 use crate::notes::Notes;
 use cistern_objects::{Attributes, BodyChecks, PutRequest};
 use http::HeaderMap;
@@ -47,7 +49,13 @@ pub(super) async fn put_object(
         checks: body_checks(&headers, trailing_headers)?,
         conditions: write_conditions(&headers),
     };
+    // Read first: once the object is there, nothing must turn the answer into an error.
+    let rules = rules_in_force(objects, notes).await?.map(|rules| (rules, put.attributes.tags.clone()));
     let made = objects.put(put, RequestBody::new(input.body)).await?;
+    let expiration = rules.and_then(|(rules, tags)| {
+        let (size, modified) = (made.size, made.modified);
+        rules.expiration_header(&Candidate { key: &input.key, size, tags: &tags, modified })
+    });
     let sums = Fields::stored(made.checksum.as_ref());
     Ok(S3Response::new(PutObjectOutput {
         checksum_crc32: sums.crc32,
@@ -57,6 +65,7 @@ pub(super) async fn put_object(
         checksum_sha256: sums.sha256,
         checksum_type: made.checksum.as_ref().map(|stored| kind_of(stored.kind)),
         e_tag: Some(etag_of(&made.etag)),
+        expiration,
         version_id: written(made.shown_version),
         ..PutObjectOutput::default()
     }))

@@ -11,6 +11,8 @@ mod bodies;
 #[cfg(test)]
 mod buckets;
 #[cfg(test)]
+mod configurations;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod house;

@@ -1,0 +1,91 @@
+//! The lifecycle rules of a bucket: set, read, removed; and when an object expires by them, for answers about it.
+
+use super::{Answer, Operations};
+use crate::error_map::Refusal;
+use crate::lifecycle::{Candidate, LifecycleConfiguration, LifecycleError};
+use crate::notes::Notes;
+use cistern_objects::{CONFIGURATION_BYTES_MAX, ConfigurationKind, ObjectRecord, Objects};
+use cistern_types::BucketName;
+use s3s::dto::{
+    DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, GetBucketLifecycleConfigurationInput,
+    GetBucketLifecycleConfigurationOutput, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
+};
+use s3s::{S3Request, S3Response};
+
+/// How many random bytes an ID has that nobody gave; twice as many hex digits.
+const ID_BYTES: usize = 24;
+
+async fn rules_of(objects: &Objects, bucket: &BucketName) -> Result<Option<LifecycleConfiguration>, Refusal> {
+    let text = objects.configuration(bucket, ConfigurationKind::Lifecycle).await?;
+    text.map(|text| serde_json::from_str(&text).map_err(Refusal::internal)).transpose()
+}
+
+/// The rules of the request's bucket; they are read only where there are some.
+pub(super) async fn rules_in_force(
+    objects: &Objects,
+    notes: &Notes,
+) -> Result<Option<LifecycleConfiguration>, Refusal> {
+    let bucket = notes.bucket()?;
+    if bucket.has(ConfigurationKind::Lifecycle) { rules_of(objects, &bucket.name).await } else { Ok(None) }
+}
+
+/// `x-amz-expiration` of an object that was read. One that was asked for by version may not be the current one, which is
+/// what expires, so it has none.
+pub(super) async fn expiration_of(
+    objects: &Objects,
+    notes: &Notes,
+    record: &ObjectRecord,
+    by_version: bool,
+) -> Result<Option<String>, Refusal> {
+    if by_version {
+        return Ok(None);
+    }
+    let candidate = Candidate {
+        key: record.key.as_str(),
+        size: record.size,
+        tags: &record.attributes.tags,
+        modified: record.modified,
+    };
+    let rules = rules_in_force(objects, notes).await?;
+    Ok(rules.and_then(|rules| rules.expiration_header(&candidate)))
+}
+
+pub(super) async fn get_bucket_lifecycle_configuration(
+    Operations { objects, .. }: &Operations,
+    _notes: &Notes,
+    request: S3Request<GetBucketLifecycleConfigurationInput>,
+) -> Answer<GetBucketLifecycleConfigurationOutput> {
+    let rules = rules_of(objects, &request.input.bucket.parse()?).await?.ok_or_else(|| {
+        Refusal::new(("NoSuchLifecycleConfiguration", 404), "The lifecycle configuration does not exist")
+    })?;
+    Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
+        rules: Some(rules.into_xml()),
+        ..GetBucketLifecycleConfigurationOutput::default()
+    }))
+}
+
+pub(super) async fn put_bucket_lifecycle_configuration(
+    Operations { objects, .. }: &Operations,
+    _notes: &Notes,
+    request: S3Request<PutBucketLifecycleConfigurationInput>,
+) -> Answer<PutBucketLifecycleConfigurationOutput> {
+    let asked = request.input.lifecycle_configuration.ok_or_else(Refusal::malformed_xml)?;
+    let new_id = || hex::encode(rand::random::<[u8; ID_BYTES]>());
+    let configuration = LifecycleConfiguration::from_xml(asked, new_id)?;
+    configuration.check()?;
+    let text = serde_json::to_string(&configuration).map_err(Refusal::internal)?;
+    if text.len() > CONFIGURATION_BYTES_MAX {
+        return Err(LifecycleError::TooLarge.into());
+    }
+    objects.set_configuration(&request.input.bucket.parse()?, ConfigurationKind::Lifecycle, Some(text)).await?;
+    Ok(S3Response::new(PutBucketLifecycleConfigurationOutput::default()))
+}
+
+pub(super) async fn delete_bucket_lifecycle(
+    Operations { objects, .. }: &Operations,
+    _notes: &Notes,
+    request: S3Request<DeleteBucketLifecycleInput>,
+) -> Answer<DeleteBucketLifecycleOutput> {
+    objects.set_configuration(&request.input.bucket.parse()?, ConfigurationKind::Lifecycle, None).await?;
+    Ok(S3Response::new(DeleteBucketLifecycleOutput::default()))
+}
