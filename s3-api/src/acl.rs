@@ -2,6 +2,7 @@
 
 use crate::error_map::Refusal;
 use crate::notes::Notes;
+use cistern_access::Identity;
 use cistern_objects::{BucketRecord, ObjectOwnership};
 use cistern_types::{Acl, AclPermission, Grant, Grantee, Owner, OwnerId};
 use http::{HeaderMap, HeaderValue};
@@ -137,10 +138,10 @@ pub(crate) fn owner_of(owner: &Owner) -> dto::Owner {
 pub(crate) fn of_new_object(notes: &Notes, headers: &HeaderMap) -> Result<(Option<Owner>, Option<Acl>), Refusal> {
     let bucket = notes.bucket()?;
     let bucket_owner = bucket.owned_by();
-    let writer = notes.asker().map_or_else(|| bucket_owner.clone(), |identity| identity.owner());
+    let writer = notes.asker().map_or_else(|| bucket_owner.clone(), Identity::owner);
     let gives_away = headers.get("x-amz-acl").is_some_and(|acl| acl == "bucket-owner-full-control");
     let ownership = bucket.settings.object_ownership;
-    if ownership == Some(ObjectOwnership::BucketOwnerEnforced) {
+    if bucket.enforces_owner() {
         let asks = !gives_away && asked(headers, &writer, &bucket_owner)?.is_some();
         return if asks { Err(no_acls()) } else { Ok((None, None)) };
     }

@@ -15,10 +15,11 @@ use std::net::IpAddr;
 pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// A request as policies may ask about it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Facts<'a> {
     headers: &'a HeaderMap,
-    query: Query,
+    /// As it came: it is taken apart only when a policy asks.
+    query: Option<&'a str>,
     received: Timestamp,
     peer: Option<IpAddr>,
     /// Stands for `s3:prefix` when the question is whether a key may be listed.
@@ -30,9 +31,8 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn new(headers: &'a HeaderMap, uri: &Uri, received: Timestamp, peer: Option<IpAddr>) -> Self {
-        let query = uri.query().map(Query::parse).unwrap_or_default();
-        Self { headers, query, received, peer, prefix: None, existing_tags: None, is_form: false }
+    pub(crate) fn new(headers: &'a HeaderMap, uri: &'a Uri, received: Timestamp, peer: Option<IpAddr>) -> Self {
+        Self { headers, query: uri.query(), received, peer, prefix: None, existing_tags: None, is_form: false }
     }
 
     /// The same facts of a browser's form.
@@ -42,27 +42,15 @@ impl<'a> Facts<'a> {
 
     /// The same facts when it is asked whether `key` may be listed.
     pub(crate) fn listing(&self, key: &'a str) -> Self {
-        Self {
-            headers: self.headers,
-            query: Query::default(),
-            received: self.received,
-            peer: self.peer,
-            prefix: Some(key),
-            existing_tags: None,
-            is_form: self.is_form,
-        }
+        Self { query: None, prefix: Some(key), existing_tags: None, ..self.clone() }
     }
 
     pub(crate) fn with_existing_tags(&self, tags: Tags) -> Self {
-        Self {
-            headers: self.headers,
-            query: self.query.clone(),
-            received: self.received,
-            peer: self.peer,
-            prefix: self.prefix,
-            existing_tags: Some(tags),
-            is_form: self.is_form,
-        }
+        Self { existing_tags: Some(tags), ..self.clone() }
+    }
+
+    fn query(&self) -> Query {
+        self.query.map(Query::parse).unwrap_or_default()
     }
 
     fn header(&self, name: &str) -> Option<String> {
@@ -77,7 +65,7 @@ impl<'a> Facts<'a> {
         if self.headers.contains_key(AUTHORIZATION) {
             return Some("REST-HEADER");
         }
-        self.query.has("X-Amz-Signature").then_some("REST-QUERY-STRING")
+        self.query().has("X-Amz-Signature").then_some("REST-QUERY-STRING")
     }
 
     fn copy_source(&self) -> Option<String> {
@@ -93,7 +81,7 @@ impl<'a> Facts<'a> {
 
     /// How long ago the request was signed, in milliseconds.
     fn signature_age(&self) -> Option<String> {
-        let signed = self.query.only("X-Amz-Date").map(ToOwned::to_owned).or_else(|| self.header("x-amz-date"))?;
+        let signed = self.query().only("X-Amz-Date").map(ToOwned::to_owned).or_else(|| self.header("x-amz-date"))?;
         Some(self.received.since(amz_date(&signed)?).as_millis().to_string())
     }
 
@@ -120,9 +108,9 @@ impl PolicyContext for Facts<'_> {
             "aws:epochtime" => Some(self.received.as_seconds().to_string()),
             "aws:referer" => self.header(REFERER.as_str()),
             "aws:useragent" => self.header(USER_AGENT.as_str()),
-            "s3:prefix" => self.prefix.map(ToOwned::to_owned).or_else(|| self.query.only("prefix").map(Into::into)),
-            "s3:delimiter" | "s3:max-keys" => self.query.only(&key["s3:".len()..]).map(Into::into),
-            "s3:versionid" => self.query.only("versionId").map(Into::into),
+            "s3:prefix" => self.prefix.map(ToOwned::to_owned).or_else(|| self.query().only("prefix").map(Into::into)),
+            "s3:delimiter" | "s3:max-keys" => self.query().only(&key["s3:".len()..]).map(Into::into),
+            "s3:versionid" => self.query().only("versionId").map(Into::into),
             "s3:authtype" => self.signed_how().map(Into::into),
             "s3:signatureage" => self.signature_age(),
             "s3:if-match" | "s3:if-none-match" => self.header(&key["s3:".len()..]),

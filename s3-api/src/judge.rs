@@ -12,7 +12,7 @@ use crate::error_map::Refusal;
 use crate::facts::Facts;
 use crate::operations::{BYPASS_GOVERNANCE, Grants, LIST_OBJECTS, Operation};
 use cistern_access::{Access, BucketPolicy, Decision, Identity, PolicyRequest, Principal, allow};
-use cistern_objects::{BucketRecord, ConfigurationKind, Error, ObjectOwnership, ObjectRecord, Objects, VersionRef};
+use cistern_objects::{BucketRecord, ConfigurationKind, Error, ObjectRecord, Objects, VersionRef};
 use cistern_types::{AclPermission, BucketId, ObjectKey, Owner, OwnerId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,10 +80,22 @@ impl Judge {
         facts: &Facts<'_>,
     ) -> Result<(), Refusal> {
         let Some(key) = subject.key else { return Ok(()) };
-        if self.record(subject, key).await?.is_some() || self.may_list(asker, subject, key, facts).await? {
-            return Ok(());
+        match self.record(subject, key).await? {
+            Some(_) => Ok(()),
+            None => self.tell_missing(asker, operation, subject, key, facts).await,
         }
-        Err(denied(operation, "missing"))
+    }
+
+    async fn tell_missing(
+        &self,
+        asker: Option<&Identity>,
+        operation: &Operation,
+        subject: Subject<'_>,
+        key: &str,
+        facts: &Facts<'_>,
+    ) -> Result<(), Refusal> {
+        let may = self.may_list(asker, subject, key, facts).await?;
+        if may { Ok(()) } else { Err(denied(operation, "missing")) }
     }
 
     /// Whether governance may be passed over: it was asked for, and the asker may.
@@ -176,11 +188,7 @@ impl Judge {
         };
         let Some(key) = subject.key else { return Err(denied(operation, "no key")) };
         let Some(record) = self.record(subject, key).await? else {
-            return if self.may_list(asker, subject, key, facts).await? {
-                Ok(())
-            } else {
-                Err(denied(operation, "missing"))
-            };
+            return self.tell_missing(asker, operation, subject, key, facts).await;
         };
         let (no_acls, ignore_public) = acl_rules(subject.bucket);
         let is_own = !no_acls && record.attributes.owner.as_ref().is_some_and(|owner| id == Some(owner.id));
@@ -234,14 +242,12 @@ fn denied(operation: &Operation, by: &'static str) -> Refusal {
 
 /// Whose an object is: its writer's, unless the bucket has everything be its owner's.
 pub(crate) fn owner_in(bucket: &BucketRecord, written_by: Option<Owner>) -> Owner {
-    let (no_acls, _) = acl_rules(bucket);
-    written_by.filter(|_| !no_acls).unwrap_or_else(|| bucket.owned_by())
+    written_by.filter(|_| !bucket.enforces_owner()).unwrap_or_else(|| bucket.owned_by())
 }
 
 /// Whether the bucket has no access lists at all, and whether it passes over public grants.
 fn acl_rules(bucket: &BucketRecord) -> (bool, bool) {
-    let enforced = bucket.settings.object_ownership == Some(ObjectOwnership::BucketOwnerEnforced);
-    (enforced, bucket.settings.public_access_block.is_some_and(|block| block.ignore_public_acls))
+    (bucket.enforces_owner(), bucket.settings.public_access_block.is_some_and(|block| block.ignore_public_acls))
 }
 
 fn by_bucket(

@@ -72,8 +72,8 @@ impl Notes {
     }
 
     /// Who signed the request, once it is allowed; `None` when nobody did.
-    pub(crate) fn asker(&self) -> Option<&Arc<Identity>> {
-        self.asker.get()
+    pub(crate) fn asker(&self) -> Option<&Identity> {
+        self.asker.get().map(Arc::as_ref)
     }
 
     /// Who signed a request that nobody may send unsigned.

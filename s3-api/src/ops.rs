@@ -103,7 +103,7 @@ fn written(version: Option<VersionRef>) -> Option<String> {
 }
 
 /// The request as policies see it.
-fn facts_of<'a>(headers: &'a HeaderMap, uri: &Uri, extensions: &Extensions, notes: &Notes) -> Facts<'a> {
+fn facts_of<'a>(headers: &'a HeaderMap, uri: &'a Uri, extensions: &Extensions, notes: &Notes) -> Facts<'a> {
     Facts::new(headers, uri, notes.received, extensions.get::<Peer>().map(|peer| peer.0))
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// The decoded names and values of a query string, in order.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {

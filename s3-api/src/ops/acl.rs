@@ -5,7 +5,7 @@ use crate::acl::{asked, check_public, from_xml, grants_of, no_acls, owner_of};
 use crate::error_map::Refusal;
 use crate::judge::owner_in;
 use crate::notes::Notes;
-use cistern_objects::{BucketRecord, ObjectOwnership};
+use cistern_objects::BucketRecord;
 use cistern_types::{Acl, Owner};
 use http::HeaderMap;
 use s3s::dto::{
@@ -21,7 +21,7 @@ fn list_from(
     headers: &HeaderMap,
     xml: Option<AccessControlPolicy>,
 ) -> Result<Acl, Refusal> {
-    if bucket.settings.object_ownership == Some(ObjectOwnership::BucketOwnerEnforced) {
+    if bucket.enforces_owner() {
         return Err(no_acls());
     }
     let acl = match (asked(headers, owner, &bucket.owned_by())?, xml) {
@@ -74,8 +74,7 @@ pub(super) async fn get_object_acl(
     let record = objects.head_version(&bucket, &key, version).await?;
     let bucket = objects.bucket(&bucket).await?;
     let owner = owner_in(&bucket, record.attributes.owner);
-    let enforced = bucket.settings.object_ownership == Some(ObjectOwnership::BucketOwnerEnforced);
-    let acl = record.attributes.acl.as_ref().filter(|_| !enforced);
+    let acl = record.attributes.acl.as_ref().filter(|_| !bucket.enforces_owner());
     let output = GetObjectAclOutput {
         grants: Some(grants_of(acl, &owner)),
         owner: Some(owner_of(&owner)),

@@ -33,7 +33,7 @@ pub(super) async fn source_of(
     let version = version_of(version_id.as_deref())?;
     let record = objects.bucket(&bucket).await?;
     let subject = Subject { bucket: &record, key: Some(key.as_str()), version };
-    judge.check(notes.asker().map(|asker| &**asker), &READ_OBJECT, subject, facts).await?;
+    judge.check(notes.asker(), &READ_OBJECT, subject, facts).await?;
     let expected = headers.get("x-amz-source-expected-bucket-owner");
     if expected.is_some_and(|expected| expected.as_bytes() != record.owner.to_string().as_bytes()) {
         return Err(Refusal::access_denied());

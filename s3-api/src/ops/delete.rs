@@ -37,7 +37,7 @@ pub(super) async fn delete_object(
     };
     let facts = facts_of(&headers, &uri, &extensions, notes);
     let subject = Subject { bucket: notes.bucket()?, key: Some(&input.key), version: item.version };
-    let asker = notes.asker().map(|asker| &**asker);
+    let asker = notes.asker();
     item.bypass_governance = judge.may_bypass(asker, input.bypass_governance_retention, subject, &facts).await;
     let outcome = objects.delete_one(&bucket, item).await?;
     let output = DeleteObjectOutput {
@@ -55,7 +55,7 @@ pub(super) async fn delete_objects(
 ) -> Answer<DeleteObjectsOutput> {
     let S3Request { input, headers, uri, extensions, .. } = request;
     let facts = facts_of(&headers, &uri, &extensions, notes);
-    let asker = notes.asker().map(|asker| &**asker);
+    let asker = notes.asker();
     let bucket: BucketName = input.bucket.parse()?;
     let named = input.delete.objects;
     if named.is_empty() || named.len() > KEYS_MAX {

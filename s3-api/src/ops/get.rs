@@ -1,7 +1,7 @@
 //! GetObject and HeadObject: an object's bytes and headers, under conditions and by range or part.
 
 use super::lifecycle::expiration_of;
-use super::lock::{hold_status, mode_text};
+use super::lock::LockFields;
 use super::{Answer, Operations, place, shown, version_of};
 use crate::body_stream::AnswerBody;
 use crate::checksum::{Fields, kind_of};
@@ -14,10 +14,7 @@ use cistern_objects::{ByteRange, Error, ObjectRecord, Objects, VersionRef};
 use cistern_types::{BucketName, Checksum, ObjectKey};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES};
-use s3s::dto::{
-    ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    ObjectLockLegalHoldStatus, ObjectLockMode, Range,
-};
+use s3s::dto::{ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range};
 use s3s::{S3Request, S3Response};
 
 /// The part of a range header or query that the object store understands.
@@ -78,6 +75,7 @@ pub(super) async fn get_object(
     let content_range = range.filter(|_| length > 0);
     let content_range =
         content_range.map(|_| format!("bytes {}-{}/{}", read.range.start, read.range.end - 1, record.size));
+    let locks = LockFields::of(&record.attributes);
     let output = GetObjectOutput {
         accept_ranges: Some("bytes".into()),
         body: Some(AnswerBody::blob(read.body, length)),
@@ -93,15 +91,9 @@ pub(super) async fn get_object(
         expiration,
         last_modified: Some(time_of(record.modified)),
         metadata: metadata_of(&record.headers),
-        object_lock_legal_hold_status: record
-            .attributes
-            .legal_hold
-            .map(|on| ObjectLockLegalHoldStatus::from_static(hold_status(on))),
-        object_lock_mode: record
-            .attributes
-            .retention
-            .map(|retention| ObjectLockMode::from_static(mode_text(retention.mode))),
-        object_lock_retain_until_date: record.attributes.retention.map(|retention| time_of(retention.until)),
+        object_lock_legal_hold_status: locks.legal_hold_status,
+        object_lock_mode: locks.mode,
+        object_lock_retain_until_date: locks.retain_until,
         parts_count: parts_count(&record, range),
         storage_class: class_of(record.class),
         tag_count: tag_count(&record),
@@ -154,6 +146,7 @@ pub(super) async fn head_object(
     let wanted = wants_checksum(input.checksum_mode.as_ref());
     let part_checksum = part.as_ref().and_then(|part| part.checksum.as_ref());
     let (sums, kind) = checksum_of(&record, part_checksum, length == record.size, wanted);
+    let locks = LockFields::of(&record.attributes);
     let output = HeadObjectOutput {
         accept_ranges: Some("bytes".into()),
         checksum_crc32: sums.crc32,
@@ -167,15 +160,9 @@ pub(super) async fn head_object(
         expiration: expiration_of(objects, notes, &record, version.is_some()).await?,
         last_modified: Some(time_of(record.modified)),
         metadata: metadata_of(&record.headers),
-        object_lock_legal_hold_status: record
-            .attributes
-            .legal_hold
-            .map(|on| ObjectLockLegalHoldStatus::from_static(hold_status(on))),
-        object_lock_mode: record
-            .attributes
-            .retention
-            .map(|retention| ObjectLockMode::from_static(mode_text(retention.mode))),
-        object_lock_retain_until_date: record.attributes.retention.map(|retention| time_of(retention.until)),
+        object_lock_legal_hold_status: locks.legal_hold_status,
+        object_lock_mode: locks.mode,
+        object_lock_retain_until_date: locks.retain_until,
         parts_count: parts_count(&record, range),
         storage_class: class_of(record.class),
         version_id: shown(record.shown_version),

@@ -5,19 +5,22 @@ use crate::error_map::Refusal;
 use crate::headers::{instant_of, mode_from, time_of};
 use crate::judge::Subject;
 use crate::notes::Notes;
-use cistern_objects::{BucketRecord, DefaultRetention, ObjectLock, Objects, Retention, RetentionMode, RetentionPeriod};
+use cistern_objects::{
+    Attributes, BucketRecord, DefaultRetention, ObjectLock, Objects, Retention, RetentionMode, RetentionPeriod,
+};
 use cistern_types::BucketName;
 use s3s::dto::{
     self, GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectLockConfigurationInput,
     GetObjectLockConfigurationOutput, GetObjectRetentionInput, GetObjectRetentionOutput, ObjectLockConfiguration,
-    ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode,
-    ObjectLockRule, PutObjectLegalHoldInput, PutObjectLegalHoldOutput, PutObjectLockConfigurationInput,
-    PutObjectLockConfigurationOutput, PutObjectRetentionInput, PutObjectRetentionOutput,
+    ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockMode, ObjectLockRetention,
+    ObjectLockRetentionMode, ObjectLockRule, PutObjectLegalHoldInput, PutObjectLegalHoldOutput,
+    PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, PutObjectRetentionInput,
+    PutObjectRetentionOutput,
 };
 use s3s::{S3Request, S3Response};
 
 /// A mode as S3 spells it.
-pub(super) fn mode_text(mode: RetentionMode) -> &'static str {
+fn mode_text(mode: RetentionMode) -> &'static str {
     match mode {
         RetentionMode::Governance => ObjectLockRetentionMode::GOVERNANCE,
         RetentionMode::Compliance => ObjectLockRetentionMode::COMPLIANCE,
@@ -25,8 +28,26 @@ pub(super) fn mode_text(mode: RetentionMode) -> &'static str {
 }
 
 /// A hold as S3 spells it.
-pub(super) fn hold_status(on: bool) -> &'static str {
+fn hold_status(on: bool) -> &'static str {
     if on { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF }
+}
+
+/// The locks of a version as answers to reads carry them.
+pub(super) struct LockFields {
+    pub(super) legal_hold_status: Option<ObjectLockLegalHoldStatus>,
+    pub(super) mode: Option<ObjectLockMode>,
+    pub(super) retain_until: Option<dto::Timestamp>,
+}
+
+impl LockFields {
+    pub(super) fn of(attributes: &Attributes) -> Self {
+        let retention = attributes.retention;
+        Self {
+            legal_hold_status: attributes.legal_hold.map(|on| ObjectLockLegalHoldStatus::from_static(hold_status(on))),
+            mode: retention.map(|retention| ObjectLockMode::from_static(mode_text(retention.mode))),
+            retain_until: retention.map(|retention| time_of(retention.until)),
+        }
+    }
 }
 
 fn invalid_retention_period() -> Refusal {
@@ -147,7 +168,7 @@ pub(super) async fn put_object_retention(
     }
     let facts = facts_of(&headers, &uri, &extensions, notes);
     let subject = Subject { bucket: notes.bucket()?, key: Some(&input.key), version };
-    let asker = notes.asker().map(|asker| &**asker);
+    let asker = notes.asker();
     let bypass = judge.may_bypass(asker, input.bypass_governance_retention, subject, &facts).await;
     objects.set_retention(&bucket, &key, version, retention, bypass).await?;
     Ok(S3Response::new(PutObjectRetentionOutput::default()))

@@ -11,10 +11,12 @@ use crate::error_map::Refusal;
 use crate::headers::{
     attributes, class_of, conditions, etag_of, size_of, storage_class, stored_headers, time_of, write_conditions,
 };
+use crate::judge::owner_in;
 use crate::notes::Notes;
+use cistern_access::Identity;
 use cistern_objects::{
     Attributes, ChecksumKind, CompleteUpload, CompletedPart, CreateUpload, ListUploads, ListedPart, ListedUpload,
-    ObjectOwnership, Objects, PartCopy, UploadRef,
+    Objects, PartCopy, UploadRef,
 };
 use cistern_types::{ChecksumAlgorithm, StorageClass, UploadId};
 use http::HeaderMap;
@@ -43,7 +45,7 @@ fn part_number(number: i32) -> Result<u16, Refusal> {
 
 /// Refuses an upload to who neither began it nor owns the bucket.
 async fn check_uploader(objects: &Objects, notes: &Notes, at: &UploadRef) -> Result<(), Refusal> {
-    let asker = notes.asker().map(|asker| asker.owner_id());
+    let asker = notes.asker().map(Identity::owner_id);
     if asker == Some(notes.bucket()?.owner) || asker == Some(objects.parts(at, 0, 0).await?.initiator.id) {
         return Ok(());
     }
@@ -94,7 +96,7 @@ pub(super) async fn create_multipart_upload(
         attributes: Attributes { owner, acl, ..attributes(&headers)? },
         class: storage_class(&headers)?,
         checksum,
-        initiator: notes.asker().map_or_else(|| bucket_owner.clone(), |asker| asker.owner()),
+        initiator: notes.asker().map_or_else(|| bucket_owner.clone(), Identity::owner),
     };
     let upload = objects.create_upload(create).await?;
     Ok(S3Response::new(CreateMultipartUploadOutput {
@@ -191,8 +193,7 @@ pub(super) async fn list_parts(
     let marker = input.part_number_marker.unwrap_or(0);
     let after = u16::try_from(marker.max(0)).unwrap_or(u16::MAX);
     let page = objects.parts(&at, after, limit).await?;
-    let enforced = notes.bucket()?.settings.object_ownership == Some(ObjectOwnership::BucketOwnerEnforced);
-    let owner = if enforced { owner_of(&notes.bucket()?.owned_by()) } else { owner_of(&page.initiator) };
+    let owner = owner_of(&owner_in(notes.bucket()?, Some(page.initiator.clone())));
     let last = page.parts.last().map(|part| i32::from(part.number));
     Ok(S3Response::new(ListPartsOutput {
         bucket: Some(input.bucket),

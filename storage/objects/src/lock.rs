@@ -5,7 +5,7 @@ use crate::bucket::BucketRecord;
 use crate::record::VersionRef;
 use crate::retry::Tries;
 use crate::versions::put_back;
-use crate::{Error, ObjectRecord, Objects, Result};
+use crate::{ObjectRecord, Objects, Result};
 use cistern_types::{Acl, BucketName, ObjectKey, Timestamp};
 
 impl Objects {
@@ -35,7 +35,7 @@ impl Objects {
         bypass_governance: bool,
     ) -> Result<ObjectRecord> {
         let change = |bucket: &BucketRecord, attributes: &mut Attributes, now| {
-            needs_lock(bucket)?;
+            bucket.needs_lock()?;
             attributes.check_retention(retention, now, bypass_governance)?;
             attributes.retention = retention;
             Ok(())
@@ -52,7 +52,7 @@ impl Objects {
         on: bool,
     ) -> Result<ObjectRecord> {
         let change = |bucket: &BucketRecord, attributes: &mut Attributes, _| {
-            needs_lock(bucket)?;
+            bucket.needs_lock()?;
             attributes.legal_hold = Some(on);
             Ok(())
         };
@@ -96,13 +96,6 @@ impl Objects {
             }
         }
     }
-}
-
-fn needs_lock(bucket: &BucketRecord) -> Result<()> {
-    if bucket.settings.object_lock.is_some() {
-        return Ok(());
-    }
-    Err(Error::InvalidRequest { reason: "the bucket is missing an object lock configuration".into() })
 }
 
 #[cfg(test)]

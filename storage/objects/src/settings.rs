@@ -208,10 +208,23 @@ impl BucketRecord {
         self.settings.configured.contains(&kind)
     }
 
+    /// Whether everything in it is its owner's, so that there are no access lists.
+    pub fn enforces_owner(&self) -> bool {
+        self.settings.object_ownership == Some(ObjectOwnership::BucketOwnerEnforced)
+    }
+
+    /// Refuses what takes a bucket that keeps locks.
+    pub(crate) fn needs_lock(&self) -> Result<()> {
+        if self.settings.object_lock.is_some() {
+            return Ok(());
+        }
+        Err(Error::InvalidRequest { reason: "the bucket is missing an object lock configuration".into() })
+    }
+
     /// Refuses locks where none are kept, and a retention that is over: it would stand in the default's place.
     pub(crate) fn check_locks(&self, attributes: &Attributes, now: Timestamp) -> Result<()> {
-        if attributes.locks() && self.settings.object_lock.is_none() {
-            return Err(Error::InvalidRequest { reason: "the bucket is missing an object lock configuration".into() });
+        if attributes.locks() {
+            self.needs_lock()?;
         }
         if attributes.retention.is_some_and(|retention| retention.until <= now) {
             return Err(Error::RetentionOver);
@@ -221,8 +234,8 @@ impl BucketRecord {
 
     /// What a new object carries: what was asked for, and the bucket's default retention if none was.
     pub(crate) fn attributes_of_new(&self, asked: &Attributes, now: Timestamp) -> Result<Attributes> {
-        if asked.locks() && self.settings.object_lock.is_none() {
-            return Err(Error::InvalidRequest { reason: "the bucket is missing an object lock configuration".into() });
+        if asked.locks() {
+            self.needs_lock()?;
         }
         let default = self.settings.object_lock.and_then(|lock| lock.default_retention);
         let retention = asked.retention.or_else(|| default.map(|default| default.from(now)));
