@@ -147,11 +147,15 @@ fn objects(error: &cistern_objects::Error) -> Coded {
             (StatusCode::BAD_REQUEST, 10037)
         }
         Below::InvalidRequest { .. }
+        | Below::NoCustomerKey
+        | Below::OtherCustomerKey
+        | Below::NeedlessCustomerKey
         | Below::InvalidTag { .. }
         | Below::RetentionOver
         | Below::InvalidRetentionPeriod { .. } => MALFORMED,
         Below::Body(_) | Below::UploadTooSlow { .. } => (StatusCode::BAD_REQUEST, 10054),
         Below::TooMuchContention { .. } => BUSY,
+        Below::NoMasterKeys | Below::Key(_) | Below::Seal(_) => INTERNAL,
         Below::Metadata(_) | Below::Blobs(_) => match error.kind() {
             cistern_objects::ErrorKind::Busy => BUSY,
             cistern_objects::ErrorKind::Unavailable => UNAVAILABLE,

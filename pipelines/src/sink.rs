@@ -198,7 +198,8 @@ async fn stage(objects: &Objects, target: &SinkTarget, batches: &[EncodedBatch])
     let mut staging = Vec::new();
     for object in batches.iter().flat_map(|batch| &batch.objects) {
         let headers = ObjectHeaders { content_type: Some(object.content_type.to_owned()), ..ObjectHeaders::default() };
-        let spec = StageSpec { headers, class: Some(target.class) };
+        let place = Some((target.bucket.clone(), object.key.clone()));
+        let spec = StageSpec { headers, class: Some(target.class), place };
         let (objects, body) = (objects.clone(), object.body.clone());
         staging.push(async move { objects.stage_bytes(spec, body).await.map_err(Error::from) });
     }

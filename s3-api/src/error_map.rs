@@ -11,7 +11,7 @@ use crate::headers::http_date_text;
 use crate::lifecycle::LifecycleError;
 use crate::notes::Notes;
 use crate::notification::NotificationError;
-use cistern_objects::{BodyError, Condition, Error as ObjectsError, ErrorKind};
+use cistern_objects::{BodyError, Condition, CustomerKeyError, Error as ObjectsError, ErrorKind};
 use http::header::{ALLOW, CONTENT_TYPE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode};
@@ -155,7 +155,12 @@ fn code_of(error: &ObjectsError) -> Code {
         ObjectsError::InvalidDigest { .. } => ("InvalidDigest", 400),
         ObjectsError::IncompleteBody { .. } => ("IncompleteBody", 400),
         ObjectsError::Sha256Mismatch { .. } => ("XAmzContentSHA256Mismatch", 400),
-        ObjectsError::InvalidRequest { .. } => ("InvalidRequest", 400),
+        ObjectsError::InvalidRequest { .. }
+        | ObjectsError::NoCustomerKey
+        | ObjectsError::OtherCustomerKey
+        | ObjectsError::NeedlessCustomerKey => ("InvalidRequest", 400),
+        ObjectsError::NoMasterKeys => ("NotImplemented", 501),
+        ObjectsError::Key(_) | ObjectsError::Seal(_) => INTERNAL,
         ObjectsError::Body(error) => code_of_body(error),
         ObjectsError::UploadTooSlow { .. } => ("RequestTimeout", 400),
         ObjectsError::TooMuchContention { .. } => SLOW_DOWN,
@@ -253,7 +258,7 @@ fn chain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     text
 }
 
-fn sentence(error: &ObjectsError) -> String {
+fn sentence(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     let text = chain(error);
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
@@ -327,6 +332,20 @@ impl From<cistern_access::Error> for Refusal {
         let mut answer = refusal(code, INTERNAL_TEXT);
         answer.set_source(Box::new(error));
         Self(answer)
+    }
+}
+
+impl From<CustomerKeyError> for Refusal {
+    fn from(error: CustomerKeyError) -> Self {
+        let code = match error {
+            CustomerKeyError::OtherAlgorithm => ("InvalidEncryptionAlgorithmError", 400),
+            CustomerKeyError::NoAlgorithm
+            | CustomerKeyError::NoKey
+            | CustomerKeyError::BadKey
+            | CustomerKeyError::NoMd5
+            | CustomerKeyError::OtherMd5 => ("InvalidArgument", 400),
+        };
+        Self::new(code, sentence(&error))
     }
 }
 

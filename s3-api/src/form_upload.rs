@@ -4,6 +4,7 @@ use crate::access_check::check_headers;
 use crate::acl::of_new_object;
 use crate::body_stream::body_error;
 use crate::checksum::{content_md5, expected};
+use crate::encryption::{answer_headers, asked, key_of};
 use crate::error_map::{Refusal, refusal};
 use crate::facts::{Facts, Peer};
 use crate::form::{
@@ -14,7 +15,7 @@ use crate::judge::{Judge, Subject};
 use crate::notes::Notes;
 use crate::operations::{PUT_OBJECT, besides};
 use cistern_access::Identity;
-use cistern_objects::{Attributes, BodyChecks, BodyError, Conditions, Objects, PutOutcome, PutRequest, VersionRef};
+use cistern_objects::{Attributes, BodyChecks, BodyError, Conditions, Objects, PutRequest, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
 use futures::StreamExt;
 use http::header::{CONTENT_TYPE, HOST, REFERER, USER_AGENT};
@@ -28,6 +29,15 @@ pub(crate) struct FormUploads<'a> {
     pub(crate) objects: &'a Objects,
     pub(crate) judge: &'a Judge,
     pub(crate) notes: &'a Notes,
+}
+
+/// A form whose file is stored.
+struct Made {
+    etag: String,
+    version: Option<VersionRef>,
+    fields: Fields,
+    /// What the answer says of how it is encrypted.
+    encryption: HeaderMap,
 }
 
 impl FormUploads<'_> {
@@ -77,17 +87,17 @@ impl FormUploads<'_> {
         }
         let length = policy.and_then(|policy| policy.length_range());
         let made = self.store(&name, key.parse()?, &headers, form, length).await?;
-        let (made, fields) = made;
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
         let url = if by_host { format!("http://{host}") } else { format!("http://{host}/{name}") };
-        let uploaded = Uploaded { bucket_url: &url, bucket: name.as_str(), key: &key, etag: &made.etag.quoted() };
-        let mut answer = SuccessAction::of(&fields).answer(&uploaded).map(Body::from);
-        if let Some(version) = made.shown_version.filter(|version| *version != VersionRef::Null)
+        let uploaded = Uploaded { bucket_url: &url, bucket: name.as_str(), key: &key, etag: &made.etag };
+        let mut answer = SuccessAction::of(&made.fields).answer(&uploaded).map(Body::from);
+        if let Some(version) = made.version.filter(|version| *version != VersionRef::Null)
             && let Ok(version) = HeaderValue::try_from(version.to_string())
         {
             answer.headers_mut().insert("x-amz-version-id", version);
         }
+        answer.headers_mut().extend(made.encryption);
         Ok(answer)
     }
 
@@ -118,16 +128,19 @@ impl FormUploads<'_> {
         headers: &HeaderMap,
         form: Form<Body>,
         length: Option<std::ops::RangeInclusive<u64>>,
-    ) -> Result<(PutOutcome, Fields), Refusal> {
+    ) -> Result<Made, Refusal> {
         let Form { fields, file, .. } = form;
         let (owner, acl) = of_new_object(self.notes, headers)?;
         let carried = Attributes { owner, acl, ..attributes(headers)? };
         let (checksum, trailer) = expected(headers, None)?;
+        let encryption = asked(headers)?;
+        let customer_key = key_of(&encryption).cloned();
         let request = PutRequest {
             bucket: bucket.clone(),
             key,
             headers: stored_headers(headers, Some(metadata_of(headers)))?,
             attributes: carried,
+            encryption,
             class: storage_class(headers)?,
             checks: BodyChecks { length: None, content_md5: content_md5(headers)?, sha256: None, checksum, trailer },
             conditions: Conditions::default(),
@@ -138,7 +151,8 @@ impl FormUploads<'_> {
         };
         let body = file.map(|piece| piece.map_err(file_error));
         let made = self.objects.put(request, body).await.map_err(form_refusal)?;
-        Ok((made, fields))
+        let encryption = answer_headers(made.encryption, customer_key.as_ref());
+        Ok(Made { version: made.shown_version, etag: made.etag.quoted(), fields, encryption })
     }
 }
 

@@ -26,6 +26,7 @@ mod body_watch;
 mod checksum;
 mod config;
 mod cors;
+mod encryption;
 mod error;
 mod error_map;
 mod facts;

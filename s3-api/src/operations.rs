@@ -65,6 +65,7 @@ const OPERATIONS: &[Operation] = &[
     op("CreateMultipartUpload", WriteObject, "s3:PutObject", Grants::WriteBucket),
     plain(op("DeleteBucket", Action::DeleteBucket, "s3:DeleteBucket", Grants::Nothing)),
     op("DeleteBucketCors", ConfigureBucket, "s3:PutBucketCORS", Grants::Nothing),
+    op("DeleteBucketEncryption", ConfigureBucket, "s3:PutEncryptionConfiguration", Grants::Nothing),
     op("DeleteBucketLifecycle", ConfigureBucket, "s3:PutLifecycleConfiguration", Grants::Nothing),
     op("DeleteBucketOwnershipControls", ConfigureBucket, "s3:PutBucketOwnershipControls", Grants::Nothing),
     op("DeleteBucketPolicy", ConfigureBucket, "s3:DeleteBucketPolicy", Grants::Nothing),
@@ -79,6 +80,7 @@ const OPERATIONS: &[Operation] = &[
     op("GetBucketAccelerateConfiguration", ReadBucket, "s3:GetAccelerateConfiguration", Grants::Nothing),
     op("GetBucketAcl", ReadBucket, "s3:GetBucketAcl", Grants::ReadBucketAcp),
     op("GetBucketCors", ReadBucket, "s3:GetBucketCORS", Grants::Nothing),
+    op("GetBucketEncryption", ReadBucket, "s3:GetEncryptionConfiguration", Grants::Nothing),
     op("GetBucketLifecycleConfiguration", ReadBucket, "s3:GetLifecycleConfiguration", Grants::Nothing),
     op("GetBucketLocation", ReadBucket, "s3:GetBucketLocation", Grants::Nothing),
     op("GetBucketLogging", ReadBucket, "s3:GetBucketLogging", Grants::Nothing),
@@ -112,6 +114,7 @@ const OPERATIONS: &[Operation] = &[
     op("ListParts", ReadObject, "s3:ListMultipartUploadParts", Grants::WriteBucket),
     op("PutBucketAcl", ConfigureBucket, "s3:PutBucketAcl", Grants::WriteBucketAcp),
     op("PutBucketCors", ConfigureBucket, "s3:PutBucketCORS", Grants::Nothing),
+    op("PutBucketEncryption", ConfigureBucket, "s3:PutEncryptionConfiguration", Grants::Nothing),
     op("PutBucketLifecycleConfiguration", ConfigureBucket, "s3:PutLifecycleConfiguration", Grants::Nothing),
     op("PutBucketNotificationConfiguration", ConfigureBucket, "s3:PutBucketNotification", Grants::Nothing),
     op("PutBucketOwnershipControls", ConfigureBucket, "s3:PutBucketOwnershipControls", Grants::Nothing),
@@ -244,21 +247,18 @@ mod tests {
         "CreateBucketMetadataTableConfiguration",
         "CreateSession",
         "DeleteBucketAnalyticsConfiguration",
-        "DeleteBucketEncryption",
         "DeleteBucketIntelligentTieringConfiguration",
         "DeleteBucketInventoryConfiguration",
         "DeleteBucketMetricsConfiguration",
         "DeleteBucketReplication",
         "DeleteBucketWebsite",
         "GetBucketAnalyticsConfiguration",
-        "GetBucketEncryption",
         "GetBucketIntelligentTieringConfiguration",
         "GetBucketInventoryConfiguration",
         "GetBucketMetricsConfiguration",
         "GetObjectTorrent",
         "PutBucketAccelerateConfiguration",
         "PutBucketAnalyticsConfiguration",
-        "PutBucketEncryption",
         "PutBucketIntelligentTieringConfiguration",
         "PutBucketInventoryConfiguration",
         "PutBucketLogging",
@@ -276,11 +276,10 @@ mod tests {
     fn limits(name: &str) -> &'static str {
         match name {
             "CompleteMultipartUpload" => "a part number named twice is refused (`InvalidPartOrder`)",
-            "CopyObject" => "at most 5 GiB, larger objects by UploadPartCopy; no encryption headers",
+            "CopyObject" => "at most 5 GiB, larger objects by UploadPartCopy",
             "CreateBucket" => "any location is remembered; the same request again is answered 200",
-            "CreateMultipartUpload" => "no encryption headers",
             "DeleteObjects" => "at most 1,000 keys, judged one by one where the bucket has a policy",
-            "GetObject" | "HeadObject" => "one range; no encryption headers",
+            "GetObject" | "HeadObject" => "one range",
             "ListObjectVersions" => "versions and delete markers stand in two runs, not interleaved",
             "GetBucketAccelerateConfiguration" | "GetBucketLogging" => "always empty",
             "GetBucketReplication" | "GetBucketWebsite" => "there is never one (404)",
@@ -290,8 +289,9 @@ mod tests {
             }
             "PutBucketNotificationConfiguration" => "only an empty one; destinations are refused",
             "PutBucketPolicy" => "unknown actions, keys and operators are refused; at most 20 KiB",
+            "PutBucketEncryption" => "only `AES256` (SSE-S3)",
             "PutBucketVersioning" => "no MFA delete",
-            "PutObject" => "needs a length, also with chunks (411 `MissingContentLength`); no encryption headers",
+            "PutObject" => "needs a length, also with chunks (411 `MissingContentLength`)",
             _ => "",
         }
     }
@@ -326,7 +326,7 @@ mod tests {
         for name in REFUSED {
             writeln!(page, "- {name}").unwrap();
         }
-        page += "\nSo are the headers `x-amz-server-side-encryption*`, `x-amz-website-redirect-location`, `x-amz-mfa` and \
+        page += "\nSo are KMS keys (`x-amz-server-side-encryption: aws:kms`) and the headers `x-amz-website-redirect-location`, `x-amz-mfa` and \
                  `x-amz-write-offset-bytes`. Signature version 2 is refused everywhere but in forms.\n";
         page
     }

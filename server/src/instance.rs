@@ -5,17 +5,20 @@
 //!   instance.toml      format version, instance id, and the set of drives with the rows once there is one
 //!   lock               held exclusively while a server runs; holds its process id
 //!   credentials.toml   see cistern-access
+//!   master-keys.toml   what the keys of encrypted objects are wrapped with, see cistern-objects
 //!   endpoints.json     where the listeners are, from ready to a clean stop
 //!   view/ view-1/ ...  the rebuildable indexes, one for each set of drives
 //!   drives/d1 ...      the default drives
 //! ```
 
+use cistern_objects::MasterKeys;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// The version of the data directory's layout that this program writes and reads.
 const FORMAT_VERSION: u32 = 2;
@@ -23,6 +26,16 @@ const FORMAT_VERSION: u32 = 2;
 const INSTANCE_FILE: &str = "instance.toml";
 const LOCK_FILE: &str = "lock";
 const ENDPOINTS_FILE: &str = "endpoints.json";
+const MASTER_KEYS_FILE: &str = "master-keys.toml";
+
+const MASTER_KEYS_HEADER: &str = "\
+# Master keys of this Cistern, made on its first start. Keep this file to yourself (mode 0600), and keep a copy: without it
+# no object that was encrypted with keys of the store can be read again.
+";
+/// How much of the file of master keys is read at most; a longer one is refused for what is then missing.
+const MASTER_KEYS_BYTES_MAX: usize = 64 << 10;
+/// Permission bits that let anyone but the owner at a file.
+const MODE_OTHERS: u32 = 0o077;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +105,22 @@ pub(crate) enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Others may read the master keys.
+    #[error("the master keys in {} may be read by others (mode {mode:03o}); say chmod 600 {}", path.display(), path.display())]
+    MasterKeysReadable {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The master keys cannot be understood.
+    #[error("understand the master keys in {}; put the file back from your copy", path.display())]
+    MasterKeys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, without a key.
+        source: cistern_objects::KeyError,
+    },
     /// The system refused.
     #[error("{action} {}", path.display())]
     Io {
@@ -152,6 +181,31 @@ impl Instance {
     /// Where the credentials lie.
     pub(crate) fn credentials_path(&self) -> PathBuf {
         self.path.join("credentials.toml")
+    }
+
+    /// Where the master keys lie.
+    pub(crate) fn master_keys_path(&self) -> PathBuf {
+        self.path.join(MASTER_KEYS_FILE)
+    }
+
+    /// The master keys, made at random when there are none. Blocks on disk I/O: call it while starting.
+    pub(crate) fn master_keys(&self) -> Result<MasterKeys> {
+        let path = self.master_keys_path();
+        match File::open(&path) {
+            Ok(file) => read_master_keys(path, file),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let made = MasterKeys::generate();
+                let keys = made.to_text();
+                // grown once, so that no copy is left behind
+                let mut text = Zeroizing::new(String::with_capacity(MASTER_KEYS_HEADER.len() + keys.len()));
+                text.push_str(MASTER_KEYS_HEADER);
+                text.push_str(&keys);
+                write_whole(&path, text.as_bytes())?;
+                tracing::info!("master keys for encryption at rest were made: keep a copy of {}", path.display());
+                Ok(made)
+            }
+            Err(source) => Err(Error::Io { action: "read", path, source }),
+        }
     }
 
     /// Where the view of a set lies.
@@ -223,6 +277,21 @@ fn take_lock(folder: &Path) -> Result<File> {
     Ok(lock)
 }
 
+fn read_master_keys(path: PathBuf, file: File) -> Result<MasterKeys> {
+    let read = |file: File| -> std::io::Result<(u32, Zeroizing<String>)> {
+        let metadata = file.metadata()?;
+        let length = usize::try_from(metadata.len()).unwrap_or(0).min(MASTER_KEYS_BYTES_MAX);
+        let mut text = Zeroizing::new(String::with_capacity(length + 1));
+        file.take(MASTER_KEYS_BYTES_MAX as u64).read_to_string(&mut text)?;
+        Ok((metadata.permissions().mode() & 0o7777, text))
+    };
+    match read(file) {
+        Ok((mode, _)) if mode & MODE_OTHERS != 0 => Err(Error::MasterKeysReadable { path, mode }),
+        Ok((_, text)) => text.parse().map_err(|source| Error::MasterKeys { path, source }),
+        Err(source) => Err(Error::Io { action: "read", path, source }),
+    }
+}
+
 fn parse(folder: &Path, path: &Path, text: &str) -> Result<InstanceFile> {
     #[derive(Deserialize)]
     struct Version {
@@ -260,7 +329,6 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     fn refused(path: &Path) -> String {
         Instance::open(path).expect_err("it should be refused").to_string()
@@ -317,6 +385,36 @@ mod tests {
         assert!(error.contains("belongs to the drives of set a, the configured drives are of set b"), "{error}");
         let error = again.check_drives(None).unwrap_err().to_string();
         assert!(error.contains("the configured drives are empty or not there; mount them"), "{error}");
+    }
+
+    #[test]
+    fn master_keys_are_made_once_for_their_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let instance = Instance::open(folder.path()).unwrap();
+        let made = instance.master_keys().unwrap();
+        assert_eq!(instance.master_keys().unwrap().current(), made.current());
+        let path = folder.path().join(MASTER_KEYS_FILE);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let error = instance.master_keys().unwrap_err().to_string();
+        assert!(error.contains("master-keys.toml") && error.contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn damaged_master_keys_are_refused_left_alone_and_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let instance = Instance::open(folder.path()).unwrap();
+        instance.master_keys().unwrap();
+        let path = folder.path().join(MASTER_KEYS_FILE);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let key = whole.split('"').nth(1).unwrap();
+        for damaged in [String::new(), whole.replace("current", "curent"), whole.replace(key, &key[1..]), key.into()] {
+            std::fs::write(&path, &damaged).unwrap();
+            let error = instance.master_keys().unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains("master-keys.toml") && !shown.contains(&key[1..]), "{shown}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
+        }
     }
 
     #[test]

@@ -92,7 +92,9 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     let compression = config.storage.infrequent_access.compression;
     let blobs = Arc::new(EmbeddedBlobs::new(sets.logs().cloned(), compression, Arc::clone(&clock)));
     let limits = Limits { garbage_grace: config.storage.garbage_grace, ..Limits::default() };
-    let objects = Objects::new(store.clone(), blobs, Arc::clone(&clock), limits);
+    let objects =
+        Objects::new(store.clone(), blobs, Arc::clone(&clock), limits).with_master_keys(instance.master_keys()?);
+    objects.check_master_keys().await.with_context(|| instance.master_keys_path().display().to_string())?;
     let access = Access::new(store, Arc::clone(&clock), credentials(config, instance)?);
     let supervisor = Supervisor::new(Shutdown::new());
     let every_minute = SweepSchedule::default();

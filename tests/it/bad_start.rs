@@ -67,6 +67,23 @@ fn settings_that_do_not_exist_or_make_no_sense() {
 }
 
 #[test]
+fn master_keys_that_are_gone_damaged_or_for_everybody() {
+    let (_sandbox, spec) = stopped();
+    let path = spec.data_dir.join("master-keys.toml");
+    let kept = fs::read_to_string(&path).unwrap();
+    fs::write(&path, "current = \"short\"").unwrap();
+    check_refused("a damaged file", &spec, &["master-keys.toml", "base64 of 32 bytes"]);
+    fs::write(&path, &kept).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    check_refused("a file for everybody", &spec, &["master-keys.toml", "chmod 600"]);
+    fs::remove_file(&path).unwrap();
+    check_refused("a lost file", &spec, &["master-keys.toml", "is missing", "from your copy"]);
+    fs::write(&path, &kept).unwrap();
+    let server = spec.start().unwrap();
+    check_kept(&server, "the file is back");
+}
+
+#[test]
 fn ports_that_are_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

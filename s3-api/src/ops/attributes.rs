@@ -2,6 +2,7 @@
 
 use super::{Answer, Operations, place, shown, version_of};
 use crate::checksum::{Fields, kind_of};
+use crate::encryption::{answer_headers, key_of_request};
 use crate::error_map::Refusal;
 use crate::headers::{etag_of, size_of, time_of};
 use crate::notes::Notes;
@@ -19,7 +20,7 @@ pub(super) async fn get_object_attributes(
     _notes: &Notes,
     request: S3Request<GetObjectAttributesInput>,
 ) -> Answer<GetObjectAttributesOutput> {
-    let input = request.input;
+    let S3Request { input, headers, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
     // s3s hands over each header line whole
     let asked: Vec<&str> =
@@ -28,7 +29,9 @@ pub(super) async fn get_object_attributes(
         return Err(Refusal::invalid_argument("Invalid attribute name specified."));
     }
     let wants = |name: &str| asked.contains(&name);
-    let record = objects.head_version(&bucket, &key, version_of(input.version_id.as_deref())?).await?;
+    let (version, customer_key) = (version_of(input.version_id.as_deref())?, key_of_request(&headers)?);
+    let record = objects.head_version(&bucket, &key, version).await?;
+    record.check_customer_key(customer_key.as_ref())?;
     let object_parts = match record.parts.filter(|_| wants("ObjectParts")) {
         None => None,
         Some(parts) => {
@@ -51,7 +54,7 @@ pub(super) async fn get_object_attributes(
             checksum_type: Some(kind_of(stored.kind)),
         }
     });
-    Ok(S3Response::new(GetObjectAttributesOutput {
+    let output = GetObjectAttributesOutput {
         checksum,
         e_tag: wants("ETag").then(|| etag_of(&record.etag)),
         last_modified: Some(time_of(record.modified)),
@@ -60,7 +63,8 @@ pub(super) async fn get_object_attributes(
         storage_class: wants("StorageClass").then(|| StorageClass::from(record.class.to_string())),
         version_id: shown(record.shown_version),
         ..GetObjectAttributesOutput::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, answer_headers(record.encryption(), customer_key.as_ref())))
 }
 
 async fn parts_of(

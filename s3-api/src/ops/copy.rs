@@ -3,6 +3,7 @@
 use super::{Answer, Operations, facts_of, place, shown, version_of, written};
 use crate::acl::of_new_object;
 use crate::checksum::{Fields, kind_of, named};
+use crate::encryption::{answer_headers, asked, key_of, key_of_source};
 use crate::error_map::Refusal;
 use crate::facts::Facts;
 use crate::headers::{conditions, etag_of, locks, storage_class, stored_headers, tagging, time_of, write_conditions};
@@ -79,8 +80,12 @@ pub(super) async fn copy_object(
     };
     let (owner, acl) = of_new_object(notes, &headers)?;
     let (retention, legal_hold) = locks(&headers)?;
+    let encryption = asked(&headers)?;
+    let customer_key = key_of(&encryption).cloned();
     let copy = CopyRequest {
         source_version,
+        source_customer_key: key_of_source(&headers)?,
+        encryption,
         tags: tags_of(&headers)?,
         attributes: Attributes { retention, legal_hold, owner, acl, ..Attributes::default() },
         source_conditions: conditions(&headers, SOURCE_PREFIX),
@@ -92,7 +97,7 @@ pub(super) async fn copy_object(
     };
     let CopyOutcome { target: made, source_version } = operations.objects.copy(copy).await.map_err(source_refusal)?;
     let sums = Fields::stored(made.checksum.as_ref());
-    Ok(S3Response::new(CopyObjectOutput {
+    let output = CopyObjectOutput {
         copy_object_result: Some(CopyObjectResult {
             checksum_crc32: sums.crc32,
             checksum_crc32c: sums.crc32c,
@@ -106,5 +111,6 @@ pub(super) async fn copy_object(
         copy_source_version_id: shown(source_version),
         version_id: written(made.shown_version),
         ..CopyObjectOutput::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, answer_headers(made.encryption, customer_key.as_ref())))
 }

@@ -5,6 +5,7 @@ use super::lock::LockFields;
 use super::{Answer, Operations, place, shown, version_of};
 use crate::body_stream::AnswerBody;
 use crate::checksum::{Fields, kind_of};
+use crate::encryption::{answer_headers, key_of_request};
 use crate::error_map::Refusal;
 use crate::headers::{
     class_of, conditions, content_headers, etag_of, metadata_of, not_modified_headers, size_of, time_of,
@@ -62,7 +63,10 @@ pub(super) async fn get_object(
     let (bucket, key) = place(&input.bucket, &input.key)?;
     let version = version_of(input.version_id.as_deref())?;
     let range = byte_range(input.range, input.part_number)?;
-    let read = match objects.get_if(&bucket, &key, version, range, &conditions(&headers, "")).await {
+    let customer_key = key_of_request(&headers)?;
+    let conditions = conditions(&headers, "");
+    let read = objects.get_if(&bucket, &key, version, range, &conditions, customer_key.as_ref()).await;
+    let read = match read {
         Ok(read) => read,
         Err(error) => return Err(refused(objects, &bucket, &key, version, error).await),
     };
@@ -120,6 +124,7 @@ pub(super) async fn get_object(
             own.remove(name);
         }
     }
+    own.extend(answer_headers(record.encryption(), customer_key.as_ref()));
     Ok(S3Response::with_headers(output, own))
 }
 
@@ -131,6 +136,7 @@ pub(super) async fn head_object(
     let S3Request { input, headers, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
     let version = version_of(input.version_id.as_deref())?;
+    let customer_key = key_of_request(&headers)?;
     let record = objects.head_version(&bucket, &key, version).await?;
     if let Err(error) = conditions(&headers, "").check_read(&record) {
         let not_modified = matches!(error, Error::NotModified);
@@ -142,6 +148,7 @@ pub(super) async fn head_object(
         Some(ByteRange::Part(number)) => Some(objects.object_part(&record, number).await?),
         _ => None,
     };
+    record.check_customer_key(customer_key.as_ref())?;
     let length = part.as_ref().map_or(record.size, |part| part.size);
     let wanted = wants_checksum(input.checksum_mode.as_ref());
     let part_checksum = part.as_ref().and_then(|part| part.checksum.as_ref());
@@ -169,6 +176,7 @@ pub(super) async fn head_object(
         ..HeadObjectOutput::default()
     };
     let mut own = content_headers(&record.headers);
+    own.extend(answer_headers(record.encryption(), customer_key.as_ref()));
     if let Some(count) = tag_count(&record) {
         own.insert("x-amz-tagging-count", HeaderValue::from(count)); // s3s has no field for it
     }

@@ -7,6 +7,7 @@ use super::{Answer, Operations, facts_of, place, written};
 use crate::acl::{of_new_object, owner_of};
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, algorithm_of, claimed_of_parts, kind_of, kind_text, named};
+use crate::encryption::{answer_headers, asked, key_of, key_of_request, key_of_source};
 use crate::error_map::Refusal;
 use crate::headers::{
     attributes, class_of, conditions, etag_of, size_of, storage_class, stored_headers, time_of, write_conditions,
@@ -89,24 +90,28 @@ pub(super) async fn create_multipart_upload(
     let checksum = upload_checksum(&headers)?;
     let (owner, acl) = of_new_object(notes, &headers)?;
     let bucket_owner = notes.bucket()?.owned_by();
+    let encryption = asked(&headers)?;
+    let customer_key = key_of(&encryption).cloned();
     let create = CreateUpload {
         bucket,
         key,
         headers: stored_headers(&headers, input.metadata)?,
         attributes: Attributes { owner, acl, ..attributes(&headers)? },
+        encryption,
         class: storage_class(&headers)?,
         checksum,
         initiator: notes.asker().map_or_else(|| bucket_owner.clone(), Identity::owner),
     };
-    let upload = objects.create_upload(create).await?;
-    Ok(S3Response::new(CreateMultipartUploadOutput {
+    let begun = objects.create_upload(create).await?;
+    let output = CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
         checksum_algorithm: checksum.map(|(algorithm, _)| algorithm_of(algorithm)),
         checksum_type: checksum.map(|(_, kind)| kind_of(kind)),
         key: Some(input.key),
-        upload_id: Some(upload.to_string()),
+        upload_id: Some(begun.upload.to_string()),
         ..CreateMultipartUploadOutput::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, answer_headers(begun.encryption, customer_key.as_ref())))
 }
 
 pub(super) async fn upload_part(
@@ -119,9 +124,11 @@ pub(super) async fn upload_part(
     let number = part_number(input.part_number)?;
     check_uploader(objects, notes, &at).await?;
     let checks = body_checks(&headers, trailing_headers)?;
-    let part = objects.put_part(&at, number, checks, RequestBody::new(input.body)).await?;
+    let customer_key = key_of_request(&headers)?;
+    let body = RequestBody::new(input.body);
+    let part = objects.put_part(&at, number, customer_key.as_ref(), checks, body).await?;
     let sums = Fields::part(part.checksum.as_ref());
-    Ok(S3Response::new(UploadPartOutput {
+    let output = UploadPartOutput {
         checksum_crc32: sums.crc32,
         checksum_crc32c: sums.crc32c,
         checksum_crc64nvme: sums.crc64nvme,
@@ -129,7 +136,8 @@ pub(super) async fn upload_part(
         checksum_sha256: sums.sha256,
         e_tag: Some(etag_of(&part.etag)),
         ..UploadPartOutput::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, answer_headers(part.encryption, customer_key.as_ref())))
 }
 
 pub(super) async fn upload_part_copy(
@@ -144,16 +152,19 @@ pub(super) async fn upload_part_copy(
     let request_facts = facts_of(&headers, &uri, &extensions, notes);
     let (source_bucket, source_key, source_version) =
         source_of(operations, notes, &request_facts, &headers, &input.copy_source).await?;
+    let customer_key = key_of_request(&headers)?;
     let source = PartCopy {
         source_bucket,
         source_key,
         source_version,
         source_conditions: conditions(&headers, SOURCE_PREFIX),
         range: input.copy_source_range.as_deref().map(source_range).transpose()?,
+        source_customer_key: key_of_source(&headers)?,
+        customer_key: customer_key.clone(),
     };
     let part = operations.objects.copy_part(&at, number, source).await.map_err(source_refusal)?;
     let sums = Fields::part(part.checksum.as_ref());
-    Ok(S3Response::new(UploadPartCopyOutput {
+    let output = UploadPartCopyOutput {
         copy_part_result: Some(CopyPartResult {
             checksum_crc32: sums.crc32,
             checksum_crc32c: sums.crc32c,
@@ -164,7 +175,8 @@ pub(super) async fn upload_part_copy(
             last_modified: Some(time_of(part.modified)),
         }),
         ..UploadPartCopyOutput::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, answer_headers(part.encryption, customer_key.as_ref())))
 }
 
 /// `bytes=first-last`: unlike in a GET, both are needed.
@@ -298,16 +310,18 @@ pub(super) async fn complete_multipart_upload(
     }
     check_uploader(objects, notes, &at).await?;
     let size = input.mpu_object_size.map(u64::try_from).transpose();
+    let customer_key = key_of_request(&headers)?;
     let complete = CompleteUpload {
         parts: named.iter().map(completed_part).collect::<Result<_, _>>()?,
         conditions: write_conditions(&headers),
         checksum: claimed_of_parts(&headers)?,
         size: size.map_err(|_| Refusal::invalid_request("Value for x-amz-mp-object-size header is invalid."))?,
+        customer_key: customer_key.clone(),
     };
     let made = objects.complete_upload(&at, complete).await?;
     let sums = Fields::stored(made.checksum.as_ref());
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    Ok(S3Response::new(CompleteMultipartUploadOutput {
+    let output = CompleteMultipartUploadOutput {
         checksum_crc32: sums.crc32,
         checksum_crc32c: sums.crc32c,
         checksum_crc64nvme: sums.crc64nvme,
@@ -320,7 +334,8 @@ pub(super) async fn complete_multipart_upload(
         key: Some(input.key),
         version_id: written(made.shown_version),
         ..CompleteMultipartUploadOutput::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, answer_headers(made.encryption, customer_key.as_ref())))
 }
 
 fn completed_part(part: &dto::CompletedPart) -> Result<CompletedPart, Refusal> {

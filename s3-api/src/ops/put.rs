@@ -5,6 +5,7 @@ use super::{Answer, Operations, place, written};
 use crate::acl::of_new_object;
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, content_md5, expected, kind_of};
+use crate::encryption::{answer_headers, asked, key_of};
 use crate::error_map::Refusal;
 use crate::headers::{attributes, etag_of, storage_class, stored_headers, write_conditions};
 use crate::lifecycle::Candidate;
@@ -40,11 +41,14 @@ pub(super) async fn put_object(
     let S3Request { input, headers, trailing_headers, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
     let (owner, acl) = of_new_object(notes, &headers)?;
+    let encryption = asked(&headers)?;
+    let customer_key = key_of(&encryption).cloned();
     let put = PutRequest {
         bucket,
         key,
         headers: stored_headers(&headers, input.metadata)?,
         attributes: Attributes { owner, acl, ..attributes(&headers)? },
+        encryption,
         class: storage_class(&headers)?,
         checks: body_checks(&headers, trailing_headers)?,
         conditions: write_conditions(&headers),
@@ -57,7 +61,7 @@ pub(super) async fn put_object(
         rules.expiration_header(&Candidate { key: &input.key, size, tags: &tags, modified })
     });
     let sums = Fields::stored(made.checksum.as_ref());
-    Ok(S3Response::new(PutObjectOutput {
+    let output = PutObjectOutput {
         checksum_crc32: sums.crc32,
         checksum_crc32c: sums.crc32c,
         checksum_crc64nvme: sums.crc64nvme,
@@ -68,5 +72,6 @@ pub(super) async fn put_object(
         expiration,
         version_id: written(made.shown_version),
         ..PutObjectOutput::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, answer_headers(made.encryption, customer_key.as_ref())))
 }

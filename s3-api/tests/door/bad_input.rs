@@ -271,7 +271,7 @@ async fn what_is_not_implemented_is_said_so_and_never_falls_through() {
         Call::put(&format!("/photos/cat?uploadId={upload}")).body("x"),
         Call::put("/photos/cat?partNumber=1").body("x"),
         Call::post("/photos/cat?restore").body("<RestoreRequest/>"),
-        Call::put("/photos/cat").header("x-amz-server-side-encryption", "AES256").body("x"),
+        Call::put("/photos/cat").header("x-amz-server-side-encryption", "aws:kms").body("x"),
         Call::post("/photos/cat"),
     ] {
         house.check_refused(&call, "NotImplemented", 501).await;

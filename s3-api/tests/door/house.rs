@@ -3,7 +3,7 @@
 use crate::sign::{HOST, Keys, Moment, UNSIGNED, canonical_query, escape, names, sha256};
 use bytes::Bytes;
 use cistern_access::{Access, KeySpec, Permission};
-use cistern_objects::{Limits, ListBuckets, ListRequest, ListUploads, Objects, UploadRef};
+use cistern_objects::{Limits, ListBuckets, ListRequest, ListUploads, MasterKeys, Objects, UploadRef};
 use cistern_runtime::SystemClock;
 use cistern_s3_api::{Body, S3Config, S3Door, S3Metrics};
 use http::{HeaderMap, Request, StatusCode};
@@ -29,7 +29,7 @@ pub(crate) fn house() -> House {
 
 pub(crate) fn house_with(config: S3Config) -> House {
     let limits = Limits { part_bytes_min: PART_BYTES_MIN as u64, ..Limits::default() };
-    let objects = Objects::in_memory(Arc::new(SystemClock), limits);
+    let objects = Objects::in_memory(Arc::new(SystemClock), limits).with_master_keys(MasterKeys::generate());
     let access = Access::in_memory(Arc::new(SystemClock));
     let door = S3Door::new(objects.clone(), access.clone(), config, S3Metrics::default()).unwrap();
     let root =

@@ -15,6 +15,8 @@ mod configurations;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod encryption;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod lists;

@@ -1,8 +1,9 @@
-//! What an object carries beside its bytes and headers: tags, retention, a legal hold, an owner and access list of its own.
+//! What an object carries beside its bytes and headers: tags, retention, a legal hold, an owner and access list of its own, a
+//! wrapped key.
 //!
 //! Stored as a list of those that are there, so that an object with none pays one byte and later kinds need no new row version.
 
-use crate::{Error, Result};
+use crate::{Error, Result, Sealing};
 use cistern_types::{Acl, Owner, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -116,6 +117,8 @@ pub struct Attributes {
     pub owner: Option<Owner>,
     /// Who may do what with it; without one only its owner and the bucket's may.
     pub acl: Option<Acl>,
+    /// What opens its bytes, when they are encrypted. Whoever writes it sets it: what a request says here is passed over.
+    pub sealing: Option<Sealing>,
 }
 
 impl Attributes {
@@ -155,6 +158,7 @@ enum Attribute {
     LegalHold(bool),
     Owner(Owner),
     Acl(Acl),
+    Sealing(Sealing),
 }
 
 impl From<Vec<Attribute>> for Attributes {
@@ -167,6 +171,7 @@ impl From<Vec<Attribute>> for Attributes {
                 Attribute::LegalHold(on) => attributes.legal_hold = Some(on),
                 Attribute::Owner(owner) => attributes.owner = Some(owner),
                 Attribute::Acl(acl) => attributes.acl = Some(acl),
+                Attribute::Sealing(sealing) => attributes.sealing = Some(sealing),
             }
         }
         attributes
@@ -175,13 +180,14 @@ impl From<Vec<Attribute>> for Attributes {
 
 impl From<Attributes> for Vec<Attribute> {
     fn from(attributes: Attributes) -> Self {
-        let Attributes { tags, retention, legal_hold, owner, acl } = attributes;
+        let Attributes { tags, retention, legal_hold, owner, acl, sealing } = attributes;
         let tags = Some(tags).filter(|tags| !tags.is_empty()).map(Attribute::Tags);
         tags.into_iter()
             .chain(retention.map(Attribute::Retention))
             .chain(legal_hold.map(Attribute::LegalHold))
             .chain(owner.map(Attribute::Owner))
             .chain(acl.map(Attribute::Acl))
+            .chain(sealing.map(Attribute::Sealing))
             .collect()
     }
 }
@@ -206,7 +212,9 @@ mod tests {
         let owner = Owner { id: OwnerId::from_bytes([1; 32]), name: "ada".into() };
         let acl = Acl::canned("public-read", &owner, &owner);
         let (legal_hold, owner) = (Some(false), Some(owner));
-        let all = Attributes { tags, legal_hold, owner, acl, ..retained(RetentionMode::Compliance, 9) };
+        let wrapped = crate::MasterKeys::generate().wrap(&crate::seal::DataKey::random(), b"k").unwrap();
+        let sealing = Some(Sealing::Master(wrapped));
+        let all = Attributes { tags, legal_hold, owner, acl, sealing, ..retained(RetentionMode::Compliance, 9) };
         let bytes = postcard::to_stdvec(&all).unwrap();
         assert_eq!(postcard::from_bytes::<Attributes>(&bytes).unwrap(), all);
     }

@@ -5,9 +5,10 @@ use crate::body::{BodyChecks, ExpectedChecksum};
 use crate::changes::ChangeCause;
 use crate::commit::NewObject;
 use crate::conditions::Conditions;
+use crate::encryption::{Encryption, EncryptionKind, NewSealing, Sealing};
 use crate::put::PutOutcome;
 use crate::record::{ChecksumKind, ObjectHeaders, ObjectRecord, VersionRef};
-use crate::{Error, Objects, Result};
+use crate::{CustomerKey, Error, Objects, Result};
 use cistern_types::{BucketName, ChecksumAlgorithm, ObjectKey, StorageClass};
 
 /// Which headers the copy gets.
@@ -33,6 +34,8 @@ pub struct CopyRequest {
     pub source_version: Option<VersionRef>,
     /// What must be so of the source when it is read.
     pub source_conditions: Conditions,
+    /// The customer key that the source is encrypted with, if it is with one.
+    pub source_customer_key: Option<CustomerKey>,
     /// The copy's bucket.
     pub target_bucket: BucketName,
     /// The copy's key.
@@ -45,6 +48,8 @@ pub struct CopyRequest {
     pub tags: Option<Tags>,
     /// What else it carries: nothing of that is copied. Its tags are passed over.
     pub attributes: Attributes,
+    /// How it shall be encrypted: that is not copied either.
+    pub encryption: Encryption,
     /// Its class; `None` takes the target bucket's.
     pub class: Option<StorageClass>,
     /// Which checksum it gets; `None` takes the algorithm of its source.
@@ -59,12 +64,14 @@ impl CopyRequest {
             source_key: source.1,
             source_version: None,
             source_conditions: Conditions::default(),
+            source_customer_key: None,
             target_bucket: target.0,
             target_key: target.1,
             target_conditions: Conditions::default(),
             metadata: MetadataDirective::Copy,
             tags: None,
             attributes: Attributes::default(),
+            encryption: Encryption::None,
             class: None,
             checksum: None,
         }
@@ -94,7 +101,9 @@ impl Objects {
         request.source_conditions.check_source(&source)?;
         let target = self.peek_bucket(&txn, &request.target_bucket).await?;
         let class = request.class.unwrap_or(target.class);
-        self.check_copy(&request, &source, class)?;
+        let (sealing, data_key) =
+            NewSealing::split(self.new_sealing(&request.encryption, &target, &request.target_key)?);
+        self.check_copy(&request, &source, class, sealing.as_ref().map(Sealing::kind))?;
         let headers = match request.metadata {
             MetadataDirective::Copy => source.headers.clone(),
             MetadataDirective::Replace(headers) => headers,
@@ -102,7 +111,7 @@ impl Objects {
         };
         headers.check(self.limits())?;
         let tags = request.tags.unwrap_or_else(|| source.attributes.tags.clone());
-        let attributes = Attributes { tags, ..request.attributes };
+        let attributes = Attributes { tags, sealing, ..request.attributes };
         target.check_locks(&attributes, self.now())?;
         let checks = BodyChecks {
             length: Some(source.size),
@@ -110,21 +119,30 @@ impl Objects {
             ..BodyChecks::default()
         };
         let source_version = source.shown_version;
-        let body = self.open(&txn, source, None).await?.body;
+        let body = self.open(&txn, source, None, request.source_customer_key.as_ref()).await?.body;
         drop(txn);
-        let staged = self.stage_body(class, checks, body).await?;
+        let staged = self.stage_body(class, checks, data_key.as_ref(), body).await?;
         let new = NewObject { attributes, ..staged.into_object(headers, class, ChangeCause::Copy) };
         let target = self.commit_new(&target, &request.target_key, &new, &request.target_conditions).await?;
         Ok(CopyOutcome { target: PutOutcome::from(&target), source_version })
     }
 
-    fn check_copy(&self, request: &CopyRequest, source: &ObjectRecord, class: StorageClass) -> Result<()> {
+    fn check_copy(
+        &self,
+        request: &CopyRequest,
+        source: &ObjectRecord,
+        class: StorageClass,
+        encryption: Option<EncryptionKind>,
+    ) -> Result<()> {
         let unchanged = request.metadata == MetadataDirective::Copy
             && request.tags.is_none()
             && class == source.class
+            && matches!(request.encryption, Encryption::None)
+            && encryption == source.encryption()
             && request.checksum.is_none_or(|algorithm| has_full_checksum(source, algorithm));
         if request.is_onto_itself() && unchanged {
-            let reason = "an object cannot be copied onto itself without changing its metadata, class or checksum";
+            let reason =
+                "an object cannot be copied onto itself without changing its metadata, class, checksum or encryption";
             return Err(Error::InvalidRequest { reason: reason.into() });
         }
         let limit = self.limits().put_bytes_max;

@@ -1,5 +1,6 @@
 //! What can go wrong with buckets and objects, each with what a person needs to know; doors translate it in one table.
 
+use crate::seal::{KeyError, SealError};
 use crate::{BodyError, VersionRef};
 use cistern_types::{BucketName, ChecksumAlgorithm, ObjectKey, Timestamp, UploadId};
 use std::fmt;
@@ -227,6 +228,24 @@ pub enum Error {
         /// What is wrong and what would be right.
         reason: String,
     },
+    /// The object or upload is encrypted with a customer key, and the request brings none.
+    #[error("object is encrypted with a customer key, which every request on it must bring")]
+    NoCustomerKey,
+    /// The object or upload is encrypted with another customer key.
+    #[error("object is encrypted with another customer key")]
+    OtherCustomerKey,
+    /// The request brings a customer key for an object or upload that is not encrypted with one.
+    #[error("object is not encrypted with a customer key, leave the key away")]
+    NeedlessCustomerKey,
+    /// The store has no master keys, so it cannot encrypt with keys of its own.
+    #[error("this store has no master keys to encrypt objects with")]
+    NoMasterKeys,
+    /// The data key of an object cannot be wrapped or unwrapped.
+    #[error("use the data key of an encrypted object")]
+    Key(#[source] KeyError),
+    /// Bytes cannot be sealed, or are not what was sealed.
+    #[error("seal or open the bytes of an encrypted object")]
+    Seal(#[source] SealError),
     /// The client's body could not be read to its end.
     #[error("read the request's body")]
     Body(#[source] BodyError),
@@ -301,9 +320,17 @@ impl Error {
             | Self::InvalidTag { .. }
             | Self::RetentionOver
             | Self::InvalidRetentionPeriod { .. }
+            | Self::NoCustomerKey
+            | Self::OtherCustomerKey
+            | Self::NeedlessCustomerKey
+            | Self::NoMasterKeys
             | Self::UploadTooSlow { .. }
             | Self::Body(_) => ErrorKind::Invalid,
             Self::TooMuchContention { .. } => ErrorKind::Busy,
+            Self::Key(KeyError::NotUnwrapped) | Self::Seal(SealError::Damaged { .. } | SealError::Truncated { .. }) => {
+                ErrorKind::Corrupt
+            }
+            Self::Key(_) | Self::Seal(_) => ErrorKind::Internal,
             Self::Metadata(error) => metadata_kind(error),
             Self::Blobs(error) => blobs_kind(error),
         }

@@ -3,9 +3,9 @@
 use crate::body::BodyChecks;
 use crate::rows::{CLAIMS, COMPLETED, EXTENTS, GARBAGE, NULL_VERSIONS, PARTS, VERSIONS};
 use crate::{
-    BodyError, BucketSpec, ByteRange, CompletedPart, Conditions, CreateUpload, Limits, ListRequest, ListUploads,
-    ObjectHeaders, ObjectRead, Objects, PartOutcome, PutOutcome, PutRequest, Result, SweepSchedule, UploadRef,
-    VersionRef,
+    BodyError, BucketSpec, ByteRange, CompletedPart, Conditions, CreateUpload, CustomerKey, Limits, ListRequest,
+    ListUploads, MasterKeys, ObjectHeaders, ObjectRead, Objects, PartOutcome, PutOutcome, PutRequest, Result,
+    SweepSchedule, UploadRef, VersionRef,
 };
 use bytes::Bytes;
 use cistern_metadata::{KeyRange, Scan};
@@ -49,6 +49,20 @@ pub(crate) fn body(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, BodyError>>
     stream::iter(pieces)
 }
 
+/// The same ring after every restart.
+pub(crate) fn master_keys() -> MasterKeys {
+    format!("current = \"{}=\"", "A".repeat(43)).parse().unwrap()
+}
+
+/// A key of a client's, another one for each byte.
+pub(crate) fn customer_key(byte: u8) -> CustomerKey {
+    use base64::Engine as _;
+    use md5::Digest as _;
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let (key, md5) = (base64.encode([byte; 32]), base64.encode(md5::Md5::digest([byte; 32])));
+    CustomerKey::from_headers(Some("AES256"), Some(&key), Some(&md5)).unwrap().unwrap()
+}
+
 /// `length` bytes that do not repeat early.
 pub(crate) fn bytes(length: usize, seed: u8) -> Vec<u8> {
     let mut state = u64::from(seed) + 0x9e37_79b9_7f4a_7c15;
@@ -67,7 +81,7 @@ impl House {
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {
         let clock = Arc::new(TestClock::at(Timestamp::from_millis(1_700_000_000_000)));
-        let objects = Objects::in_memory(Arc::<TestClock>::clone(&clock), limits);
+        let objects = Objects::in_memory(Arc::<TestClock>::clone(&clock), limits).with_master_keys(master_keys());
         Self::on(objects, clock).await
     }
 
@@ -96,7 +110,7 @@ impl House {
     /// All bytes of one version of an object.
     pub(crate) async fn read_version(&self, name: &str, version: Option<VersionRef>) -> Result<Vec<u8>> {
         let none = Conditions::default();
-        read_all(self.objects.get_if(&self.bucket, &key(name), version, None, &none).await?).await
+        read_all(self.objects.get_if(&self.bucket, &key(name), version, None, &none, None).await?).await
     }
 
     /// How many rows there are of versions that are not current.
@@ -122,6 +136,7 @@ impl House {
             key: key(name),
             headers: ObjectHeaders::default(),
             attributes: crate::Attributes::default(),
+            encryption: crate::Encryption::None,
             class: None,
             checksum: None,
             initiator: owner(1),
@@ -141,12 +156,12 @@ impl House {
 
     pub(crate) async fn begin(&self, request: CreateUpload) -> UploadRef {
         let (bucket, key) = (request.bucket.clone(), request.key.clone());
-        let upload = self.objects.create_upload(request).await.unwrap();
+        let upload = self.objects.create_upload(request).await.unwrap().upload;
         UploadRef { bucket, key, upload }
     }
 
     pub(crate) async fn put_part(&self, at: &UploadRef, number: u16, content: &[u8]) -> CompletedPart {
-        let part = self.objects.put_part(at, number, BodyChecks::default(), body(content)).await.unwrap();
+        let part = self.objects.put_part(at, number, None, BodyChecks::default(), body(content)).await.unwrap();
         named(number, &part)
     }
 
@@ -175,7 +190,7 @@ impl House {
     }
 }
 
-async fn read_all(read: ObjectRead) -> Result<Vec<u8>> {
+pub(crate) async fn read_all(read: ObjectRead) -> Result<Vec<u8>> {
     let length = read.range.end - read.range.start;
     let pieces: Vec<Bytes> = read.body.try_collect().await?;
     let whole = pieces.concat();

@@ -1,14 +1,17 @@
 //! GET and HEAD: an object's record, and any range of its bytes.
 
 use crate::conditions::Conditions;
+use crate::encryption::SEAL_INLINE_BYTES;
 use crate::record::{Extent, ObjectRecord, VersionRef};
 use crate::rows::{OBJECTS, ObjectRow, extents};
+use crate::seal::{DataKey, Opener, sealed_range};
 use crate::versions::{find, peek_newest};
-use crate::{BucketRecord, Error, Objects, Result};
+use crate::{BucketRecord, CustomerKey, Error, KeyError, Objects, Result};
 use bytes::Bytes;
-use cistern_blobs::BlobStore;
+use cistern_blobs::{BlobReader, BlobStore};
 use cistern_metadata::Transaction;
-use cistern_types::{BlobId, BucketName, Checksum, ObjectKey};
+use cistern_runtime::offload;
+use cistern_types::{BucketName, Checksum, ObjectKey};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::fmt;
@@ -40,7 +43,7 @@ pub struct ObjectPart {
     pub checksum: Option<Checksum>,
 }
 
-/// The bytes asked for, in order, in pieces of at most 1 MiB. An `Err` ends it: the answer must then be cut off.
+/// The bytes asked for, in order, in pieces of about 1 MiB at most. An `Err` ends it: the answer must then be cut off.
 pub type ObjectBody = BoxStream<'static, Result<Bytes>>;
 
 /// An object being read.
@@ -80,11 +83,11 @@ impl Objects {
 
     /// Reads an object, or a range of it.
     pub async fn get(&self, bucket: &BucketName, key: &ObjectKey, range: Option<ByteRange>) -> Result<ObjectRead> {
-        self.get_if(bucket, key, None, range, &Conditions::default()).await
+        self.get_if(bucket, key, None, range, &Conditions::default(), None).await
     }
 
     /// Reads an object or one of its versions if the conditions hold; they are judged before the range, and before any byte is
-    /// read.
+    /// read. `customer_key` is the one that it is encrypted with, if it is with one.
     ///
     /// The first bytes are read before this answers, so that damage is an error and not a body that breaks off.
     pub async fn get_if(
@@ -94,11 +97,12 @@ impl Objects {
         version: Option<VersionRef>,
         range: Option<ByteRange>,
         conditions: &Conditions,
+        customer_key: Option<&CustomerKey>,
     ) -> Result<ObjectRead> {
         let txn = self.store().read().await?;
         let record = self.head_in(&txn, bucket, key, version).await?;
         conditions.check_read(&record)?;
-        self.open(&txn, record, range).await
+        self.open(&txn, record, range, customer_key).await
     }
 
     /// Parts of an object that a multipart upload made, with numbers above `after`, at most `limit` and never more than
@@ -165,6 +169,7 @@ impl Objects {
         txn: &Transaction,
         record: ObjectRecord,
         range: Option<ByteRange>,
+        customer_key: Option<&CustomerKey>,
     ) -> Result<ObjectRead> {
         let extents = extents(txn, record.version, &record.layout).await?;
         let part_checksum = match range {
@@ -177,7 +182,8 @@ impl Objects {
             Some(ByteRange::FromTo(first, last)) => from_to(record.size, first, last)?,
             Some(ByteRange::Suffix(bytes)) => suffix(record.size, bytes)?,
         };
-        let mut body = read_extents(Arc::clone(self.blobs()), pieces_of(&extents, &range));
+        let data_key = self.data_key(record.attributes.sealing.as_ref(), &record.key, customer_key)?;
+        let mut body = read_extents(Arc::clone(self.blobs()), data_key, pieces_of(&extents, &range));
         let first = body.next().await.transpose()?;
         let body = stream::iter(first.map(Ok)).chain(body).boxed();
         Ok(ObjectRead { record, range, part_checksum, body })
@@ -216,15 +222,15 @@ fn part_checksum(record: &ObjectRecord, extents: &[Extent], number: u32) -> Opti
     extents.get(usize::try_from(number).ok()?.checked_sub(1)?)?.checksum.clone()
 }
 
-/// Which bytes of which blobs make up `range`.
-fn pieces_of(extents: &[Extent], range: &Range<u64>) -> Vec<(BlobId, Range<u64>)> {
+/// Which plain bytes of which blobs make up `range`.
+fn pieces_of(extents: &[Extent], range: &Range<u64>) -> Vec<(Extent, Range<u64>)> {
     let mut pieces = Vec::new();
     let mut at = 0;
     for extent in extents {
         let end = at + extent.length;
         let (first, last) = (range.start.max(at), range.end.min(end));
         if first < last {
-            pieces.push((extent.blob, first - at..last - at));
+            pieces.push((extent.clone(), first - at..last - at));
         }
         at = end;
     }
@@ -232,18 +238,62 @@ fn pieces_of(extents: &[Extent], range: &Range<u64>) -> Vec<(BlobId, Range<u64>)
     pieces
 }
 
-fn read_extents(blobs: Arc<dyn BlobStore>, pieces: Vec<(BlobId, Range<u64>)>) -> ObjectBody {
-    let read = move |(blob, range)| {
-        let blobs = Arc::clone(&blobs);
-        async move { blobs.read(blob, range).await }
+pub(crate) fn read_extents(
+    blobs: Arc<dyn BlobStore>,
+    data_key: Option<DataKey>,
+    pieces: Vec<(Extent, Range<u64>)>,
+) -> ObjectBody {
+    let read = move |(extent, range): (Extent, Range<u64>)| {
+        let (blobs, opener) = (Arc::clone(&blobs), opener(data_key.as_ref(), &extent, &range));
+        async move {
+            let Some(opener) = opener? else {
+                return Ok::<_, Error>(blobs.read(extent.blob, range).await?.map_err(Error::from).boxed());
+            };
+            let sealed = blobs.read(extent.blob, sealed_range(&range, extent.length)).await?;
+            Ok(opened(sealed, opener))
+        }
     };
-    stream::iter(pieces).then(read).try_flatten().map_err(Error::from).boxed()
+    stream::iter(pieces).then(read).try_flatten().boxed()
+}
+
+/// What opens a piece that is sealed.
+fn opener(data_key: Option<&DataKey>, extent: &Extent, range: &Range<u64>) -> Result<Option<Opener>> {
+    let Some(salt) = &extent.salt else { return Ok(None) };
+    // sealed bytes of an object whose row has lost its key
+    let data_key = data_key.ok_or(Error::Key(KeyError::NotUnwrapped))?;
+    Opener::new(data_key, salt, range, extent.length).map(Some).map_err(Error::Seal)
+}
+
+/// The plain bytes of a sealed piece; ends with an error when any of it is damaged or missing.
+fn opened(sealed: BlobReader, opener: Opener) -> ObjectBody {
+    let next = async |(mut sealed, mut opener): (BlobReader, Opener)| {
+        while let Some(bytes) = sealed.try_next().await? {
+            let plain;
+            (opener, plain) = open_frames(opener, bytes).await;
+            let plain = plain?;
+            if !plain.is_empty() {
+                return Ok(Some((plain, (sealed, opener))));
+            }
+        }
+        opener.finish().map_err(Error::Seal)?;
+        Ok(None)
+    };
+    stream::try_unfold((sealed, opener), next).boxed()
+}
+
+async fn open_frames(mut opener: Opener, sealed: Bytes) -> (Opener, Result<Bytes>) {
+    let small = sealed.len() < SEAL_INLINE_BYTES;
+    let open = move || {
+        let plain = opener.push(&sealed).map_err(Error::Seal);
+        (opener, plain)
+    };
+    if small { open() } else { offload(open).await }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cistern_types::Timestamp;
+    use cistern_types::{BlobId, Timestamp};
     use proptest::prelude::*;
 
     #[test]
@@ -265,14 +315,14 @@ mod tests {
         fn pieces_are_exactly_the_range(lengths in prop::collection::vec(1u64..50, 1..8), a in 0u64..400, b in 0u64..400) {
             let blob = |i: usize| BlobId::new(Timestamp::from_millis(i as u64 + 1));
             let extents: Vec<_> =
-                lengths.iter().enumerate().map(|(i, length)| Extent::new(blob(i), *length)).collect();
+                lengths.iter().enumerate().map(|(i, length)| Extent::new(blob(i), *length, None)).collect();
             let size: u64 = lengths.iter().sum();
             let range = a.min(b).min(size)..a.max(b).min(size);
             let all: Vec<(BlobId, u64)> =
                 extents.iter().flat_map(|extent| (0..extent.length).map(|at| (extent.blob, at))).collect();
             let read: Vec<(BlobId, u64)> = pieces_of(&extents, &range)
                 .into_iter()
-                .flat_map(|(blob, piece)| piece.map(move |at| (blob, at)))
+                .flat_map(|(extent, piece)| piece.map(move |at| (extent.blob, at)))
                 .collect();
             let (start, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
             prop_assert_eq!(&read[..], &all[start..end]);

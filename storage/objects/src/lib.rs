@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! body ─▶ body.rs gather ─▶ digest.rs MD5, checksums ─▶ stage.rs blob ─┐ nothing visible so far
+//!                           encryption.rs, seal.rs: its bytes sealed ───┤
 //!                                                                    ▼
 //! put · copy · multipart · pipelines ─────────────────────▶ commit.rs: object row + claims of its blobs
 //! delete ──────────────────────────────────────────────▶            + change-log row + garbage row of what it replaces
@@ -28,6 +29,7 @@ mod conditions;
 mod copy;
 mod delete;
 mod digest;
+mod encryption;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -49,6 +51,7 @@ mod races;
 mod record;
 mod retry;
 mod rows;
+mod seal;
 mod settings;
 mod stage;
 mod transition;
@@ -62,6 +65,7 @@ pub use changes::{Change, ChangeCause, ChangeKind, StampedChanges};
 pub use conditions::{Conditions, DeleteConditions, TagList};
 pub use copy::{CopyOutcome, CopyRequest, MetadataDirective};
 pub use delete::{DeleteItem, DeleteOutcome};
+pub use encryption::{Encryption, EncryptionKind, Sealing};
 pub use error::{Condition, Error, ErrorKind, Result};
 pub use garbage::{SweepSchedule, Sweeper};
 pub use get::{ByteRange, ObjectBody, ObjectPart, ObjectRead, PART_PAGE_MAX};
@@ -70,11 +74,15 @@ pub use list::{ListPage, ListRequest, ListedObject};
 pub use list_versions::{ListVersions, ListedVersion, VersionPage};
 pub use multipart::{
     CompleteUpload, CompletedPart, CreateUpload, ListUploads, ListedPart, ListedUpload, PartCopy, PartOutcome,
-    PartPage, UploadPage, UploadRef,
+    PartPage, UploadBegun, UploadPage, UploadRef,
 };
 pub use objects::Objects;
 pub use put::{PutOutcome, PutRequest};
 pub use record::{ChecksumKind, Extent, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId, VersionRef};
+pub use seal::{
+    BlobSalt, CustomerKey, CustomerKeyError, CustomerKeyVerifier, KeyError, KeyPlace, MasterKeyId, MasterKeys,
+    SealError, SealedKey, WrappedKey,
+};
 pub use settings::{
     BucketSettings, CONFIGURATION_BYTES_MAX, ConfigurationKind, DefaultRetention, ObjectLock, ObjectOwnership,
     PublicAccessBlock, RETENTION_DAYS_MAX, RetentionPeriod, Versioning,

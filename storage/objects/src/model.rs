@@ -6,9 +6,9 @@
 
 use crate::fixture::{House, body, bytes, key};
 use crate::{
-    BodyChecks, CompleteUpload, CompletedPart, Conditions, CopyRequest, DeleteItem, DeleteOutcome, Error, ListVersions,
-    ListedVersion, MetadataDirective, ObjectHeaders, ObjectRecord, PutRequest, StageSpec, TransitionOutcome, UploadRef,
-    VersionId, VersionRef, Versioning,
+    BodyChecks, CompleteUpload, CompletedPart, Conditions, CopyRequest, CreateUpload, DeleteItem, DeleteOutcome,
+    Encryption, EncryptionKind, Error, ListVersions, ListedVersion, MetadataDirective, ObjectHeaders, ObjectRecord,
+    PutRequest, StageSpec, TransitionOutcome, UploadRef, VersionId, VersionRef, Versioning,
 };
 use cistern_types::{StorageClass, Timestamp};
 use proptest::prelude::*;
@@ -19,17 +19,18 @@ const KEYS: [&str; 4] = ["a", "a/b", "ä", "z"];
 
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Put { key: usize, size: usize, create_only: bool, infrequent: bool },
+    Put { key: usize, size: usize, create_only: bool, infrequent: bool, managed: bool },
     Transition { key: usize, back: usize, infrequent: bool },
     SetVersioning { enabled: bool },
+    SetDefaultEncryption { encrypted: bool },
     RemoveVersion { key: usize, back: usize },
     PutBroken { key: usize, size: usize },
     Stage { size: usize },
     Delete { key: usize },
     DeleteMany { keys: Vec<usize> },
-    Copy { source: usize, target: usize, replace: bool },
+    Copy { source: usize, target: usize, replace: bool, managed: bool },
     Restore { key: usize, back: usize },
-    Begin { key: usize },
+    Begin { key: usize, managed: bool },
     Part { upload: usize, number: u16, size: usize },
     Complete { upload: usize, but: Option<usize> },
     Abort { upload: usize },
@@ -41,19 +42,22 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let key = || 0..KEYS.len();
     let size = || prop_oneof![0usize..20, Just(150_000), Just((1 << 20) + 3)];
     prop_oneof![
-        4 => (key(), size(), any::<bool>(), any::<bool>())
-            .prop_map(|(key, size, create_only, infrequent)| Step::Put { key, size, create_only, infrequent }),
+        4 => (key(), size(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(key, size, create_only, infrequent, managed)| Step::Put { key, size, create_only, infrequent, managed }
+        ),
         3 => (key(), 0usize..3, any::<bool>())
             .prop_map(|(key, back, infrequent)| Step::Transition { key, back, infrequent }),
         2 => any::<bool>().prop_map(|enabled| Step::SetVersioning { enabled }),
+        1 => any::<bool>().prop_map(|encrypted| Step::SetDefaultEncryption { encrypted }),
         4 => (key(), 0usize..4).prop_map(|(key, back)| Step::RemoveVersion { key, back }),
         1 => (key(), 0usize..3).prop_map(|(key, back)| Step::Restore { key, back }),
         1 => (key(), size()).prop_map(|(key, size)| Step::PutBroken { key, size }),
         1 => size().prop_map(|size| Step::Stage { size }),
         2 => key().prop_map(|key| Step::Delete { key }),
         1 => prop::collection::vec(key(), 0..5).prop_map(|keys| Step::DeleteMany { keys }),
-        2 => (key(), key(), any::<bool>()).prop_map(|(source, target, replace)| Step::Copy { source, target, replace }),
-        2 => key().prop_map(|key| Step::Begin { key }),
+        2 => (key(), key(), any::<bool>(), any::<bool>())
+            .prop_map(|(source, target, replace, managed)| Step::Copy { source, target, replace, managed }),
+        2 => (key(), any::<bool>()).prop_map(|(key, managed)| Step::Begin { key, managed }),
         5 => (0usize..3, 1u16..5, size()).prop_map(|(upload, number, size)| Step::Part { upload, number, size }),
         2 => (0usize..3, prop::option::of(0usize..4)).prop_map(|(upload, but)| Step::Complete { upload, but }),
         1 => (0usize..3).prop_map(|upload| Step::Abort { upload }),
@@ -62,9 +66,16 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn encryption(managed: bool) -> Encryption {
+    if managed { Encryption::Managed } else { Encryption::None }
+}
+
 fn class(infrequent: bool) -> StorageClass {
     if infrequent { StorageClass::InfrequentAccess } else { StorageClass::Standard }
 }
+
+/// The bytes of an object, its mark, and whether it is encrypted.
+type Object = (Vec<u8>, u8, bool);
 
 type Parts = BTreeMap<u16, (Vec<u8>, CompletedPart)>;
 
@@ -73,7 +84,7 @@ type Parts = BTreeMap<u16, (Vec<u8>, CompletedPart)>;
 struct State {
     id: VersionId,
     null: bool,
-    object: Option<(Vec<u8>, u8)>,
+    object: Option<Object>,
 }
 
 impl State {
@@ -86,7 +97,10 @@ struct Model {
     house: House,
     versioning: Versioning,
     states: BTreeMap<&'static str, Vec<State>>,
-    uploads: Vec<(UploadRef, Parts)>,
+    /// Whether the bucket encrypts what asks for nothing.
+    encrypts: bool,
+    /// The open uploads, and whether their objects will be encrypted.
+    uploads: Vec<(UploadRef, Parts, bool)>,
     writes: u8,
 }
 
@@ -102,13 +116,17 @@ impl Model {
 
     async fn run(&mut self, step: Step) {
         match step {
-            Step::Put { key, size, create_only, infrequent } => {
-                self.put(KEYS[key], size, create_only, class(infrequent)).await;
+            Step::Put { key, size, create_only, infrequent, managed } => {
+                self.put(KEYS[key], size, create_only, class(infrequent), managed).await;
             }
             Step::Transition { key, back, infrequent } => self.transition(KEYS[key], back, class(infrequent)).await,
             Step::SetVersioning { enabled } => {
                 self.house.objects.set_versioning(&self.house.bucket, enabled).await.unwrap();
                 self.versioning = if enabled { Versioning::Enabled } else { Versioning::Suspended };
+            }
+            Step::SetDefaultEncryption { encrypted } => {
+                self.house.objects.set_default_encryption(&self.house.bucket, encrypted).await.unwrap();
+                self.encrypts = encrypted;
             }
             Step::RemoveVersion { key, back } => self.remove_version(KEYS[key], back).await,
             Step::Restore { key, back } => self.restore(KEYS[key], back).await,
@@ -133,20 +151,24 @@ impl Model {
                     self.deleted(KEYS[at], answer.unwrap());
                 }
             }
-            Step::Copy { source, target, replace } => self.copy(KEYS[source], KEYS[target], replace).await,
-            Step::Begin { key } if self.uploads.len() < 3 => {
-                let at = self.house.begin_upload(KEYS[key]).await;
-                self.uploads.push((at, Parts::new()));
+            Step::Copy { source, target, replace, managed } => {
+                self.copy(KEYS[source], KEYS[target], replace, managed).await;
+            }
+            Step::Begin { key, managed } if self.uploads.len() < 3 => {
+                let encryption = encryption(managed);
+                let upload = CreateUpload { encryption, ..self.house.plain_upload(KEYS[key]) };
+                let at = self.house.begin(upload).await;
+                self.uploads.push((at, Parts::new(), managed || self.encrypts));
             }
             Step::Part { upload, number, size } if upload < self.uploads.len() => {
                 let (content, _) = self.next_content(size);
-                let (at, parts) = &mut self.uploads[upload];
+                let (at, parts, _) = &mut self.uploads[upload];
                 let part = self.house.put_part(at, number, &content).await;
                 parts.insert(number, (content, part));
             }
             Step::Complete { upload, but } if upload < self.uploads.len() => self.complete(upload, but).await,
             Step::Abort { upload } if upload < self.uploads.len() => {
-                let (at, _) = self.uploads.remove(upload);
+                let (at, ..) = self.uploads.remove(upload);
                 self.house.objects.abort_upload(&at).await.unwrap();
             }
             Step::Advance { hours } => self.house.clock.advance(Duration::from_hours(hours)),
@@ -155,7 +177,7 @@ impl Model {
         }
     }
 
-    fn object(&self, name: &str) -> Option<&(Vec<u8>, u8)> {
+    fn object(&self, name: &str) -> Option<&Object> {
         self.states.get(name)?.last()?.object.as_ref()
     }
 
@@ -165,7 +187,7 @@ impl Model {
     }
 
     /// A new state of a key is there.
-    fn written(&mut self, name: &'static str, id: VersionId, object: Option<(Vec<u8>, u8)>) {
+    fn written(&mut self, name: &'static str, id: VersionId, object: Option<Object>) {
         let null = self.versioning != Versioning::Enabled;
         let states = self.states.entry(name).or_default();
         if null {
@@ -209,11 +231,11 @@ impl Model {
         let answer = self.house.objects.copy(request).await;
         match state.object {
             None => assert!(matches!(answer, Err(Error::IsDeleteMarker { .. })), "{answer:?}"),
-            Some(object) => {
+            Some((content, mark, _)) => {
                 let copied = answer.unwrap();
                 let told = Some(VersionRef::of(state.id, state.null));
                 assert_eq!(copied.source_version, told.filter(|_| self.versioning != Versioning::Unversioned));
-                self.written(name, copied.target.version, Some(object));
+                self.written(name, copied.target.version, Some((content, mark, self.encrypts)));
             }
         }
     }
@@ -233,43 +255,45 @@ impl Model {
         assert_eq!(after, ObjectRecord { class, layout: after.layout.clone(), ..before });
     }
 
-    async fn put(&mut self, name: &'static str, size: usize, create_only: bool, class: StorageClass) {
+    async fn put(&mut self, name: &'static str, size: usize, create_only: bool, class: StorageClass, managed: bool) {
         let (content, mark) = self.next_content(size);
         let conditions = if create_only { Conditions::create_only() } else { Conditions::default() };
-        let request =
-            PutRequest { headers: marked(mark), conditions, class: Some(class), ..self.house.put_request(name) };
+        let (headers, class, encryption) = (marked(mark), Some(class), encryption(managed));
+        let request = PutRequest { headers, encryption, class, conditions, ..self.house.put_request(name) };
         let answer = self.house.objects.put(request, body(&content)).await;
         if create_only && self.object(name).is_some() {
             assert!(matches!(answer, Err(Error::PreconditionFailed { .. })), "{answer:?}");
         } else {
-            self.written(name, answer.unwrap().version, Some((content, mark)));
+            self.written(name, answer.unwrap().version, Some((content, mark, managed || self.encrypts)));
         }
     }
 
-    async fn copy(&mut self, source: &'static str, target: &'static str, replace: bool) {
+    async fn copy(&mut self, source: &'static str, target: &'static str, replace: bool, managed: bool) {
         let mark = self.next_content(0).1;
         let metadata = if replace { MetadataDirective::Replace(marked(mark)) } else { MetadataDirective::Copy };
         let bucket = &self.house.bucket;
-        let request =
-            CopyRequest { metadata, ..CopyRequest::new((bucket.clone(), key(source)), (bucket.clone(), key(target))) };
+        let plain = CopyRequest::new((bucket.clone(), key(source)), (bucket.clone(), key(target)));
+        let request = CopyRequest { metadata, encryption: encryption(managed), ..plain };
         // a copy gets the bucket's class: for another one than that this is a change
         let seen = self.house.objects.head(bucket, &key(source)).await;
         let changes_class = seen.is_ok_and(|seen| seen.class != StorageClass::Standard);
         let answer = self.house.objects.copy(request).await;
         match self.object(source).cloned() {
             None => assert!(matches!(answer, Err(Error::NoSuchKey { .. })), "{answer:?}"),
-            Some(_) if source == target && !replace && !changes_class => {
+            Some((.., encrypted))
+                if source == target && !replace && !changes_class && !managed && encrypted == self.encrypts =>
+            {
                 assert!(matches!(answer, Err(Error::InvalidRequest { .. })), "{answer:?}");
             }
-            Some((content, old)) => {
+            Some((content, old, _)) => {
                 let mark = if replace { mark } else { old };
-                self.written(target, answer.unwrap().target.version, Some((content, mark)));
+                self.written(target, answer.unwrap().target.version, Some((content, mark, managed || self.encrypts)));
             }
         }
     }
 
     async fn complete(&mut self, upload: usize, but: Option<usize>) {
-        let (at, parts) = self.uploads.remove(upload);
+        let (at, parts, encrypted) = self.uploads.remove(upload);
         let named: Vec<_> =
             parts.values().enumerate().filter(|(i, _)| Some(*i) != but).map(|(_, part)| part.clone()).collect();
         let request =
@@ -278,13 +302,13 @@ impl Model {
         let too_small = named.iter().rev().skip(1).any(|(content, _)| content.len() < 4);
         if named.is_empty() || too_small {
             answer.unwrap_err();
-            self.uploads.push((at, parts));
+            self.uploads.push((at, parts, encrypted));
             return;
         }
         let version = answer.unwrap().version;
         let name = KEYS.into_iter().find(|name| key(name) == at.key).unwrap();
         let content = named.into_iter().flat_map(|(content, _)| content).collect();
-        self.written(name, version, Some((content, 0)));
+        self.written(name, version, Some((content, 0, encrypted)));
     }
 
     async fn check(&self) {
@@ -299,7 +323,7 @@ impl Model {
         for page in [1, 2, 1000] {
             self.check_versions(page).await;
         }
-        for (at, parts) in &self.uploads {
+        for (at, parts, _) in &self.uploads {
             let page = self.house.objects.parts(at, 0, 100).await.unwrap();
             let listed: Vec<_> = page.parts.iter().map(|part| (part.number, part.size)).collect();
             let expected: Vec<_> = parts.iter().map(|(number, (content, _))| (*number, content.len() as u64)).collect();
@@ -311,7 +335,7 @@ impl Model {
         let (objects, bucket) = (&self.house.objects, &self.house.bucket);
         let version = Some(state.shown());
         let by_version = objects.head_version(bucket, &key(name), version).await;
-        let Some((content, mark)) = &state.object else {
+        let Some((content, mark, encrypted)) = &state.object else {
             assert!(matches!(by_version, Err(Error::IsDeleteMarker { .. })), "{by_version:?}");
             let current = objects.head(bucket, &key(name)).await;
             if back == 0 {
@@ -323,6 +347,7 @@ impl Model {
         let record = by_version.unwrap();
         let expected = if *mark == 0 { ObjectHeaders::default() } else { marked(*mark) };
         assert_eq!((&record.headers, record.version), (&expected, state.id));
+        assert_eq!(record.encryption(), encrypted.then_some(EncryptionKind::Managed));
         assert_eq!(record.shown_version, version.filter(|_| self.versioning != Versioning::Unversioned));
         assert!(self.house.read_version(name, version).await.unwrap() == *content, "bytes of {name}");
         if back == 0 {
@@ -364,12 +389,11 @@ impl Model {
 
     /// Completes what is open, lets everything come due, and counts what is left.
     async fn check_nothing_leaked(&mut self) {
-        while let Some((at, parts)) = self.uploads.pop() {
-            self.uploads.push((at, parts));
+        while !self.uploads.is_empty() {
             let last = self.uploads.len() - 1;
             self.complete(last, None).await;
             if self.uploads.len() > last {
-                let (at, _) = self.uploads.pop().unwrap();
+                let (at, ..) = self.uploads.pop().unwrap();
                 self.house.objects.abort_upload(&at).await.unwrap();
             }
         }
@@ -400,7 +424,7 @@ impl Model {
 /// Runs the steps against a house with an empty bucket.
 pub(crate) async fn check(house: House, steps: Vec<Step>) {
     let (states, uploads) = (BTreeMap::new(), Vec::new());
-    let mut model = Model { house, versioning: Versioning::Unversioned, states, uploads, writes: 0 };
+    let mut model = Model { house, versioning: Versioning::Unversioned, states, encrypts: false, uploads, writes: 0 };
     for step in steps {
         model.run(step).await;
         model.check().await;

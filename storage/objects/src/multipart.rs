@@ -17,6 +17,7 @@ pub use open::{ListUploads, ListedUpload, UploadPage};
 pub use part::{ListedPart, PartCopy, PartOutcome, PartPage};
 
 use crate::attributes::Attributes;
+use crate::encryption::{Encryption, EncryptionKind, NewSealing, Sealing};
 use crate::garbage::release_upload;
 use crate::record::{ChecksumKind, ObjectHeaders};
 use crate::retry::Tries;
@@ -36,12 +37,23 @@ pub struct CreateUpload {
     pub headers: ObjectHeaders,
     /// The tags and locks it shall carry.
     pub attributes: Attributes,
+    /// How the object shall be encrypted. With a customer key, every request on the upload must bring it again.
+    pub encryption: Encryption,
     /// The object's class; `None` takes the bucket's.
     pub class: Option<StorageClass>,
     /// The checksum the object gets.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     /// Who begins it.
     pub initiator: Owner,
+}
+
+/// An upload that has been begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadBegun {
+    /// The upload.
+    pub upload: UploadId,
+    /// How its object will be encrypted.
+    pub encryption: Option<EncryptionKind>,
 }
 
 /// Names an upload.
@@ -67,7 +79,7 @@ impl UploadRef {
 
 impl Objects {
     /// Begins an upload.
-    pub async fn create_upload(&self, request: CreateUpload) -> Result<UploadId> {
+    pub async fn create_upload(&self, request: CreateUpload) -> Result<UploadBegun> {
         request.headers.check(self.limits())?;
         if let Some((algorithm, kind)) = request.checksum
             && !kind.fits(algorithm)
@@ -81,17 +93,19 @@ impl Objects {
             let mut txn = self.store().begin().await?;
             let bucket = self.bucket_in(&mut txn, &request.bucket).await?;
             bucket.check_locks(&request.attributes, self.now())?;
+            let (sealing, _) = NewSealing::split(self.new_sealing(&request.encryption, &bucket, &request.key)?);
+            let encryption = sealing.as_ref().map(Sealing::kind);
             let row = UploadRow {
                 initiated: self.now(),
                 initiator: request.initiator.clone(),
                 class: request.class.unwrap_or(bucket.class),
                 checksum: request.checksum,
                 headers: request.headers.clone(),
-                attributes: request.attributes.clone(),
+                attributes: Attributes { sealing, ..request.attributes.clone() },
             };
             UPLOADS.put(&mut txn, &(bucket.id, request.key.clone(), upload), &row)?;
             if tries.commit(txn).await? {
-                return Ok(upload);
+                return Ok(UploadBegun { upload, encryption });
             }
         }
     }

@@ -1,7 +1,7 @@
 //! [`Objects`]: the one value through which everything above reaches buckets and objects.
 
-use crate::Limits;
 use crate::turns::Turns;
+use crate::{Limits, MasterKeys};
 use cistern_blobs::BlobStore;
 use cistern_metadata::Store;
 use cistern_runtime::Clock;
@@ -13,7 +13,10 @@ use std::sync::Arc;
 ///
 /// Every method is in the file of its name: `put`, `get`, `delete`, `copy`, `list`, `multipart`, `bucket`.
 #[derive(Debug, Clone)]
-pub struct Objects(Arc<Parts>);
+pub struct Objects {
+    parts: Arc<Parts>,
+    master_keys: Option<Arc<MasterKeys>>,
+}
 
 #[derive(Debug)]
 struct Parts {
@@ -27,7 +30,15 @@ struct Parts {
 impl Objects {
     /// Objects whose rows are in `store` and whose bytes are in `blobs`.
     pub fn new(store: Store, blobs: Arc<dyn BlobStore>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self(Arc::new(Parts { store, blobs, clock, limits, turns: Turns::new() }))
+        let parts = Arc::new(Parts { store, blobs, clock, limits, turns: Turns::new() });
+        Self { parts, master_keys: None }
+    }
+
+    /// The same with master keys, which wrap the keys of objects that are encrypted with a key of the store's own. Without
+    /// them such objects are refused, and those that are there cannot be read.
+    #[must_use]
+    pub fn with_master_keys(self, master_keys: MasterKeys) -> Self {
+        Self { master_keys: Some(Arc::new(master_keys)), ..self }
     }
 
     /// Objects in memory, for the tests of the crates above.
@@ -40,29 +51,33 @@ impl Objects {
 
     /// Where the rows are.
     pub fn store(&self) -> &Store {
-        &self.0.store
+        &self.parts.store
     }
 
     /// Where the bytes are.
     pub fn blobs(&self) -> &Arc<dyn BlobStore> {
-        &self.0.blobs
+        &self.parts.blobs
     }
 
     /// The clock that dates everything.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.0.clock
+        &self.parts.clock
     }
 
     /// The bounds in force.
     pub fn limits(&self) -> &Limits {
-        &self.0.limits
+        &self.parts.limits
+    }
+
+    pub(crate) fn master_keys(&self) -> Option<&MasterKeys> {
+        self.master_keys.as_deref()
     }
 
     pub(crate) fn turns(&self) -> &Turns {
-        &self.0.turns
+        &self.parts.turns
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.0.clock.now()
+        self.parts.clock.now()
     }
 }

@@ -1,8 +1,10 @@
 //! The same requests on the embedded engines: simulated drives that lose power at every point, and real folders.
 
-use crate::fixture::{House, body, bucket_spec, bytes, key};
+use crate::fixture::{House, body, bucket_spec, bytes, key, master_keys};
 use crate::model::{self, Step};
-use crate::{BodyChecks, CompleteUpload, Limits, Objects, PutOutcome, PutRequest, Result, StageSpec};
+use crate::{
+    BodyChecks, CompleteUpload, CreateUpload, Encryption, Limits, Objects, PutOutcome, PutRequest, Result, StageSpec,
+};
 use cistern_blobs::{Compression, EmbeddedBlobs};
 use cistern_drives::{Disk, DriveLog, DriveLogConfig, LocalDisk, Membership, SimDisk, SimPower, Threads, ViewKind};
 use cistern_metadata::{EmbeddedEngine, Store};
@@ -50,7 +52,8 @@ fn open(
     let store = Store::new(Arc::new(EmbeddedEngine::new(logs[0].clone())));
     let blobs = EmbeddedBlobs::new(logs.clone(), Compression::Zstd, Arc::<TestClock>::clone(clock));
     let limits = Limits { part_bytes_min: 4, ..Limits::default() };
-    (logs, Objects::new(store, Arc::new(blobs), Arc::<TestClock>::clone(clock), limits))
+    let objects = Objects::new(store, Arc::new(blobs), Arc::<TestClock>::clone(clock), limits);
+    (logs, objects.with_master_keys(master_keys()))
 }
 
 struct Simulated {
@@ -94,12 +97,16 @@ async fn overwrite_all(house: &House, possible: &mut Possible) -> Result<()> {
         let seen = house.objects.head(&house.bucket, &key(name)).await?;
         house.objects.transition(&house.bucket, &key(name), seen.version, class).await?;
     }
-    let upload = house.objects.create_upload(house.plain_upload("parts")).await?;
+    let upload = house
+        .objects
+        .create_upload(CreateUpload { encryption: Encryption::Managed, ..house.plain_upload("parts") })
+        .await?
+        .upload;
     let at = crate::UploadRef { bucket: house.bucket.clone(), key: key("parts"), upload };
     let mut parts = Vec::new();
     for (number, size) in [(1, 200_000), (2, 7)] {
         let content = bytes(size, 3);
-        let part = house.objects.put_part(&at, number, BodyChecks::default(), body(&content)).await?;
+        let part = house.objects.put_part(&at, number, None, BodyChecks::default(), body(&content)).await?;
         parts.push(crate::fixture::named(number, &part));
     }
     let whole = [bytes(200_000, 3), bytes(7, 3)].concat();

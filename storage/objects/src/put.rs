@@ -5,6 +5,7 @@ use crate::body::{BodyChecks, BodyError};
 use crate::changes::ChangeCause;
 use crate::commit::{CommitItem, NewObject, commit_objects};
 use crate::conditions::Conditions;
+use crate::encryption::{Encryption, EncryptionKind, NewSealing};
 use crate::record::{ObjectHeaders, ObjectRecord, StoredChecksum, VersionId, VersionRef};
 use crate::retry::Tries;
 use crate::{BucketRecord, Error, Objects, Result};
@@ -24,6 +25,8 @@ pub struct PutRequest {
     pub headers: ObjectHeaders,
     /// The tags and locks it shall carry.
     pub attributes: Attributes,
+    /// How it shall be encrypted.
+    pub encryption: Encryption,
     /// Its class; `None` takes the bucket's.
     pub class: Option<StorageClass>,
     /// What is promised about the body.
@@ -40,6 +43,7 @@ impl PutRequest {
             key,
             headers: ObjectHeaders::default(),
             attributes: Attributes::default(),
+            encryption: Encryption::None,
             class: None,
             checks: BodyChecks::default(),
             conditions: Conditions::default(),
@@ -64,6 +68,8 @@ pub struct PutOutcome {
     pub modified: Timestamp,
     /// Its class.
     pub class: StorageClass,
+    /// How it is encrypted.
+    pub encryption: Option<EncryptionKind>,
 }
 
 impl From<&ObjectRecord> for PutOutcome {
@@ -76,6 +82,7 @@ impl From<&ObjectRecord> for PutOutcome {
             shown_version: record.shown_version,
             modified: record.modified,
             class: record.class,
+            encryption: record.encryption(),
         }
     }
 }
@@ -91,12 +98,14 @@ impl Objects {
         request: PutRequest,
         body: impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
     ) -> Result<PutOutcome> {
-        let PutRequest { bucket, key, headers, attributes, class, checks, conditions } = request;
+        let PutRequest { bucket, key, headers, attributes, encryption, class, checks, conditions } = request;
         headers.check(self.limits())?;
         let present = self.bucket(&bucket).await?;
         present.check_locks(&attributes, self.now())?;
         let class = class.unwrap_or(present.class);
-        let staged = self.stage_body(class, checks, body).await?;
+        let (sealing, data_key) = NewSealing::split(self.new_sealing(&encryption, &present, &key)?);
+        let staged = self.stage_body(class, checks, data_key.as_ref(), body).await?;
+        let attributes = Attributes { sealing, ..attributes };
         let new = NewObject { attributes, ..staged.into_object(headers, class, ChangeCause::Put) };
         let record = self.commit_new(&present, &key, &new, &conditions).await?;
         Ok(PutOutcome::from(&record))

@@ -85,7 +85,7 @@ async fn a_part_overtaken_by_an_abort_is_refused_and_freed() {
     let at = race.house.begin_upload("k").await;
     let (objects, aborted) = (race.elsewhere.clone(), at.clone());
     race.first(async move { objects.abort_upload(&aborted).await.unwrap() });
-    let answer = race.house.objects.put_part(&at, 1, BodyChecks::default(), body(b"late")).await;
+    let answer = race.house.objects.put_part(&at, 1, None, BodyChecks::default(), body(b"late")).await;
     assert!(matches!(answer, Err(Error::NoSuchUpload { .. })), "{answer:?}");
     race.check_left(0).await;
 }
@@ -100,7 +100,7 @@ async fn a_part_overtaken_by_the_completion_is_refused_and_freed() {
         let request = CompleteUpload { parts, ..CompleteUpload::default() };
         objects.complete_upload(&completed, request).await.unwrap();
     });
-    let answer = race.house.objects.put_part(&at, 2, BodyChecks::default(), body(b"late")).await;
+    let answer = race.house.objects.put_part(&at, 2, None, BodyChecks::default(), body(b"late")).await;
     assert!(matches!(answer, Err(Error::NoSuchUpload { .. })), "{answer:?}");
     race.check_left(1).await;
     assert_eq!(race.house.read("k").await.unwrap(), b"12345");
@@ -114,7 +114,7 @@ async fn a_completion_overtaken_by_a_part_sees_it() {
         let parts = vec![race.house.put_part(&at, 1, b"12345").await];
         let (objects, uploading) = (race.elsewhere.clone(), at.clone());
         race.first(async move {
-            let part = objects.put_part(&uploading, number, BodyChecks::default(), body(b"other")).await.unwrap();
+            let part = objects.put_part(&uploading, number, None, BodyChecks::default(), body(b"other")).await.unwrap();
             assert_eq!(named(number, &part).number, number);
         });
         let request = CompleteUpload { parts, ..CompleteUpload::default() };

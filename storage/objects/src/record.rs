@@ -1,7 +1,7 @@
 //! What is known about an object: its headers, size, tags, and where its bytes lie.
 
 use crate::attributes::Attributes;
-use crate::{Error, Limits, Result};
+use crate::{BlobSalt, Error, Limits, Result};
 use cistern_metadata::RowKey;
 use cistern_types::{BlobId, Checksum, ChecksumAlgorithm, ETag, Invalid, ObjectKey, StorageClass, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -237,12 +237,14 @@ pub struct Extent {
     pub length: u64,
     /// The checksum of the part that it is, when its upload asked for one.
     pub checksum: Option<Checksum>,
+    /// What its bytes are sealed with beside the object's key, when they are encrypted: the blob is then longer than `length`.
+    pub salt: Option<BlobSalt>,
 }
 
 impl Extent {
     /// A blob that is no part with a checksum.
-    pub(crate) fn new(blob: BlobId, length: u64) -> Self {
-        Self { blob, length, checksum: None }
+    pub(crate) fn new(blob: BlobId, length: u64, salt: Option<BlobSalt>) -> Self {
+        Self { blob, length, checksum: None, salt }
     }
 }
 

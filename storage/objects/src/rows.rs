@@ -7,7 +7,7 @@
 //! 13 versions   bucket id, key, version -> VersionRow          19 claims     blob                  -> ()
 //! 14 extents    version, number       -> ExtentsRow            1a changes    bucket id, stamp      -> ChangesRow
 //! 15 uploads    bucket id, key, upload -> UploadRow            1b null versions bucket id, key     -> NullRow
-//!                                                              1c configurations bucket id, kind   -> ConfigurationRow
+//! 1d master keys id                    -> ()                   1c configurations bucket id, kind   -> ConfigurationRow
 //! ```
 //! Objects stand under the id of one life of a bucket, so a bucket that is deleted and made again is empty. What a key's
 //! rows mean together is said in `versions.rs`. Enums are stored by their variant's number: new variants go to the end.
@@ -16,7 +16,7 @@ use crate::attributes::Attributes;
 use crate::changes::Change;
 use crate::put::PutOutcome;
 use crate::record::{ChecksumKind, Extent, Layout, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId, VersionRef};
-use crate::{BucketRecord, Result};
+use crate::{BlobSalt, BucketRecord, Result};
 use cistern_metadata::{RowValue, Table, Transaction, VALUE_BYTES_MAX};
 use cistern_types::{
     BlobId, BucketId, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, Owner, OwnerId, StorageClass,
@@ -37,13 +37,16 @@ pub(crate) const CHANGES: Table<(BucketId, u64), ChangesRow> = Table::new("chang
 pub(crate) const VERSIONS: Table<(BucketId, ObjectKey, VersionId), VersionRow> = Table::new("versions", 0x13);
 pub(crate) const NULL_VERSIONS: Table<(BucketId, ObjectKey), NullRow> = Table::new("null versions", 0x1b);
 pub(crate) const CONFIGURATIONS: Table<(BucketId, u8), ConfigurationRow> = Table::new("bucket configurations", 0x1c);
+/// Those that data keys may be wrapped with.
+pub(crate) const MASTER_KEYS: Table<[u8; 8], Marker> = Table::new("master keys", 0x1d);
 
 /// The most extents an object row carries itself; lists read object rows, so these stay small.
 const INLINE_EXTENTS_MAX: usize = 16;
 
-/// The most extents in one extent row. An extent takes 16 bytes, a varint of at most 10, and a checksum of at most 35.
-const EXTENTS_PER_ROW: usize = 1600;
-const _: () = assert!(EXTENTS_PER_ROW * (16 + 10 + 35) + 8 <= VALUE_BYTES_MAX);
+/// The most extents in one extent row. An extent takes 16 bytes, a varint of at most 10, a checksum of at most 35, and
+/// a salt of at most 17.
+const EXTENTS_PER_ROW: usize = 1280;
+const _: () = assert!(EXTENTS_PER_ROW * (16 + 10 + 35 + 17) + 8 <= VALUE_BYTES_MAX);
 
 /// A row whose key says it all.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -115,6 +118,8 @@ pub(crate) struct PartRow {
     pub(crate) checksum: Option<Checksum>,
     /// `None` for an empty part.
     pub(crate) blob: Option<BlobId>,
+    /// Of an encrypted part.
+    pub(crate) salt: Option<BlobSalt>,
 }
 
 /// What a repeated completion is answered with.
@@ -151,9 +156,9 @@ macro_rules! row_values {
         }
     )*};
 }
-row_values!(1: Marker, PartRow, GarbageRow, ChangesRow, VersionRow, NullRow, ConfigurationRow);
-// 1 knew no versions, attributes and checksums of parts
-row_values!(2: BucketRecord, ObjectRow, UploadRow, CompletedRow, ExtentsRow);
+row_values!(1: Marker, GarbageRow, ChangesRow, VersionRow, NullRow, ConfigurationRow);
+// 1 knew no versions, attributes, checksums of parts and encryption
+row_values!(2: BucketRecord, ObjectRow, UploadRow, CompletedRow, ExtentsRow, PartRow);
 
 impl ObjectRow {
     /// The version id that clients are told.

@@ -111,8 +111,6 @@ pub enum ConfigurationKind {
     Cors,
     /// `?policy`
     Policy,
-    /// `?encryption`
-    Encryption,
     /// `?lifecycle`
     Lifecycle,
     /// `?notification`
@@ -140,6 +138,8 @@ pub struct BucketSettings {
     pub public_access_block: Option<PublicAccessBlock>,
     /// Whose the objects are that others write.
     pub object_ownership: Option<ObjectOwnership>,
+    /// Whether objects are encrypted with a key of the store's own when their writer does not ask for anything.
+    pub encrypted_by_default: bool,
     /// Which configurations it has, in order.
     pub configured: Vec<ConfigurationKind>,
 }
@@ -153,6 +153,7 @@ enum Setting {
     Acl(Acl),
     PublicAccessBlock(PublicAccessBlock),
     ObjectOwnership(ObjectOwnership),
+    EncryptedByDefault,
 }
 
 impl From<Vec<Setting>> for BucketSettings {
@@ -166,6 +167,7 @@ impl From<Vec<Setting>> for BucketSettings {
                 Setting::Acl(acl) => settings.acl = Some(acl),
                 Setting::PublicAccessBlock(block) => settings.public_access_block = Some(block),
                 Setting::ObjectOwnership(ownership) => settings.object_ownership = Some(ownership),
+                Setting::EncryptedByDefault => settings.encrypted_by_default = true,
             }
         }
         settings
@@ -174,8 +176,15 @@ impl From<Vec<Setting>> for BucketSettings {
 
 impl From<BucketSettings> for Vec<Setting> {
     fn from(settings: BucketSettings) -> Self {
-        let BucketSettings { versioning, object_lock, acl, public_access_block, object_ownership, configured } =
-            settings;
+        let BucketSettings {
+            versioning,
+            object_lock,
+            acl,
+            public_access_block,
+            object_ownership,
+            encrypted_by_default,
+            configured,
+        } = settings;
         let versioning = Some(versioning).filter(|versioning| *versioning != Versioning::Unversioned);
         let configured = Some(configured).filter(|kinds| !kinds.is_empty());
         [
@@ -185,6 +194,7 @@ impl From<BucketSettings> for Vec<Setting> {
             acl.map(Setting::Acl),
             public_access_block.map(Setting::PublicAccessBlock),
             object_ownership.map(Setting::ObjectOwnership),
+            encrypted_by_default.then_some(Setting::EncryptedByDefault),
         ]
         .into_iter()
         .flatten()
@@ -299,6 +309,19 @@ impl Objects {
         self.change_settings(name, change).await
     }
 
+    /// Has objects of a bucket encrypted with a key of the store's own, or not, when their writer does not ask for anything. Those that
+    /// are there stay as they are.
+    pub async fn set_default_encryption(&self, name: &BucketName, encrypted: bool) -> Result<()> {
+        if encrypted && self.master_keys().is_none() {
+            return Err(Error::NoMasterKeys);
+        }
+        let change = |settings: &mut BucketSettings| {
+            settings.encrypted_by_default = encrypted;
+            Ok(())
+        };
+        self.change_settings(name, change).await
+    }
+
     async fn change_settings(
         &self,
         name: &BucketName,
@@ -379,6 +402,7 @@ mod tests {
             acl: Some(Acl::default()),
             public_access_block: Some(PublicAccessBlock { restrict_public_buckets: true, ..Default::default() }),
             object_ownership: Some(ObjectOwnership::ObjectWriter),
+            encrypted_by_default: true,
             configured: vec![ConfigurationKind::Cors, ConfigurationKind::Website],
         };
         let bytes = postcard::to_stdvec(&all).unwrap();

@@ -3,7 +3,7 @@
 //! ```text
 //! gather batch n+1 ─┐
 //! hash batch n ─────┼─ joined, so that network, CPU and drives work at the same time
-//! write batch n ────┘
+//! write batch n ────┘    sealed before, when it is to be encrypted
 //! ```
 //! A body of at most [`SMALL_BYTES`] is hashed and judged first and handed over whole, so that its bytes and the commit
 //! that names them share one synced group. A staged blob that is never committed is deleted here when that is known, and
@@ -15,9 +15,11 @@ use crate::changes::ChangeCause;
 use crate::commit::{CommitItem, NewObject, commit_objects};
 use crate::conditions::Conditions;
 use crate::digest::{BodyDigest, Digested};
+use crate::encryption::{BlobSealer, Encryption, NewSealing, stored_bytes};
 use crate::record::{Extent, ObjectHeaders, StoredChecksum};
-use crate::{Error, ObjectRecord, Objects, Result};
-use bytes::Bytes;
+use crate::seal::DataKey;
+use crate::{BlobSalt, Error, ObjectRecord, Objects, Result};
+use bytes::{Bytes, BytesMut};
 use cistern_blobs::{BlobWriter, SMALL_BYTES};
 use cistern_metadata::Transaction;
 use cistern_runtime::offload;
@@ -34,6 +36,8 @@ pub struct StageSpec {
     pub headers: ObjectHeaders,
     /// Its class; `None` takes the default class.
     pub class: Option<StorageClass>,
+    /// Where it will be committed, and nowhere else: it is encrypted if the bucket encrypts by default. `None` is not.
+    pub place: Option<(BucketName, ObjectKey)>,
 }
 
 /// The bytes of an object to be, written but not visible. Commit it with [`Objects::commit_staged`] within
@@ -41,6 +45,8 @@ pub struct StageSpec {
 #[derive(Debug, Clone)]
 pub struct StagedObject {
     pub(crate) new: NewObject,
+    /// The key that its data key is bound to, when it is encrypted.
+    sealed_for: Option<ObjectKey>,
 }
 
 impl StagedObject {
@@ -71,6 +77,8 @@ pub struct StagedCommit<'a> {
 pub(crate) struct StagedBody {
     /// `None` for an empty body.
     pub(crate) blob: Option<BlobId>,
+    /// What its bytes are sealed with beside the data key.
+    pub(crate) salt: Option<BlobSalt>,
     pub(crate) receipt: Receipt,
     pub(crate) digested: Digested,
 }
@@ -85,7 +93,7 @@ impl StagedBody {
             size,
             etag: ETag::Md5(self.digested.md5),
             checksum: self.digested.checksum.map(StoredChecksum::full),
-            extents: self.blob.map(|blob| Extent::new(blob, size)).into_iter().collect(),
+            extents: self.blob.map(|blob| Extent::new(blob, size, self.salt)).into_iter().collect(),
             parts: None,
             fresh: self.blob.map(|blob| (blob, self.receipt)).into_iter().collect(),
             cause,
@@ -103,8 +111,16 @@ impl Objects {
     ) -> Result<StagedObject> {
         spec.headers.check(self.limits())?;
         let class = spec.class.unwrap_or_default();
-        let staged = self.stage_body(class, checks, body).await?;
-        Ok(StagedObject { new: staged.into_object(spec.headers, class, ChangeCause::Put) })
+        let (mut sealing, mut data_key) = (None, None);
+        if let Some((bucket, key)) = &spec.place {
+            let asked = self.new_sealing(&Encryption::None, &self.bucket(bucket).await?, key)?;
+            (sealing, data_key) = NewSealing::split(asked);
+        }
+        let staged = self.stage_body(class, checks, data_key.as_ref(), body).await?;
+        let sealed_for = spec.place.filter(|_| sealing.is_some()).map(|(_, key)| key);
+        let attributes = Attributes { sealing, ..Attributes::default() };
+        let new = NewObject { attributes, ..staged.into_object(spec.headers, class, ChangeCause::Put) };
+        Ok(StagedObject { new, sealed_for })
     }
 
     /// [`Objects::stage`] for bytes that are all there.
@@ -134,6 +150,10 @@ impl Objects {
         txn: &mut Transaction,
         commits: &[StagedCommit<'_>],
     ) -> Result<Vec<ObjectRecord>> {
+        if commits.iter().any(|commit| commit.staged.sealed_for.as_ref().is_some_and(|key| key != commit.key)) {
+            let reason = "a staged object that is encrypted is committed under the key that it was staged for";
+            return Err(Error::InvalidRequest { reason: reason.into() });
+        }
         let none = Conditions::default();
         let mut records: Vec<Option<ObjectRecord>> = vec![None; commits.len()];
         for (first, commit) in commits.iter().enumerate() {
@@ -153,8 +173,14 @@ impl Objects {
         Ok(records.into_iter().map(|record| record.expect("every object belongs to one bucket's turn")).collect())
     }
 
-    /// Reads a body to its clean end into a blob and judges it.
-    pub(crate) async fn stage_body<S, E>(&self, class: StorageClass, checks: BodyChecks, body: S) -> Result<StagedBody>
+    /// Reads a body to its clean end into a blob, sealed if there is a data key, and judges it.
+    pub(crate) async fn stage_body<S, E>(
+        &self,
+        class: StorageClass,
+        checks: BodyChecks,
+        data_key: Option<&DataKey>,
+        body: S,
+    ) -> Result<StagedBody>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Send,
@@ -166,13 +192,14 @@ impl Objects {
         }
         let mut batches = Batches::new(body, limit_bytes, checks.length);
         let digest = BodyDigest::new(&checks);
+        let sealer = BlobSealer::new(data_key);
         let first = batches.next_batch().await?;
-        if batches.ended() && first.len() <= SMALL_BYTES {
-            return self.stage_small(class, checks, digest, first).await;
+        if batches.ended() && stored_bytes(first.len() as u64, data_key.is_some()) <= SMALL_BYTES as u64 {
+            return self.stage_small(class, checks, digest, sealer, first).await;
         }
         let writer = self.blobs().writer(class).await?;
         let blob = writer.id();
-        let staged = stream_to_blob(writer, batches, first, digest, checks).await;
+        let staged = stream_to_blob(writer, batches, first, digest, sealer, checks).await;
         if staged.is_err() {
             self.discard(&[blob]).await;
         }
@@ -184,16 +211,23 @@ impl Objects {
         class: StorageClass,
         checks: BodyChecks,
         digest: BodyDigest,
+        sealer: BlobSealer,
         body: Bytes,
     ) -> Result<StagedBody> {
         let digested = hash(digest, body.clone()).await.finish();
         digested.verify(checks)?;
         if body.is_empty() {
-            return Ok(StagedBody { blob: None, receipt: Receipt::DURABLE, digested });
+            return Ok(StagedBody { blob: None, salt: None, receipt: Receipt::DURABLE, digested });
         }
-        let blob = self.blobs().put(class, body).await?;
-        assert_eq!(blob.length, digested.length, "the blob store keeps what it was given");
-        Ok(StagedBody { blob: Some(blob.id), receipt: blob.receipt, digested })
+        let salt = sealer.salt();
+        let (sealer, stored) = sealer.push(body).await?;
+        let blob = self.blobs().put(class, joined(stored, sealer.finish()?)).await?;
+        assert_eq!(
+            blob.length,
+            stored_bytes(digested.length, salt.is_some()),
+            "the blob store keeps what it was given"
+        );
+        Ok(StagedBody { blob: Some(blob.id), salt, receipt: blob.receipt, digested })
     }
 
     /// [`Objects::discard`] for blobs that a commit was to claim.
@@ -215,6 +249,7 @@ async fn stream_to_blob<S, E>(
     mut batches: Batches<S>,
     first: Bytes,
     mut digest: BodyDigest,
+    mut sealer: BlobSealer,
     checks: BodyChecks,
 ) -> Result<StagedBody>
 where
@@ -222,18 +257,41 @@ where
     E: Send,
     Error: From<E>,
 {
+    let salt = sealer.salt();
     let mut batch = first;
     while !batch.is_empty() {
         let hashing = async { Ok(hash(digest, batch.clone()).await) };
-        let writing = async { writer.write(batch.clone()).await.map_err(Error::Blobs) };
-        let (hashed, (), next) = futures::try_join!(hashing, writing, batches.next_batch())?;
-        (digest, batch) = (hashed, next);
+        let writing = async {
+            let (sealer, stored) = sealer.push(batch.clone()).await?;
+            write(&mut *writer, stored).await?;
+            Ok(sealer)
+        };
+        (digest, sealer, batch) = futures::try_join!(hashing, writing, batches.next_batch())?;
     }
+    write(&mut *writer, sealer.finish()?).await?;
     let digested = digest.finish();
     digested.verify(checks)?;
     let blob = writer.finish().await.map_err(Error::Blobs)?;
-    assert_eq!(blob.length, digested.length, "the blob store keeps what it was given");
-    Ok(StagedBody { blob: Some(blob.id), receipt: blob.receipt, digested })
+    assert_eq!(blob.length, stored_bytes(digested.length, salt.is_some()), "the blob store keeps what it was given");
+    Ok(StagedBody { blob: Some(blob.id), salt, receipt: blob.receipt, digested })
+}
+
+async fn write(writer: &mut dyn BlobWriter, stored: Bytes) -> Result<()> {
+    if stored.is_empty() {
+        return Ok(());
+    }
+    writer.write(stored).await.map_err(Error::Blobs)
+}
+
+/// Two pieces as one; most small bodies are one piece already.
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    if first.is_empty() || second.is_empty() {
+        return if first.is_empty() { second } else { first };
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + second.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&second);
+    whole.freeze()
 }
 
 async fn hash(mut digest: BodyDigest, bytes: Bytes) -> BodyDigest {

@@ -8,7 +8,7 @@
 //! Readers that began before go on with the old bytes. An object that is written or deleted meanwhile stays as that left it.
 
 use crate::commit::{Rewritten, commit_transition};
-use crate::record::{Extent, ObjectRecord, VersionId, VersionRef};
+use crate::record::{ObjectRecord, VersionId, VersionRef};
 use crate::retry::Tries;
 use crate::rows::extents;
 use crate::{Error, Objects, Result};
@@ -85,8 +85,9 @@ impl Objects {
 
     /// Writes every extent once more, as a blob of the new class.
     async fn rewrite(&self, new: &mut Rewritten) -> Result<()> {
-        for Extent { blob, length, .. } in &new.old {
-            let mut body = self.blobs().read(*blob, 0..*length).await?;
+        for extent in &new.old {
+            let length = extent.stored_bytes(); // what is sealed moves as it is
+            let mut body = self.blobs().read(extent.blob, 0..length).await?;
             let mut writer = self.blobs().writer(new.class).await?;
             // known from here on, so that it is thrown away when anything fails
             new.fresh.push((writer.id(), Receipt::DURABLE));
@@ -94,7 +95,7 @@ impl Objects {
                 writer.write(bytes).await?;
             }
             let written = writer.finish().await?;
-            assert_eq!(written.length, *length, "the blob store keeps what it was given");
+            assert_eq!(written.length, length, "the blob store keeps what it was given");
             new.fresh.last_mut().expect("pushed above").1 = written.receipt;
         }
         Ok(())

@@ -5,12 +5,13 @@ use crate::changes::ChangeCause;
 use crate::commit::{CommitItem, NewObject, commit_objects};
 use crate::conditions::Conditions;
 use crate::digest::{multipart_checksum, multipart_etag};
+use crate::encryption::check_customer_key;
 use crate::garbage::{release, release_completed_upload};
 use crate::put::PutOutcome;
 use crate::record::{Extent, StoredChecksum};
 use crate::retry::Tries;
 use crate::rows::{COMPLETED, CompletedRow, PARTS, PartRow, UPLOADS, UploadRow};
-use crate::{BucketRecord, Error, Limits, Objects, Result};
+use crate::{BucketRecord, CustomerKey, Error, Limits, Objects, Result};
 use cistern_metadata::{Scan, Transaction};
 use cistern_types::{BlobId, Checksum, ETag};
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub struct CompleteUpload {
     pub checksum: Option<Checksum>,
     /// The size in bytes the object must turn out to have.
     pub size: Option<u64>,
+    /// The customer key that the upload was begun with, if it was with one.
+    pub customer_key: Option<CustomerKey>,
 }
 
 impl Objects {
@@ -67,6 +70,7 @@ impl Objects {
         upload: UploadRow,
         request: &CompleteUpload,
     ) -> Result<PutOutcome> {
+        check_customer_key(upload.attributes.sealing.as_ref(), request.customer_key.as_ref())?;
         let scan = Scan::first(PARTS.prefix_range(&at.upload), usize::from(self.limits().parts_max) + 1);
         let rows = PARTS.scan(txn, &scan).await?;
         let mut rows: BTreeMap<u16, PartRow> = rows.into_iter().map(|((_, number), row)| (number, row)).collect();
@@ -131,7 +135,9 @@ fn assemble(upload: &UploadRow, parts: &[PartRow], request: &CompleteUpload, lim
     }
     // what a part brought along unasked is not kept
     let checksum = |part: &PartRow| part.checksum.clone().filter(|_| upload.checksum.is_some());
-    let extent = |part: &PartRow| part.blob.map(|blob| Extent { blob, length: part.size, checksum: checksum(part) });
+    let extent = |part: &PartRow| {
+        part.blob.map(|blob| Extent { blob, length: part.size, checksum: checksum(part), salt: part.salt })
+    };
     Ok(NewObject {
         headers: upload.headers.clone(),
         attributes: upload.attributes.clone(),

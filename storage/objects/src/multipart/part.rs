@@ -4,6 +4,7 @@ use super::UploadRef;
 use crate::body::{BodyChecks, BodyError, ExpectedChecksum};
 use crate::commit::claim;
 use crate::conditions::Conditions;
+use crate::encryption::{EncryptionKind, Sealing};
 use crate::garbage::release;
 use crate::get::ByteRange;
 use crate::list::PAGE_ENTRIES_MAX;
@@ -11,7 +12,7 @@ use crate::record::{ChecksumKind, ObjectHeaders, VersionRef};
 use crate::retry::Tries;
 use crate::rows::{PARTS, PartRow, UPLOADS, UploadRow};
 use crate::stage::StagedBody;
-use crate::{Error, Objects, Result};
+use crate::{CustomerKey, Error, Objects, Result};
 use bytes::Bytes;
 use cistern_metadata::Scan;
 use cistern_types::{
@@ -31,6 +32,8 @@ pub struct PartOutcome {
     pub checksum: Option<Checksum>,
     /// When it was stored.
     pub modified: Timestamp,
+    /// How it is encrypted.
+    pub encryption: Option<EncryptionKind>,
 }
 
 /// Which bytes to copy into a part.
@@ -46,6 +49,10 @@ pub struct PartCopy {
     pub source_conditions: Conditions,
     /// Which of its bytes; `None` for all. Must lie inside the source.
     pub range: Option<Range<u64>>,
+    /// The customer key that the source is encrypted with, if it is with one.
+    pub source_customer_key: Option<CustomerKey>,
+    /// The customer key that the upload was begun with, if it was with one.
+    pub customer_key: Option<CustomerKey>,
 }
 
 /// A part as a list shows it.
@@ -82,22 +89,28 @@ pub struct PartPage {
 
 impl Objects {
     /// Stores a part, over one of the same number. Durable when it returns; on an error the upload is as it was.
+    /// `customer_key` is the one that the upload was begun with, if it was with one.
     pub async fn put_part(
         &self,
         at: &UploadRef,
         number: u16,
+        customer_key: Option<&CustomerKey>,
         checks: BodyChecks,
         body: impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
     ) -> Result<PartOutcome> {
         let (bucket, upload) = self.upload_for_part(at, number).await?;
+        let sealing = upload.attributes.sealing.as_ref();
+        let data_key = self.data_key(sealing, &at.key, customer_key)?;
         let checks = BodyChecks { checksum: part_checksum(&upload, checks.checksum)?, ..checks };
-        let staged = self.stage_body(upload.class, checks, body).await?;
-        self.commit_part(at, bucket, number, staged).await
+        let staged = self.stage_body(upload.class, checks, data_key.as_ref(), body).await?;
+        self.commit_part(at, bucket, number, staged, sealing.map(Sealing::kind)).await
     }
 
     /// Stores bytes of an object as a part.
     pub async fn copy_part(&self, at: &UploadRef, number: u16, source: PartCopy) -> Result<PartOutcome> {
         let (bucket, upload) = self.upload_for_part(at, number).await?;
+        let sealing = upload.attributes.sealing.as_ref();
+        let data_key = self.data_key(sealing, &at.key, source.customer_key.as_ref())?;
         let txn = self.store().read().await?;
         let record = self.head_in(&txn, &source.source_bucket, &source.source_key, source.source_version).await?;
         source.source_conditions.check_source(&record)?;
@@ -108,15 +121,15 @@ impl Objects {
             }
             Some(_) => return Err(Error::InvalidRange { size_bytes: record.size }),
         };
-        let read = self.open(&txn, record, range).await?;
+        let read = self.open(&txn, record, range, source.source_customer_key.as_ref()).await?;
         drop(txn);
         let checks = BodyChecks {
             length: Some(read.range.end - read.range.start),
             checksum: part_checksum(&upload, ExpectedChecksum::None)?,
             ..BodyChecks::default()
         };
-        let staged = self.stage_body(upload.class, checks, read.body).await?;
-        self.commit_part(at, bucket, number, staged).await
+        let staged = self.stage_body(upload.class, checks, data_key.as_ref(), read.body).await?;
+        self.commit_part(at, bucket, number, staged, sealing.map(Sealing::kind)).await
     }
 
     /// Lists parts with numbers above `after`, at most `limit` and never more than 1,000.
@@ -155,8 +168,9 @@ impl Objects {
         bucket: BucketId,
         number: u16,
         staged: StagedBody,
+        encryption: Option<EncryptionKind>,
     ) -> Result<PartOutcome> {
-        let committed = self.try_commit_part(at, bucket, number, &staged).await;
+        let committed = self.try_commit_part(at, bucket, number, &staged, encryption).await;
         if committed.as_ref().is_err_and(Error::nothing_happened) {
             let fresh: Vec<BlobId> = staged.blob.into_iter().collect();
             self.discard(&fresh).await;
@@ -170,6 +184,7 @@ impl Objects {
         bucket: BucketId,
         number: u16,
         staged: &StagedBody,
+        encryption: Option<EncryptionKind>,
     ) -> Result<PartOutcome> {
         let digested = &staged.digested;
         let mut tries = Tries::new();
@@ -185,11 +200,12 @@ impl Objects {
                 claim(self, &mut txn, blob, staged.receipt, now)?;
             }
             let checksum = digested.checksum.clone();
-            let row = PartRow { md5: digested.md5, size: digested.length, modified: now, checksum, blob: staged.blob };
+            let (blob, salt) = (staged.blob, staged.salt);
+            let row = PartRow { md5: digested.md5, size: digested.length, modified: now, checksum, blob, salt };
             PARTS.put(&mut txn, &key, &row)?;
             if tries.commit(txn).await? {
                 let PartRow { md5, size, modified, checksum, .. } = row;
-                return Ok(PartOutcome { etag: ETag::Md5(md5), size, checksum, modified });
+                return Ok(PartOutcome { etag: ETag::Md5(md5), size, checksum, modified, encryption });
             }
         }
     }

@@ -28,7 +28,8 @@ async fn an_object_of_many_parts_moves_there_and_back_with_all_its_parts() {
     let content = |number: u16| bytes(10 + usize::from(number), 1);
     let mut parts = Vec::new();
     for number in 1..=40 {
-        let part = house.objects.put_part(&at, number, BodyChecks::default(), body(&content(number))).await.unwrap();
+        let part =
+            house.objects.put_part(&at, number, None, BodyChecks::default(), body(&content(number))).await.unwrap();
         parts.push(named(number, &part));
     }
     house.objects.complete_upload(&at, CompleteUpload { parts, ..CompleteUpload::default() }).await.unwrap();
