@@ -7,7 +7,10 @@
 
 use crate::key::owner_id;
 use crate::secret::random_key_id;
-use crate::{Error, Identity, KeyRecord, KeySpec, NewKey, Permission, ROOT_NAME, Result, RootCredentials, Secret};
+use crate::{
+    Error, Identity, KeyRecord, KeySpec, NewKey, Permission, ROOT_NAME, Result, RootCredentials, Secret,
+    TemporaryCredentials, TemporarySpec, temporary,
+};
 use cistern_metadata::{Commit, KeyRange, RowValue, Scan, Store, Table, Transaction};
 use cistern_runtime::Clock;
 use cistern_types::{AccessKeyId, AccountId, BucketName, Owner, Timestamp};
@@ -105,7 +108,7 @@ impl Access {
             permission: Permission::Admin,
             created: clock.now(),
         };
-        let identity = Arc::new(Identity { key, secret: root.secret_access_key });
+        let identity = Arc::new(Identity { key, secret: root.secret_access_key, scope: None });
         let (api_token, account_id) = (root.api_token, root.account_id);
         let cache = Mutex::default();
         Self { shared: Arc::new(Shared { store, clock, root: identity, api_token, account_id, cache }) }
@@ -206,7 +209,7 @@ impl Access {
         let Some(row) = KEYS.peek(&txn, id).await? else {
             return Ok(None);
         };
-        let identity = Arc::new(Identity { key: row.record(id.clone()), secret: Secret::new(row.secret) });
+        let identity = Arc::new(Identity { key: row.record(id.clone()), secret: Secret::new(row.secret), scope: None });
         let mut cache = self.shared.cache.lock();
         if cache.changes == changes {
             if cache.identities.len() >= IDENTITIES_MAX {
@@ -215,6 +218,19 @@ impl Access {
             cache.identities.insert(id.clone(), (now, Arc::clone(&identity)));
         }
         Ok(Some(identity))
+    }
+
+    /// Makes credentials that end by themselves, under a key that there is. Nothing is stored.
+    pub async fn create_temporary(&self, spec: TemporarySpec) -> Result<TemporaryCredentials> {
+        let parent = self.identity(&spec.parent).await?;
+        let parent = parent.ok_or_else(|| Error::NoSuchKey { name_or_id: spec.parent.to_string() })?;
+        temporary::make(&parent, spec, self.shared.clock.now())
+    }
+
+    /// Who signs with the temporary credentials of `token`; refused when they have ended, with their time or their parent.
+    pub async fn session(&self, id: &AccessKeyId, token: &str) -> Result<Identity> {
+        let parent = self.identity(&temporary::parent_of(token)?).await?.ok_or(Error::InvalidToken)?;
+        temporary::open(&parent, id, token, self.shared.clock.now())
     }
 
     fn forget(&self, id: &AccessKeyId) {

@@ -72,6 +72,12 @@ pub enum Error {
     /// The root key is not a row: it stands in the credentials file.
     #[error("revoke the root key: replace it in the credentials file and restart instead")]
     RootKey,
+    /// A session token is none, or of another key.
+    #[error("use this session token: it is damaged, or its key was revoked or is another")]
+    InvalidToken,
+    /// A session token's time is over.
+    #[error("use this session token: it has expired")]
+    ExpiredToken,
     /// Others changed the keys again and again meanwhile.
     #[error("change the keys: others changed them {tries} times meanwhile, try again")]
     TooMuchContention {
@@ -111,6 +117,8 @@ impl Error {
             | Self::ParseCredentials { .. }
             | Self::Unfit { .. }
             | Self::TooManyKeys { .. }
+            | Self::InvalidToken
+            | Self::ExpiredToken
             | Self::RootKey => ErrorKind::Invalid,
             Self::NameTaken { .. } => ErrorKind::Conflict,
             Self::NoSuchKey { .. } => ErrorKind::NotFound,

@@ -1,6 +1,6 @@
 //! Keys as they are asked for, stored, listed and used: `KeySpec`, `KeyRecord`, `NewKey`, `Identity`.
 
-use crate::{Error, Result, Secret};
+use crate::{Error, KeyScope, Result, Secret};
 use cistern_types::{AccessKeyId, BucketName, Invalid, Owner, OwnerId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -119,6 +119,8 @@ pub struct Identity {
     pub key: KeyRecord,
     /// The secret half of the pair, which signatures are checked with.
     pub secret: Secret,
+    /// The keys of objects it reaches, when it is temporary and bound to some.
+    pub scope: Option<KeyScope>,
 }
 
 impl Identity {

@@ -12,6 +12,8 @@
 //! policy.rs is the language of bucket policies: parsed once, asked with a request as values. Who asks it, and what access lists
 //! say besides, is the door's.
 //!
+//! temporary.rs makes credentials that end by themselves and are stored nowhere.
+//!
 //! Secrets are [`Secret`]s: they can be compared in constant time and shown only by asking for them by name.
 
 mod access;
@@ -21,11 +23,13 @@ mod key;
 mod permission;
 mod policy;
 mod secret;
+mod temporary;
 
 pub use access::{Access, IDENTITY_AGE_MAX, KEYS_MAX};
 pub use credentials::{Made, RootCredentials, RootOverrides};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{Identity, KeyRecord, KeySpec, NewKey, Permission, ROOT_NAME};
-pub use permission::{Action, Denied, allow};
+pub use permission::{Action, Denied, Reach, allow};
 pub use policy::{BucketPolicy, Decision, Flaw, PolicyContext, PolicyError, PolicyRequest, Principal};
 pub use secret::Secret;
+pub use temporary::{KeyScope, TEMPORARY_LIFE_MAX, TemporaryCredentials, TemporarySpec};

@@ -64,23 +64,45 @@ pub enum Denied {
     /// The key is bound to another bucket.
     #[error("the key is bound to another bucket")]
     OtherBucket,
+    /// The credentials are bound to other keys of objects.
+    #[error("the credentials are bound to other keys of the bucket")]
+    OtherKeys,
+}
+
+/// What of a bucket is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach<'a> {
+    /// The bucket itself, or objects that will be asked about one by one.
+    Whole,
+    /// The object with this key.
+    Key(&'a str),
+    /// The keys that begin with this.
+    Listing(&'a str),
 }
 
 /// Whether the key of `identity` reaches as far as `action` on `bucket`; `None` where no bucket is meant.
-pub fn allow(identity: &Identity, action: Action, bucket: Option<&BucketName>) -> Result<(), Denied> {
+pub fn allow(identity: &Identity, action: Action, bucket: Option<&BucketName>, reach: Reach<'_>) -> Result<(), Denied> {
     let (has, needs) = (identity.key.permission, action.needs());
     if has < needs {
         return Err(Denied::Permission { has, needs });
     }
     let other = bucket.is_some_and(|name| identity.key.bucket.as_ref().is_some_and(|bound| bound != name));
-    if other { Err(Denied::OtherBucket) } else { Ok(()) }
+    if other {
+        return Err(Denied::OtherBucket);
+    }
+    let within = identity.scope.as_ref().is_none_or(|scope| match reach {
+        Reach::Whole => needs < Permission::Admin,
+        Reach::Key(key) => scope.holds(key),
+        Reach::Listing(prefix) => scope.covers(prefix),
+    });
+    if within { Ok(()) } else { Err(Denied::OtherKeys) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::key::owner_id;
-    use crate::{KeyRecord, Secret};
+    use crate::{KeyRecord, KeyScope, Secret};
     use cistern_types::Timestamp;
 
     fn identity(permission: Permission, bucket: Option<&str>) -> Identity {
@@ -95,6 +117,7 @@ mod tests {
                 created: Timestamp::default(),
             },
             secret: Secret::new("s"),
+            scope: None,
         }
     }
 
@@ -103,7 +126,7 @@ mod tests {
     fn check_permission(permission: Permission, allowed: &[Action]) {
         let bucket: BucketName = "logs".parse().unwrap();
         for action in Action::ALL {
-            let answer = allow(&identity(permission, None), action, Some(&bucket));
+            let answer = allow(&identity(permission, None), action, Some(&bucket), Reach::Whole);
             assert_eq!(answer.is_ok(), allowed.contains(&action), "{permission} {action:?}");
         }
     }
@@ -121,9 +144,30 @@ mod tests {
         let (own, other): (BucketName, BucketName) = ("logs".parse().unwrap(), "photos".parse().unwrap());
         let bound = identity(Permission::Admin, Some("logs"));
         for action in Action::ALL {
-            assert_eq!(allow(&bound, action, Some(&own)), Ok(()), "{action:?}");
-            assert_eq!(allow(&bound, action, Some(&other)), Err(Denied::OtherBucket), "{action:?}");
+            assert_eq!(allow(&bound, action, Some(&own), Reach::Whole), Ok(()), "{action:?}");
+            assert_eq!(allow(&bound, action, Some(&other), Reach::Whole), Err(Denied::OtherBucket), "{action:?}");
         }
-        assert_eq!(allow(&bound, Action::ListBuckets, None), Ok(()));
+        assert_eq!(allow(&bound, Action::ListBuckets, None, Reach::Whole), Ok(()));
+    }
+
+    #[test]
+    fn credentials_bound_to_keys_reach_those_and_configure_nothing() {
+        let scope = Some(KeyScope { prefixes: vec!["logs/".into()], objects: vec!["a".into()] });
+        let scoped = Identity { scope, ..identity(Permission::Admin, Some("photos")) };
+        let bucket: BucketName = "photos".parse().unwrap();
+        for (action, reach, allowed) in [
+            (Action::WriteObject, Reach::Key("logs/1"), true),
+            (Action::ReadObject, Reach::Key("a"), true),
+            (Action::ReadObject, Reach::Key("b"), false),
+            (Action::ReadBucket, Reach::Listing("logs/2"), true),
+            (Action::ReadBucket, Reach::Listing("log"), false),
+            (Action::ReadBucket, Reach::Listing("a"), false),
+            (Action::ReadBucket, Reach::Whole, true),
+            (Action::BypassGovernance, Reach::Key("a"), true),
+            (Action::ConfigureBucket, Reach::Whole, false),
+            (Action::DeleteBucket, Reach::Whole, false),
+        ] {
+            assert_eq!(allow(&scoped, action, Some(&bucket), reach).is_ok(), allowed, "{action:?} {reach:?}");
+        }
     }
 }

@@ -44,8 +44,13 @@ impl fmt::Debug for Secret {
 
 /// A new random access key id: `CK` and 18 base32 letters.
 pub(crate) fn random_key_id() -> String {
-    let letters = rand::random::<[u8; 18]>().map(|byte| char::from(BASE32[usize::from(byte & 31)]));
-    format!("CK{}", String::from_iter(letters))
+    key_id_of("CK", rand::random())
+}
+
+/// An access key id of a prefix and 18 base32 letters.
+pub(crate) fn key_id_of(prefix: &str, bytes: [u8; 18]) -> String {
+    let letters = bytes.map(|byte| char::from(BASE32[usize::from(byte & 31)]));
+    format!("{prefix}{}", String::from_iter(letters))
 }
 
 #[cfg(test)]

@@ -199,6 +199,7 @@ fn access(error: &cistern_access::Error) -> Coded {
     match error {
         Below::Unfit { .. } | Below::TooManyKeys { .. } | Below::RootKey => (StatusCode::BAD_REQUEST, 20001),
         Below::NoSuchKey { .. } => (StatusCode::NOT_FOUND, 20004),
+        Below::InvalidToken | Below::ExpiredToken => (StatusCode::UNAUTHORIZED, 10002),
         Below::NameTaken { .. } => (StatusCode::CONFLICT, 20009),
         Below::TooMuchContention { .. } => BUSY,
         Below::ReadCredentials { .. }

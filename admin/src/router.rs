@@ -19,6 +19,7 @@ pub fn router(admin: Admin) -> Router {
             "/r2/buckets/{bucket}/objects/{*key}",
             get(object::get).head(object::head).put(object::put).delete(object::delete),
         )
+        .route("/r2/temp-access-credentials", post(key::create_temporary))
         .route("/pipelines", get(pipeline::list).post(pipeline::create))
         .route("/pipelines/{pipeline}", get(pipeline::show).delete(pipeline::delete))
         .route("/cistern/keys", post(key::create).get(key::list))

@@ -381,6 +381,36 @@ async fn a_bad_object_request_stores_nothing() {
 }
 
 #[tokio::test]
+async fn temporary_credentials_are_made_under_a_key_that_reaches_as_far() {
+    let door = Door::new().await;
+    let key = door.post("/cistern/keys", &json!({ "name": "ci", "permission": "read-write" })).await.json();
+    let wanted = |more: Value| {
+        let mut body = json!({
+            "bucket": "logs", "parentAccessKeyId": key["result"]["access_key_id"],
+            "permission": "object-read-only", "ttlSeconds": 60, "prefixes": ["a/"],
+        });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let path = "/r2/temp-access-credentials";
+    let made = door.post(path, &wanted(json!({}))).await.json()["result"].clone();
+    assert!(made["accessKeyId"].as_str().unwrap().starts_with("CT"), "{made}");
+    assert!(made["secretAccessKey"].as_str().unwrap().len() >= 40 && made["sessionToken"].as_str().unwrap().len() > 80);
+    for (more, status, code, words) in [
+        (json!({ "parentAccessKeyId": "CKNOBODY" }), 404, 20004, "CKNOBODY"),
+        (json!({ "permission": "admin-read-write" }), 400, 20001, "no more than the parent key's"),
+        (json!({ "permission": "everything" }), 400, 10040, "object-read-only"),
+        (json!({ "ttlSeconds": 0 }), 400, 20001, "604800"),
+        (json!({ "ttlSeconds": 604_801 }), 400, 20001, "604800"),
+        (json!({ "prefixes": [] }), 400, 20001, "at least one prefix"),
+        (json!({ "bucket": "Not A Bucket" }), 400, 10005, "bucket name"),
+        (json!({ "colour": 1 }), 400, 10040, "colour"),
+    ] {
+        refused(&door.post(path, &wanted(more)).await, status, code, words);
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_made_with_its_secret_listed_without_and_revoked() {
     let door = Door::new().await;
     let body = json!({ "name": "ci", "owner": "ada", "bucket": "logs", "permission": "read" });

@@ -11,8 +11,8 @@ use crate::notes::Notes;
 use crate::operations::{DELETE_OBJECTS, Operation, besides};
 use crate::query::Query;
 use async_trait::async_trait;
-use cistern_access::{Action, Identity, allow};
-use cistern_objects::{ConfigurationKind, Objects, VersionRef};
+use cistern_access::{Action, Identity, Reach, allow};
+use cistern_objects::{BucketRecord, ConfigurationKind, EncryptionKind, Error, Objects, UploadRef, VersionRef};
 use cistern_types::BucketName;
 use http::HeaderMap;
 use s3s::S3Result;
@@ -88,8 +88,12 @@ impl S3Access for AccessCheck {
 
 impl AccessCheck {
     async fn decide(&self, notes: &Notes, cx: &mut S3AccessContext<'_>) -> Result<(), Refusal> {
+        if notes.respelled().is_some() {
+            return Ok(()); // decided before its body was read
+        }
         let asker = match cx.credentials() {
             None => None,
+            Some(_) if let Some(identity) = notes.session() => Some(Arc::clone(identity)),
             Some(signer) => {
                 let id = signer.access_key.parse().map_err(|_| Refusal::access_denied())?;
                 Some(self.judge.access.identity(&id).await?.ok_or_else(Refusal::access_denied)?)
@@ -133,11 +137,15 @@ impl AccessCheck {
         cx: &S3AccessContext<'_>,
     ) -> Result<(), Refusal> {
         let bucket = self.objects.bucket(&bucket.parse::<BucketName>()?).await?;
+        let facts = &match key.filter(|_| operation.adds_to_upload() && bucket.has(ConfigurationKind::Policy)) {
+            Some(key) => facts.clone().of_upload(self.encryption_of(&bucket, key, cx.uri().query()).await?),
+            None => facts.clone(),
+        };
         let subject = Subject { bucket: &bucket, key, version: version_of(cx.uri().query()) };
         let asker = asker.map(|identity| &**identity);
         let judged_by_key = operation.name == DELETE_OBJECTS && bucket.has(ConfigurationKind::Policy);
         match asker {
-            Some(identity) if judged_by_key => within_key(identity, operation, &bucket)?,
+            Some(identity) if judged_by_key => within_key(identity, operation, subject, facts)?,
             None if judged_by_key => {}
             _ => self.judge.check(asker, operation, subject, facts).await?,
         }
@@ -158,6 +166,25 @@ impl AccessCheck {
     }
 }
 
+impl AccessCheck {
+    /// How the upload is encrypted that the query names; one that is not there is for the operation to refuse.
+    async fn encryption_of(
+        &self,
+        bucket: &BucketRecord,
+        key: &str,
+        query: Option<&str>,
+    ) -> Result<Option<EncryptionKind>, Refusal> {
+        let query = query.map(Query::parse).unwrap_or_default();
+        let upload = query.only("uploadId").and_then(|upload| upload.parse().ok());
+        let (Some(upload), Ok(key)) = (upload, key.parse()) else { return Ok(None) };
+        match self.objects.parts(&UploadRef { bucket: bucket.name.clone(), key, upload }, 0, 0).await {
+            Ok(page) => Ok(page.encryption),
+            Err(Error::NoSuchUpload { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 /// What is about no bucket that is there takes a key, and no more.
 fn check_without_bucket(
     asker: Option<&Arc<Identity>>,
@@ -165,7 +192,7 @@ fn check_without_bucket(
     bucket: Option<&BucketName>,
 ) -> Result<(), Refusal> {
     let identity = asker.ok_or_else(Refusal::access_denied)?;
-    allow(identity, operation.action, bucket).map_err(|_| Refusal::access_denied())
+    allow(identity, operation.action, bucket, Reach::Whole).map_err(|_| Refusal::access_denied())
 }
 
 /// The version that the query names; one that is none is refused by the operation.

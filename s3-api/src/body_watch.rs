@@ -2,14 +2,16 @@
 //!
 //! s3s bounds them and checks their signed SHA-256, but answers a fault of either as an internal error, and it does not
 //! look at `Content-MD5` and `x-amz-checksum-*`. The watcher checks those and notes what it saw, from which `front.rs`
-//! words the answer.
+//! words the answer. A body that s3s would misread ends with an error, and `front.rs` asks again with the body respelled.
 
 use crate::checksum::ClaimedDigests;
-use crate::notes::{BodySeen, Notes};
+use crate::notes::{BodySeen, Notes, Respelled};
+use crate::xml_text::respell;
 use bytes::Bytes;
 use futures::Stream;
 use s3s::stream::{ByteStream, DynByteStream, RemainingLength};
 use s3s::{Body, StdError};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,6 +21,8 @@ struct WatchedBody {
     notes: Arc<Notes>,
     digests: Option<ClaimedDigests>,
     bytes_left: usize,
+    /// What came so far.
+    pieces: Vec<Bytes>,
 }
 
 /// Why a watched body fails.
@@ -28,11 +32,14 @@ enum WatchError {
     BadDigest,
     #[error("body is too large")]
     TooLarge,
+    #[error("body has to be respelled")]
+    Misspelled,
 }
 
 /// `body`, held against `digests` and `bytes_max`, with what is seen noted.
 pub(crate) fn watch(body: Body, notes: Arc<Notes>, digests: ClaimedDigests, bytes_max: usize) -> Body {
-    let watched: DynByteStream = Box::pin(WatchedBody { body, notes, digests: Some(digests), bytes_left: bytes_max });
+    let (digests, pieces) = (Some(digests), Vec::new());
+    let watched: DynByteStream = Box::pin(WatchedBody { body, notes, digests, bytes_left: bytes_max, pieces });
     Body::from(watched)
 }
 
@@ -52,6 +59,7 @@ impl Stream for WatchedBody {
                 if let Some(digests) = &mut self.digests {
                     digests.update(bytes);
                 }
+                self.pieces.push(bytes.clone());
             }
             Some(Err(_)) => self.notes.set_body_seen(BodySeen::Broken),
             None => {
@@ -59,10 +67,25 @@ impl Stream for WatchedBody {
                     self.notes.set_body_seen(BodySeen::BadDigest);
                     return Poll::Ready(Some(Err(WatchError::BadDigest.into())));
                 }
+                if let Some(respelled) = respelled(&mem::take(&mut self.pieces)) {
+                    self.notes.set_respelled(respelled);
+                    self.notes.set_body_seen(BodySeen::Misspelled);
+                    return Poll::Ready(Some(Err(WatchError::Misspelled.into())));
+                }
             }
         }
         Poll::Ready(piece)
     }
+}
+
+/// The body respelled, when s3s would misread it.
+fn respelled(pieces: &[Bytes]) -> Option<Respelled> {
+    let original = match pieces {
+        [only] => only.clone(),
+        pieces => Bytes::from(pieces.concat()),
+    };
+    let body = respell(&original)?.into();
+    Some(Respelled { original, body })
 }
 
 impl ByteStream for WatchedBody {

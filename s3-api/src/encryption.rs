@@ -14,8 +14,15 @@ pub(crate) const ALGORITHM: &str = "AES256";
 const MANAGED: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
 const CUSTOMER_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-customer-algorithm");
 const CUSTOMER_KEY_MD5: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-customer-key-md5");
+/// Where the customer key of a request stands: algorithm, key, MD5.
+const OWN: [HeaderName; 3] =
+    [CUSTOMER_ALGORITHM, HeaderName::from_static("x-amz-server-side-encryption-customer-key"), CUSTOMER_KEY_MD5];
 /// Where the customer key of a copy's source stands.
-const SOURCE_PREFIX: &str = "x-amz-copy-source-";
+const OF_SOURCE: [HeaderName; 3] = [
+    HeaderName::from_static("x-amz-copy-source-server-side-encryption-customer-algorithm"),
+    HeaderName::from_static("x-amz-copy-source-server-side-encryption-customer-key"),
+    HeaderName::from_static("x-amz-copy-source-server-side-encryption-customer-key-md5"),
+];
 /// What only means something with keys of a KMS.
 const KMS_HEADERS: [&str; 2] = ["x-amz-server-side-encryption-aws-kms-key-id", "x-amz-server-side-encryption-context"];
 
@@ -62,20 +69,27 @@ pub(crate) fn key_of_request(headers: &HeaderMap) -> Result<Option<CustomerKey>,
 
 /// The customer key that a copy's source is encrypted with.
 pub(crate) fn key_of_source(headers: &HeaderMap) -> Result<Option<CustomerKey>, Refusal> {
-    customer_key_at(headers, SOURCE_PREFIX)
+    customer_key_at(headers, &OF_SOURCE)
 }
 
-fn customer_key(headers: &HeaderMap) -> Result<Option<CustomerKey>, Refusal> {
-    customer_key_at(headers, "x-amz-")
+/// The customer key of a request that may also repeat what its upload was begun with: clients do when they complete it.
+pub(crate) fn customer_key(headers: &HeaderMap) -> Result<Option<CustomerKey>, Refusal> {
+    customer_key_at(headers, &OWN)
 }
 
-fn customer_key_at(headers: &HeaderMap, prefix: &str) -> Result<Option<CustomerKey>, Refusal> {
+fn customer_key_at(headers: &HeaderMap, names: &[HeaderName; 3]) -> Result<Option<CustomerKey>, Refusal> {
     // what is no text is no key either
-    let text = |name: &str| {
-        let value = headers.get(format!("{prefix}server-side-encryption-customer-{name}"));
-        value.map(|value| value.to_str().unwrap_or_default())
-    };
-    Ok(CustomerKey::from_headers(text("algorithm"), text("key"), text("key-md5"))?)
+    let [algorithm, key, md5] = names.each_ref().map(|name| headers.get(name).map(|v| v.to_str().unwrap_or_default()));
+    Ok(CustomerKey::from_headers(algorithm, key, md5)?)
+}
+
+/// Keeps customer keys and session tokens out of whatever shows a request.
+pub(crate) fn hide_secrets(headers: &mut HeaderMap) {
+    for name in [&OWN[1], &OF_SOURCE[1], &HeaderName::from_static("x-amz-security-token")] {
+        if let Some(value) = headers.get_mut(name) {
+            value.set_sensitive(true);
+        }
+    }
 }
 
 /// The customer key that a write brings along.
@@ -145,6 +159,16 @@ mod tests {
             };
             assert_eq!(found, expected, "{given:?}");
         }
+    }
+
+    #[test]
+    fn requests_do_not_show_keys_and_tokens() {
+        let mut given = headers(&[("-customer-key", KEY)]);
+        for name in ["x-amz-copy-source-server-side-encryption-customer-key", "x-amz-security-token"] {
+            given.insert(HeaderName::from_static(name), KEY.parse().unwrap());
+        }
+        hide_secrets(&mut given);
+        assert!(!format!("{given:?}").contains(KEY), "{given:?}");
     }
 
     #[test]

@@ -320,6 +320,15 @@ told! {
 
 impl From<cistern_access::Error> for Refusal {
     fn from(error: cistern_access::Error) -> Self {
+        match error {
+            cistern_access::Error::InvalidToken => {
+                return Self::new(("InvalidToken", 400), "The provided token is malformed or otherwise invalid.");
+            }
+            cistern_access::Error::ExpiredToken => {
+                return Self::new(("ExpiredToken", 400), "The provided token has expired.");
+            }
+            _ => {}
+        }
         let code = match error.kind() {
             cistern_access::ErrorKind::Busy => SLOW_DOWN,
             cistern_access::ErrorKind::Unavailable => UNAVAILABLE,

@@ -1,10 +1,11 @@
 //! What a request says under the condition keys of bucket policies.
 
+use crate::encryption::ALGORITHM;
 use crate::headers::tagging;
-use crate::query::{Query, decode_path};
+use crate::query::{Query, decode};
 use crate::screen::amz_date;
 use cistern_access::PolicyContext;
-use cistern_objects::Tags;
+use cistern_objects::{EncryptionKind, Tags};
 use cistern_types::Timestamp;
 use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
 use http::{HeaderMap, Uri};
@@ -13,6 +14,13 @@ use std::net::IpAddr;
 /// Where a request came from; put into its extensions by whoever accepted the connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// The head of a request that was asked again without its signature, as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct SignedHead {
+    pub(crate) headers: HeaderMap,
+    pub(crate) uri: Uri,
+}
 
 /// A request as policies may ask about it.
 #[derive(Debug, Clone)]
@@ -26,13 +34,21 @@ pub(crate) struct Facts<'a> {
     prefix: Option<&'a str>,
     /// The tags of the object, when the policy asks about them.
     existing_tags: Option<Tags>,
+    /// How the upload is encrypted that the request adds to: it was begun with the headers that say so.
+    encryption: Option<EncryptionKind>,
     /// Whether it is a browser's form, which is signed inside.
     is_form: bool,
 }
 
 impl<'a> Facts<'a> {
     pub(crate) fn new(headers: &'a HeaderMap, uri: &'a Uri, received: Timestamp, peer: Option<IpAddr>) -> Self {
-        Self { headers, query: uri.query(), received, peer, prefix: None, existing_tags: None, is_form: false }
+        let (prefix, existing_tags, encryption) = (None, None, None);
+        Self { headers, query: uri.query(), received, peer, prefix, existing_tags, encryption, is_form: false }
+    }
+
+    /// The same facts of a request that adds to an upload.
+    pub(crate) fn of_upload(self, encryption: Option<EncryptionKind>) -> Self {
+        Self { encryption, ..self }
     }
 
     /// The same facts of a browser's form.
@@ -49,7 +65,7 @@ impl<'a> Facts<'a> {
         Self { existing_tags: Some(tags), ..self.clone() }
     }
 
-    fn query(&self) -> Query {
+    pub(crate) fn query(&self) -> Query {
         self.query.map(Query::parse).unwrap_or_default()
     }
 
@@ -71,7 +87,7 @@ impl<'a> Facts<'a> {
     fn copy_source(&self) -> Option<String> {
         let source = self.header("x-amz-copy-source")?;
         let (path, _) = source.split_once("?versionId=").unwrap_or((&source, ""));
-        Some(decode_path(path.trim_start_matches('/')))
+        Some(decode(path.trim_start_matches('/')))
     }
 
     fn tag_values(tags: &Tags, name: &str) -> Option<Vec<String>> {
@@ -120,6 +136,14 @@ impl PolicyContext for Facts<'_> {
             }
             "s3:object-lock-remaining-retention-days" => self.remaining_days(),
             "s3:x-amz-copy-source" => self.copy_source(),
+            "s3:x-amz-server-side-encryption" if self.encryption == Some(EncryptionKind::Managed) => {
+                Some(ALGORITHM.into())
+            }
+            "s3:x-amz-server-side-encryption-customer-algorithm"
+                if self.encryption == Some(EncryptionKind::Customer) =>
+            {
+                Some(ALGORITHM.into())
+            }
             "s3:requestobjecttagkeys" => {
                 let tags = tagging(self.headers).ok().filter(|tags| !tags.is_empty())?;
                 return Some(tags.pairs().iter().map(|(name, _)| name.clone()).collect());

@@ -2,6 +2,7 @@
 
 use crate::access_check::check_headers;
 use crate::acl::of_new_object;
+use crate::auth::{open_session, unknown};
 use crate::body_stream::body_error;
 use crate::checksum::{content_md5, expected};
 use crate::encryption::{answer_headers, asked, key_of};
@@ -105,15 +106,11 @@ impl FormUploads<'_> {
     async fn signer(&self, fields: &Fields) -> Result<Option<Arc<Identity>>, Refusal> {
         let signature = FormSignature::of(fields)?;
         let Some(id) = signature.access_key() else { return Ok(None) };
-        let unknown = || {
-            let text = "The AWS Access Key Id you provided does not exist in our records.";
-            Refusal::new(("InvalidAccessKeyId", 403), text)
+        let access = &self.judge.access;
+        let identity = match fields.get("x-amz-security-token") {
+            Some(token) => open_session(access, id, token).await?,
+            None => access.identity(&id.parse().map_err(|_| unknown())?).await?.ok_or_else(unknown)?,
         };
-        let id = id.parse().map_err(|_| unknown())?;
-        let identity = self.judge.access.identity(&id).await?.ok_or_else(unknown)?;
-        if fields.get("x-amz-security-token").is_some() {
-            return Err(Refusal::new(("InvalidToken", 400), "The provided token is malformed or otherwise invalid."));
-        }
         if !signature.verify(identity.secret.expose()) {
             let text = "The request signature we calculated does not match the signature you provided.";
             return Err(Refusal::new(("SignatureDoesNotMatch", 403), text));

@@ -4,16 +4,18 @@
 //! would let pass is refused; what s3s words wrongly is put right.
 
 use crate::access_check::AccessCheck;
-use crate::auth::KeyAuth;
+use crate::auth::{KeyAuth, in_session, session_of};
 use crate::body_idle::limit_idle;
 use crate::body_watch::watch;
 use crate::checksum::ClaimedDigests;
 use crate::cors::{self, CorsConfiguration};
+use crate::encryption::hide_secrets;
 use crate::error_map::{Refusal, refusal, words_of};
+use crate::facts::SignedHead;
 use crate::form_upload::{FormUploads, check_head};
 use crate::host::BucketHost;
 use crate::judge::Judge;
-use crate::notes::{BodySeen, Notes};
+use crate::notes::{BodySeen, Notes, Respelled};
 use crate::ops::Operations;
 use crate::ops::cors::rules_of;
 use crate::query::Query;
@@ -25,11 +27,12 @@ use cistern_access::Access;
 use cistern_objects::{ConfigurationKind, Objects};
 use cistern_runtime::Clock;
 use cistern_types::BucketName;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, SERVER, VARY};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, ORIGIN, SERVER, VARY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error};
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -93,12 +96,22 @@ impl S3Door {
     }
 
     async fn call(&self, request: Request<Body>, asks: &Asks, notes: &Arc<Notes>) -> Response<Body> {
-        let request = match self.prepare(request, asks, notes) {
+        let request = match self.prepare(request, asks, notes).await {
             Ok(request) => request,
             Err(error) => return error_answer(error),
         };
+        let (method, extensions) = (request.method().clone(), request.extensions().clone());
+        let answer = self.ask(request, notes).await;
+        let Some(respelled) = notes.respelled() else { return answer };
+        match again(method, extensions, respelled, notes) {
+            Ok(request) => self.ask(request, notes).await,
+            Err(refusal) => error_answer(refusal.into_s3()),
+        }
+    }
+
+    async fn ask(&self, request: Request<Body>, notes: &Arc<Notes>) -> Response<Body> {
         // Boxed: s3s's future is large, and this one is moved around with its connection.
-        match Box::pin(self.service.call(request)).await {
+        match in_session(notes.session().cloned(), Box::pin(self.service.call(request))).await {
             Ok(answer) => answer,
             Err(error) => {
                 let error: s3s::StdError = error.into();
@@ -169,7 +182,7 @@ impl S3Door {
     }
 
     /// Judges the head, and puts the body and the notes in order for what follows.
-    fn prepare(
+    async fn prepare(
         &self,
         request: Request<Body>,
         asks: &Asks,
@@ -178,6 +191,10 @@ impl S3Door {
         let (mut parts, body) = request.into_parts();
         let screen = Screen { now: notes.received, clock_skew_max: self.config.clock_skew_max };
         screen.check(&parts.uri, &mut parts.headers)?;
+        hide_secrets(&mut parts.headers);
+        if let Some(session) = session_of(&self.judge.access, &parts).await.map_err(|refusal| refusal.logged(notes))? {
+            notes.set_session(session);
+        }
         let bodiless = matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE);
         let body = if bodiless { body } else { limit_idle(body, self.config.body_idle_max) };
         let body = match chunk_kind(&parts) {
@@ -186,6 +203,7 @@ impl S3Door {
                 // on the completion of an upload the checksum is that of the object
                 let completes = parts.uri.query().is_some_and(|query| Query::parse(query).has("uploadId"));
                 let digests = ClaimedDigests::new(&parts.headers, !completes).map_err(Refusal::into_s3)?;
+                parts.extensions.insert(SignedHead { headers: parts.headers.clone(), uri: parts.uri.clone() });
                 watch(body, Arc::clone(notes), digests, self.config.xml_bytes_max)
             }
             None => body,
@@ -198,6 +216,38 @@ impl S3Door {
         &self.metrics
     }
 }
+
+/// The request once more, with a body that s3s reads rightly. Its signature does not cover that, so it goes without: that it held,
+/// and that its signer may do this, was found before the body was read. What was signed of the body is checked here.
+fn again(
+    method: Method,
+    extensions: Extensions,
+    respelled: &Respelled,
+    notes: &Notes,
+) -> std::result::Result<Request<Body>, Refusal> {
+    let head = extensions.get::<SignedHead>().ok_or_else(|| Refusal::internal(std::fmt::Error))?;
+    let claimed = head.headers.get("x-amz-content-sha256").map(HeaderValue::as_bytes);
+    let computed = hex::encode(Sha256::digest(&respelled.original));
+    if claimed.is_some_and(|claimed| claimed.len() == computed.len() && claimed != computed.as_bytes()) {
+        return Err(Refusal::new(("XAmzContentSHA256Mismatch", 400), SHA256_MISMATCH_TEXT));
+    }
+    let query = head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.starts_with("X-Amz-"));
+    let path_and_query = format!("{}?{}", head.uri.path(), query.collect::<Vec<_>>().join("&"));
+    let mut request = Request::new(Body::from(respelled.body.clone()));
+    *request.method_mut() = method;
+    *request.uri_mut() = path_and_query.parse().map_err(Refusal::internal)?;
+    let headers = request.headers_mut();
+    headers.clone_from(&head.headers);
+    for name in [AUTHORIZATION, HeaderName::from_static("x-amz-content-sha256")] {
+        headers.remove(name);
+    }
+    headers.insert(CONTENT_LENGTH, respelled.body.len().into());
+    notes.set_body_seen(BodySeen::Sound);
+    *request.extensions_mut() = extensions;
+    Ok(request)
+}
+
+const SHA256_MISMATCH_TEXT: &str = "The provided 'x-amz-content-sha256' header does not match what was computed.";
 
 /// What answers of a bucket with CORS rules depend on.
 const CORS_VARY: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";
@@ -309,10 +359,8 @@ fn body_fault(answer: &Response<Body>, notes: &Notes) -> Option<S3Error> {
         }
         BodySeen::TooLarge => refusal(("MaxMessageLengthExceeded", 400), "Your request was too big."),
         BodySeen::Broken => refusal(("IncompleteBody", 400), "The request body terminated unexpectedly."),
-        BodySeen::Sound => refusal(
-            ("XAmzContentSHA256Mismatch", 400),
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        ),
+        BodySeen::Misspelled => return None,
+        BodySeen::Sound => refusal(("XAmzContentSHA256Mismatch", 400), SHA256_MISMATCH_TEXT),
     })
 }
 

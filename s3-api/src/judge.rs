@@ -11,7 +11,8 @@
 use crate::error_map::Refusal;
 use crate::facts::Facts;
 use crate::operations::{BYPASS_GOVERNANCE, Grants, LIST_OBJECTS, Operation};
-use cistern_access::{Access, BucketPolicy, Decision, Identity, PolicyRequest, Principal, allow};
+use crate::query::Query;
+use cistern_access::{Access, BucketPolicy, Decision, Identity, PolicyRequest, Principal, Reach, allow};
 use cistern_objects::{BucketRecord, ConfigurationKind, Error, ObjectRecord, Objects, VersionRef};
 use cistern_types::{AclPermission, BucketId, ObjectKey, Owner, OwnerId};
 use std::collections::HashMap;
@@ -51,7 +52,7 @@ impl Judge {
     ) -> Result<(), Refusal> {
         let bucket = subject.bucket;
         if let Some(identity) = asker {
-            within_key(identity, operation, bucket)?;
+            within_key(identity, operation, subject, facts)?;
         }
         let id = asker.map(Identity::owner_id);
         let is_owner = id == Some(bucket.owner);
@@ -228,8 +229,19 @@ impl Judge {
 }
 
 /// Refuses what the key itself does not reach.
-pub(crate) fn within_key(identity: &Identity, operation: &Operation, bucket: &BucketRecord) -> Result<(), Refusal> {
-    allow(identity, operation.action, Some(&bucket.name)).map_err(|reason| {
+pub(crate) fn within_key(
+    identity: &Identity,
+    operation: &Operation,
+    subject: Subject<'_>,
+    facts: &Facts<'_>,
+) -> Result<(), Refusal> {
+    let query = if operation.lists_keys() && identity.scope.is_some() { facts.query() } else { Query::default() };
+    let reach = match subject.key {
+        Some(key) => Reach::Key(key),
+        None if operation.lists_keys() => Reach::Listing(query.only("prefix").unwrap_or_default()),
+        None => Reach::Whole,
+    };
+    allow(identity, operation.action, Some(&subject.bucket.name), reach).map_err(|reason| {
         tracing::debug!(key = %identity.key.access_key_id, operation = operation.name, %reason, "access denied");
         Refusal::access_denied()
     })

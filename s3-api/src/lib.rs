@@ -46,6 +46,7 @@ mod query;
 mod rechunk;
 mod screen;
 mod serve;
+mod xml_text;
 
 pub use config::{S3Config, ServeLimits};
 pub use error::{Error, Result};

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use cistern_access::Identity;
 use cistern_objects::BucketRecord;
 use cistern_types::Timestamp;
@@ -24,6 +25,8 @@ pub(crate) enum BodySeen {
     Broken,
     /// Its MD5 or checksum is not the one the request promised.
     BadDigest,
+    /// It is sound, but spelled so that s3s would misread it.
+    Misspelled,
 }
 
 /// The notes of one request. Shared by cloning the `Arc`.
@@ -36,10 +39,21 @@ pub(crate) struct Notes {
     /// When the request came.
     pub(crate) received: Timestamp,
     operation: OnceLock<&'static str>,
+    session: OnceLock<Arc<Identity>>,
     asker: OnceLock<Arc<Identity>>,
     bucket: OnceLock<BucketRecord>,
     body_seen: Mutex<BodySeen>,
+    respelled: OnceLock<Respelled>,
     reached: AtomicBool,
+}
+
+/// An XML body that s3s would misread.
+#[derive(Debug)]
+pub(crate) struct Respelled {
+    /// As it came.
+    pub(crate) original: Bytes,
+    /// The same in a spelling that s3s reads.
+    pub(crate) body: Bytes,
 }
 
 impl Notes {
@@ -49,9 +63,11 @@ impl Notes {
             extended_id: STANDARD.encode(rand::random::<[u8; 24]>()),
             received,
             operation: OnceLock::new(),
+            session: OnceLock::new(),
             asker: OnceLock::new(),
             bucket: OnceLock::new(),
             body_seen: Mutex::default(),
+            respelled: OnceLock::new(),
             reached: AtomicBool::new(false),
         })
     }
@@ -69,6 +85,15 @@ impl Notes {
 
     pub(crate) fn set_operation(&self, name: &'static str) {
         self.operation.get_or_init(|| name);
+    }
+
+    /// Whose session token the request carries. Whether he signed it is s3s's to say.
+    pub(crate) fn session(&self) -> Option<&Arc<Identity>> {
+        self.session.get()
+    }
+
+    pub(crate) fn set_session(&self, identity: Arc<Identity>) {
+        self.session.get_or_init(|| identity);
     }
 
     /// Who signed the request, once it is allowed; `None` when nobody did.
@@ -106,6 +131,15 @@ impl Notes {
 
     pub(crate) fn set_body_seen(&self, seen: BodySeen) {
         *self.body_seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    /// The XML body, when it had to be respelled: who sent it, and that he may, is known by then.
+    pub(crate) fn respelled(&self) -> Option<&Respelled> {
+        self.respelled.get()
+    }
+
+    pub(crate) fn set_respelled(&self, body: Respelled) {
+        self.respelled.get_or_init(|| body);
     }
 
     /// Whether the request got as far as its operation.

@@ -211,6 +211,16 @@ impl Operation {
         self.action.needs() == Permission::Admin || self.name == CREATE_UPLOAD
     }
 
+    /// Whether it works on an upload that was begun with headers which say what the object will be.
+    pub(crate) fn adds_to_upload(&self) -> bool {
+        matches!(self.name, "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload")
+    }
+
+    /// Whether it lists the keys of a bucket that begin with a prefix.
+    pub(crate) fn lists_keys(&self) -> bool {
+        self.action == ReadBucket && self.name.starts_with("List")
+    }
+
     /// Whether it tells what an object holds.
     pub(crate) fn reads_object(&self) -> bool {
         matches!(self.grants, Grants::ReadObject | Grants::ReadObjectAcp)

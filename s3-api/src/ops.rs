@@ -21,7 +21,7 @@ mod tagging;
 mod versioning;
 
 use crate::error_map::Refusal;
-use crate::facts::{Facts, Peer};
+use crate::facts::{Facts, Peer, SignedHead};
 use crate::judge::Judge;
 use crate::notes::Notes;
 use async_trait::async_trait;
@@ -106,7 +106,9 @@ fn written(version: Option<VersionRef>) -> Option<String> {
 }
 
 /// The request as policies see it.
-fn facts_of<'a>(headers: &'a HeaderMap, uri: &'a Uri, extensions: &Extensions, notes: &Notes) -> Facts<'a> {
+fn facts_of<'a>(headers: &'a HeaderMap, uri: &'a Uri, extensions: &'a Extensions, notes: &Notes) -> Facts<'a> {
+    let signed = extensions.get::<SignedHead>();
+    let (headers, uri) = signed.map_or((headers, uri), |head| (&head.headers, &head.uri));
     Facts::new(headers, uri, notes.received, extensions.get::<Peer>().map(|peer| peer.0))
 }
 

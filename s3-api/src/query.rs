@@ -40,16 +40,8 @@ impl Query {
     }
 }
 
-fn decode(text: &str) -> String {
-    unescape(text, true)
-}
-
-/// A path without its escapes; a `+` in it is one.
-pub(crate) fn decode_path(text: &str) -> String {
-    unescape(text, false)
-}
-
-fn unescape(text: &str, plus_is_space: bool) -> String {
+/// Text without its escapes; a `+` in it is a space.
+pub(crate) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -60,7 +52,7 @@ fn unescape(text: &str, plus_is_space: bool) -> String {
             decoded.push(byte);
             at += 3;
         } else {
-            decoded.push(if plus_is_space && bytes[at] == b'+' { b' ' } else { bytes[at] });
+            decoded.push(if bytes[at] == b'+' { b' ' } else { bytes[at] });
             at += 1;
         }
     }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The version of the data directory's layout that this program writes and reads.
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 const INSTANCE_FILE: &str = "instance.toml";
 const LOCK_FILE: &str = "lock";
@@ -188,24 +188,27 @@ impl Instance {
         self.path.join(MASTER_KEYS_FILE)
     }
 
-    /// The master keys, made at random when there are none. Blocks on disk I/O: call it while starting.
-    pub(crate) fn master_keys(&self) -> Result<MasterKeys> {
+    /// The master keys; `None` when there is no file of them. A link to nowhere is an error: what it should lead to is only away.
+    pub(crate) fn master_keys(&self) -> Result<Option<MasterKeys>> {
         let path = self.master_keys_path();
         match File::open(&path) {
-            Ok(file) => read_master_keys(path, file),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let made = MasterKeys::generate();
-                let keys = made.to_text();
-                // grown once, so that no copy is left behind
-                let mut text = Zeroizing::new(String::with_capacity(MASTER_KEYS_HEADER.len() + keys.len()));
-                text.push_str(MASTER_KEYS_HEADER);
-                text.push_str(&keys);
-                write_whole(&path, text.as_bytes())?;
-                tracing::info!("master keys for encryption at rest were made: keep a copy of {}", path.display());
-                Ok(made)
-            }
+            Ok(file) => read_master_keys(path, file).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => Ok(None),
             Err(source) => Err(Error::Io { action: "read", path, source }),
         }
+    }
+
+    /// Writes the master keys of a store that has used none. A crash leaves the whole file, or none.
+    pub(crate) fn save_master_keys(&self, made: &MasterKeys) -> Result<()> {
+        let path = self.master_keys_path();
+        let keys = made.to_text();
+        // grown once, so that no copy is left behind
+        let mut text = Zeroizing::new(String::with_capacity(MASTER_KEYS_HEADER.len() + keys.len()));
+        text.push_str(MASTER_KEYS_HEADER);
+        text.push_str(&keys);
+        write_whole(&path, text.as_bytes())?;
+        tracing::info!("master keys for encryption at rest were made: keep a copy of {}", path.display());
+        Ok(())
     }
 
     /// Where the view of a set lies.
@@ -359,9 +362,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let described = folder.path().join(INSTANCE_FILE);
         for (text, expected) in [
-            ("format_version = 3\nnews = true", "has format version 3, this program reads up to 2"),
-            ("format_version = 1", "has format version 1, which only versions before 0.1.0 wrote"),
-            ("format_version = 2\nwhat = 1", "unknown field `what`"),
+            ("format_version = 4\nnews = true", "has format version 4, this program reads up to 3"),
+            ("format_version = 2", "has format version 2, which only versions before 0.1.0 wrote"),
+            ("format_version = 3\nwhat = 1", "unknown field `what`"),
             ("nonsense", "understand "),
         ] {
             std::fs::write(&described, text).unwrap();
@@ -388,12 +391,17 @@ mod tests {
     }
 
     #[test]
-    fn master_keys_are_made_once_for_their_owner_only() {
+    fn master_keys_are_for_their_owner_only_and_a_link_to_nowhere_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let instance = Instance::open(folder.path()).unwrap();
-        let made = instance.master_keys().unwrap();
-        assert_eq!(instance.master_keys().unwrap().current(), made.current());
         let path = folder.path().join(MASTER_KEYS_FILE);
+        assert!(instance.master_keys().unwrap().is_none());
+        std::os::unix::fs::symlink(folder.path().join("away"), &path).unwrap();
+        assert!(instance.master_keys().unwrap_err().to_string().contains("read "));
+        std::fs::remove_file(&path).unwrap();
+        let made = MasterKeys::generate();
+        instance.save_master_keys(&made).unwrap();
+        assert_eq!(instance.master_keys().unwrap().unwrap().current(), made.current());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let error = instance.master_keys().unwrap_err().to_string();
@@ -404,7 +412,7 @@ mod tests {
     fn damaged_master_keys_are_refused_left_alone_and_not_shown() {
         let folder = tempfile::tempdir().unwrap();
         let instance = Instance::open(folder.path()).unwrap();
-        instance.master_keys().unwrap();
+        instance.save_master_keys(&MasterKeys::generate()).unwrap();
         let path = folder.path().join(MASTER_KEYS_FILE);
         let whole = std::fs::read_to_string(&path).unwrap();
         let key = whole.split('"').nth(1).unwrap();

@@ -19,7 +19,7 @@ use cistern_access::{Access, Made, RootCredentials, RootOverrides};
 use cistern_admin::Admin;
 use cistern_blobs::EmbeddedBlobs;
 use cistern_metadata::{EmbeddedEngine, Store};
-use cistern_objects::{Limits, Objects, SweepSchedule};
+use cistern_objects::{Limits, MasterKeys, Objects, SweepSchedule};
 use cistern_pipelines::{Pipelines, PipelinesConfig};
 use cistern_runtime::{Clock, Shutdown, Supervisor, SystemClock};
 use cistern_s3_api::{S3Config, S3Door, S3Metrics, ServeLimits};
@@ -92,9 +92,8 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     let compression = config.storage.infrequent_access.compression;
     let blobs = Arc::new(EmbeddedBlobs::new(sets.logs().cloned(), compression, Arc::clone(&clock)));
     let limits = Limits { garbage_grace: config.storage.garbage_grace, ..Limits::default() };
-    let objects =
-        Objects::new(store.clone(), blobs, Arc::clone(&clock), limits).with_master_keys(instance.master_keys()?);
-    objects.check_master_keys().await.with_context(|| instance.master_keys_path().display().to_string())?;
+    let objects = Objects::new(store.clone(), blobs, Arc::clone(&clock), limits);
+    let objects = with_master_keys(objects, instance).await?;
     let access = Access::new(store, Arc::clone(&clock), credentials(config, instance)?);
     let supervisor = Supervisor::new(Shutdown::new());
     let every_minute = SweepSchedule::default();
@@ -114,6 +113,19 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     pipelines.register_metrics(&mut registry);
     cistern_admin::register_process_metrics(&mut registry, Arc::new(sets.clone()), supervisor.clone());
     Ok(House { sets, access, pipelines, supervisor, registry: Arc::new(registry), s3, objects })
+}
+
+/// The same with the master keys of this data directory. They are made only for a store that has used none before.
+async fn with_master_keys(objects: Objects, instance: &Instance) -> anyhow::Result<Objects> {
+    let found = instance.master_keys()?;
+    let made = found.is_none();
+    let keys = found.unwrap_or_else(MasterKeys::generate);
+    let objects = objects.with_master_keys(keys.clone());
+    objects.check_master_keys().await.with_context(|| instance.master_keys_path().display().to_string())?;
+    if made {
+        instance.save_master_keys(&keys)?;
+    }
+    Ok(objects)
 }
 
 fn credentials(config: &Config, instance: &Instance) -> anyhow::Result<RootCredentials> {

@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import io
 import json
+import os
 import random
 import sys
 import traceback
@@ -39,6 +40,54 @@ def refused(code, call, **arguments):
 
 def fetch(bucket, key, **arguments):
     return s3.get_object(Bucket=bucket, Key=key, **arguments)["Body"].read()
+
+
+def manage(method, path, body=None):
+    """A call of the management API; answers its result."""
+    address, token = os.environ["CISTERN_API_URL"], os.environ["CISTERN_API_TOKEN"]
+    headers = {"authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"{address}/client/v4{path}", method=method, headers=headers)
+    request.data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)["result"]
+
+
+def post_form(made, content):
+    """Posts a file named a.txt as a browser would; answers the status."""
+    parts = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+             for name, value in made["fields"].items()]
+    parts.append(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n')
+    body = b"".join([*parts, content, b"\r\n--b--\r\n"])
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    return urllib.request.urlopen(urllib.request.Request(made["url"], data=body, headers=headers)).status
+
+
+def check_temporary_credentials_reach_their_prefix_only(bucket):
+    account = manage("GET", "/accounts")[0]["id"]
+    wanted = {
+        "bucket": bucket,
+        "parentAccessKeyId": os.environ["AWS_ACCESS_KEY_ID"],
+        "permission": "object-read-write",
+        "ttlSeconds": 900,
+        "prefixes": ["in/"],
+    }
+    made = manage("POST", f"/accounts/{account}/r2/temp-access-credentials", wanted)
+    held = boto3.client(
+        "s3",
+        aws_access_key_id=made["accessKeyId"],
+        aws_secret_access_key=made["secretAccessKey"],
+        aws_session_token=made["sessionToken"],
+        config=s3.meta.config,
+    )
+    held.put_object(Bucket=bucket, Key="in/a", Body=b"a")
+    assert held.get_object(Bucket=bucket, Key="in/a")["Body"].read() == b"a"
+    assert [entry["Key"] for entry in held.list_objects_v2(Bucket=bucket, Prefix="in/")["Contents"]] == ["in/a"]
+    address = held.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "in/a"}, ExpiresIn=60)
+    assert urllib.request.urlopen(address).read() == b"a"
+    assert refused("AccessDenied", held.put_object, Bucket=bucket, Key="out/a", Body=b"a") == 403
+    assert refused("AccessDenied", held.list_objects_v2, Bucket=bucket) == 403
+    form = held.generate_presigned_post(bucket, "in/form")
+    assert post_form(form, b"formed") == 204 and fetch(bucket, "in/form") == b"formed"
 
 
 def check_a_new_bucket_is_listed_and_empty(bucket):
@@ -307,18 +356,10 @@ def check_a_browsers_form_uploads_as_it_was_presigned(bucket):
     conditions = [["content-length-range", 1, 100]]
     made = s3.generate_presigned_post(bucket, "form/${filename}", Conditions=conditions, ExpiresIn=60)
 
-    def post(content):
-        parts = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-                 for name, value in made["fields"].items()]
-        parts.append(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n')
-        body = b"".join([*parts, content, b"\r\n--b--\r\n"])
-        headers = {"Content-Type": "multipart/form-data; boundary=b"}
-        return urllib.request.urlopen(urllib.request.Request(made["url"], data=body, headers=headers)).status
-
-    assert post(b"from a browser") == 204
+    assert post_form(made, b"from a browser") == 204
     assert fetch(bucket, "form/a.txt") == b"from a browser"
     try:
-        post(bytes(101))
+        post_form(made, bytes(101))
         raise AssertionError("a file over the limit was taken")
     except urllib.error.HTTPError as error:
         assert error.code == 400

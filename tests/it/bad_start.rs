@@ -3,7 +3,7 @@
 
 use crate::sandbox::Sandbox;
 use cistern_tests::server::text;
-use cistern_tests::{Content, Server, ServerSpec};
+use cistern_tests::{Call, Content, Server, ServerSpec};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -69,6 +69,10 @@ fn settings_that_do_not_exist_or_make_no_sense() {
 #[test]
 fn master_keys_that_are_gone_damaged_or_for_everybody() {
     let (_sandbox, spec) = stopped();
+    let sealed = Call::new("PUT", "/kept/sealed").header("x-amz-server-side-encryption", "AES256");
+    let server = spec.start().unwrap();
+    assert_eq!(server.s3().unwrap().send(&sealed.body(&KEPT.bytes())).unwrap().status, 200);
+    let spec = server.stop().unwrap();
     let path = spec.data_dir.join("master-keys.toml");
     let kept = fs::read_to_string(&path).unwrap();
     fs::write(&path, "current = \"short\"").unwrap();
@@ -77,10 +81,17 @@ fn master_keys_that_are_gone_damaged_or_for_everybody() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     check_refused("a file for everybody", &spec, &["master-keys.toml", "chmod 600"]);
     fs::remove_file(&path).unwrap();
-    check_refused("a lost file", &spec, &["master-keys.toml", "is missing", "from your copy"]);
-    fs::write(&path, &kept).unwrap();
+    for again in 0..2 {
+        check_refused("a lost file", &spec, &["master-keys.toml", "is missing", "from your copy"]);
+        assert!(!path.try_exists().unwrap(), "another file was made in its place ({again})");
+    }
+    let (former, rest) = kept.split_once("current = ").unwrap();
+    let rotated = format!("{former}current = \"{}=\"\nolder = [{}]\n", "A".repeat(43), rest.lines().next().unwrap());
+    fs::write(&path, rotated).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let server = spec.start().unwrap();
-    check_kept(&server, "the file is back");
+    check_kept(&server, "the key is among the older ones");
+    assert!(server.s3().unwrap().get("kept", "sealed").unwrap() == Some(KEPT.bytes()), "the older key opens");
 }
 
 #[test]

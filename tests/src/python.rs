@@ -28,6 +28,8 @@ fn with_account(mut command: Command, server: &Server) -> Command {
         .env("AWS_CONFIG_FILE", "/nonexistent")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
         .env("AWS_PAGER", "")
+        .env("CISTERN_API_URL", server.management_url())
+        .env("CISTERN_API_TOKEN", server.api_token())
         .stdin(Stdio::null());
     command
 }

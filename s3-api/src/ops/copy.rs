@@ -10,11 +10,13 @@ use crate::headers::{conditions, etag_of, locks, storage_class, stored_headers, 
 use crate::judge::Subject;
 use crate::notes::Notes;
 use crate::operations::READ_OBJECT;
+use crate::query::decode;
 use cistern_objects::{Attributes, CopyOutcome, CopyRequest, Error, MetadataDirective, Tags, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource};
 use s3s::{S3Request, S3Response};
+use std::borrow::Cow;
 
 /// Where the conditions on a copy's source stand.
 pub(super) const SOURCE_PREFIX: &str = "x-amz-copy-source-";
@@ -30,7 +32,7 @@ pub(super) async fn source_of(
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(Refusal::not_implemented());
     };
-    let (bucket, key) = place(bucket, key)?;
+    let (bucket, key) = place(bucket, &with_spaces(headers, key))?;
     let version = version_of(version_id.as_deref())?;
     let record = objects.bucket(&bucket).await?;
     let subject = Subject { bucket: &record, key: Some(key.as_str()), version };
@@ -40,6 +42,17 @@ pub(super) async fn source_of(
         return Err(Refusal::access_denied());
     }
     Ok((bucket, key, version))
+}
+
+/// The key of a copy's source, where a `+` is a space: s3s takes it for one of the key.
+fn with_spaces<'a>(headers: &HeaderMap, key: &'a str) -> Cow<'a, str> {
+    let source = headers.get("x-amz-copy-source").and_then(|source| source.to_str().ok());
+    let Some(source) = source.filter(|source| source.contains('+')) else { return key.into() };
+    let (path, _) = source.split_once("?versionId=").unwrap_or((source, ""));
+    match decode(path.trim_start_matches('/')).split_once('/') {
+        Some((_, key)) => key.to_owned().into(),
+        None => key.into(),
+    }
 }
 
 /// A delete marker that is named as a source is a mistake of the request, not something missing.

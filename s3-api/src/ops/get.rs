@@ -138,6 +138,7 @@ pub(super) async fn head_object(
     let version = version_of(input.version_id.as_deref())?;
     let customer_key = key_of_request(&headers)?;
     let record = objects.head_version(&bucket, &key, version).await?;
+    record.check_customer_key(customer_key.as_ref())?;
     if let Err(error) = conditions(&headers, "").check_read(&record) {
         let not_modified = matches!(error, Error::NotModified);
         let refusal = Refusal::from(error);
@@ -148,7 +149,6 @@ pub(super) async fn head_object(
         Some(ByteRange::Part(number)) => Some(objects.object_part(&record, number).await?),
         _ => None,
     };
-    record.check_customer_key(customer_key.as_ref())?;
     let length = part.as_ref().map_or(record.size, |part| part.size);
     let wanted = wants_checksum(input.checksum_mode.as_ref());
     let part_checksum = part.as_ref().and_then(|part| part.checksum.as_ref());

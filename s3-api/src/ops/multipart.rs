@@ -7,7 +7,7 @@ use super::{Answer, Operations, facts_of, place, written};
 use crate::acl::{of_new_object, owner_of};
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, algorithm_of, claimed_of_parts, kind_of, kind_text, named};
-use crate::encryption::{answer_headers, asked, key_of, key_of_request, key_of_source};
+use crate::encryption::{answer_headers, asked, customer_key, key_of, key_of_request, key_of_source};
 use crate::error_map::Refusal;
 use crate::headers::{
     attributes, class_of, conditions, etag_of, size_of, storage_class, stored_headers, time_of, write_conditions,
@@ -310,13 +310,13 @@ pub(super) async fn complete_multipart_upload(
     }
     check_uploader(objects, notes, &at).await?;
     let size = input.mpu_object_size.map(u64::try_from).transpose();
-    let customer_key = key_of_request(&headers)?;
+    let customer_key = customer_key(&headers)?;
     let complete = CompleteUpload {
         parts: named.iter().map(completed_part).collect::<Result<_, _>>()?,
         conditions: write_conditions(&headers),
         checksum: claimed_of_parts(&headers)?,
         size: size.map_err(|_| Refusal::invalid_request("Value for x-amz-mp-object-size header is invalid."))?,
-        customer_key: customer_key.clone(),
+        customer_key,
     };
     let made = objects.complete_upload(&at, complete).await?;
     let sums = Fields::stored(made.checksum.as_ref());
@@ -335,7 +335,7 @@ pub(super) async fn complete_multipart_upload(
         version_id: written(made.shown_version),
         ..CompleteMultipartUploadOutput::default()
     };
-    Ok(S3Response::with_headers(output, answer_headers(made.encryption, customer_key.as_ref())))
+    Ok(S3Response::with_headers(output, answer_headers(made.encryption, None)))
 }
 
 fn completed_part(part: &dto::CompletedPart) -> Result<CompletedPart, Refusal> {

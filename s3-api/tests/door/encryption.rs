@@ -112,16 +112,31 @@ async fn a_customers_object_is_told_and_read_to_its_key_only() {
     house.send(&keyed(Call::head("/photos/k"), OTHER)).await.expect(400);
     let head = ok(&house, keyed(Call::head("/photos/k"), MINE)).await;
     assert_eq!((said(&head), head.header("content-length")), (SAYS_MINE, "5"));
-    // what is wrong with the request, or not there, comes before the key
-    house.check_refused(&Call::get("/photos/k?partNumber=2"), "InvalidPart", 400).await;
+    // nothing is told without the key, not even whether a condition holds
+    for call in [
+        Call::get("/photos/k").header("if-none-match", "*"),
+        Call::get("/photos/k").header("if-match", "\"other\""),
+        Call::get("/photos/k").header("range", "bytes=9-"),
+        Call::get("/photos/k?partNumber=2"),
+    ] {
+        house.check_refused(&call, "InvalidRequest", 400).await;
+        let head = Call::head(&call.path);
+        let head = call.headers.iter().fold(head, |head, (name, value)| head.header(name, value));
+        house.send(&head).await.expect(400);
+    }
+    let copy = Call::put("/photos/copy").header("x-amz-copy-source", "/photos/k");
+    house.check_refused(&copy.header("x-amz-copy-source-if-match", "\"other\""), "InvalidRequest", 400).await;
     house.check_refused(&Call::get("/photos/none"), "NoSuchKey", 404).await;
+    let plain = house.put("/photos/plain", "hello").await;
+    assert_ne!(put.header("etag"), plain, "a tag that everybody may see says nothing of the content");
+    ok(&house, Call::delete("/photos/plain")).await;
     // neither deleting nor listing needs it
     assert_eq!(ok(&house, Call::get("/photos")).await.elements("Size"), ["5"]);
     ok(&house, Call::delete("/photos/k")).await;
 }
 
 #[tokio::test]
-async fn every_request_on_a_customers_upload_brings_the_key() {
+async fn every_part_of_a_customers_upload_brings_the_key() {
     let house = house_with_bucket().await;
     ok(&house, keyed(Call::put("/photos/source"), OTHER).body("from the source")).await;
     let begun = ok(&house, keyed(Call::post("/photos/k?uploads"), MINE)).await;
@@ -146,9 +161,9 @@ async fn every_request_on_a_customers_upload_brings_the_key() {
     assert_eq!((said(&first), said(&second)), (SAYS_MINE, SAYS_MINE));
     let tags = [first.element("ETag").replace("&quot;", "\""), second.header("etag").to_owned()];
     let complete = Call::post(&format!("/photos/k?uploadId={upload}")).body(completion(&[&tags[0], &tags[1]]));
-    house.check_refused(&complete, "InvalidRequest", 400).await;
     house.check_refused(&keyed(complete.clone(), OTHER), "InvalidRequest", 400).await;
-    assert_eq!(said(&ok(&house, keyed(complete, MINE)).await), SAYS_MINE);
+    ok(&house, complete.clone()).await;
+    ok(&house, keyed(complete, MINE)).await;
     let get = |path: &str| keyed(Call::get(path), MINE);
     assert_eq!(ok(&house, get("/photos/k")).await.text(), "from the source and a part");
     assert_eq!(ok(&house, get("/photos/k?partNumber=2")).await.text(), " and a part");
@@ -164,8 +179,8 @@ async fn an_upload_under_the_stores_keys_says_so_at_every_step() {
     house.check_refused(&keyed(call.clone(), MINE), "InvalidRequest", 400).await;
     let part = ok(&house, call).await;
     let complete = Call::post(&format!("/photos/k?uploadId={upload}")).body(completion(&[part.header("etag")]));
-    for _ in 0..2 {
-        assert_eq!(said(&ok(&house, complete.clone()).await), SAYS_MANAGED, "also when it is repeated");
+    for call in [complete.clone(), managed(complete)] {
+        assert_eq!(said(&ok(&house, call).await), SAYS_MANAGED, "also when it is repeated, and says so once more");
     }
     assert_eq!((said(&begun), said(&part)), (SAYS_MANAGED, SAYS_MANAGED));
     assert_eq!(ok(&house, Call::get("/photos/k")).await.text(), "hello");
@@ -245,4 +260,20 @@ async fn a_policy_is_asked_before_the_headers_are_judged() {
     }
     house.check_refused(&Call::put("/photos/k").body("x"), "AccessDenied", 403).await;
     ok(&house, managed(Call::put("/photos/k")).body("x")).await;
+    // an upload says it once
+    house.check_refused(&Call::post("/photos/film?uploads"), "AccessDenied", 403).await;
+    let upload = ok(&house, managed(Call::post("/photos/film?uploads"))).await.element("UploadId");
+    let part = Call::put(&format!("/photos/film?partNumber=1&uploadId={upload}"));
+    ok(&house, part.clone().header("x-amz-copy-source", "/photos/k")).await;
+    let tag = ok(&house, part.body("x")).await.header("etag").to_owned();
+    ok(&house, Call::post(&format!("/photos/film?uploadId={upload}")).body(completion(&[&tag]))).await;
+    house.check_refused(&Call::put("/photos/film?partNumber=1&uploadId=none").body("x"), "AccessDenied", 403).await;
+}
+
+#[tokio::test]
+async fn a_copy_onto_itself_that_asks_for_nothing_takes_no_encryption_away() {
+    let house = house_with_bucket().await;
+    ok(&house, managed(Call::put("/photos/k")).body("hello")).await;
+    let copy = Call::put("/photos/k").header("x-amz-copy-source", "/photos/k");
+    house.check_refused(&copy, "InvalidRequest", 400).await;
 }

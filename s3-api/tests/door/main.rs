@@ -28,4 +28,8 @@ mod objects;
 mod owners;
 #[cfg(test)]
 mod sign;
+#[cfg(test)]
+mod temporary;
 mod versions;
+#[cfg(test)]
+mod xml;

@@ -48,7 +48,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("api_url", None, Kind::Plain, "where the commands find the server"),
     setting(
         "log",
-        Some("info,fjall=warn,lsm_tree=warn,s3s=warn"),
+        Some("info,fjall=warn,lsm_tree=warn,s3s=off"),
         Kind::Plain,
         "which log lines appear: error, warn, info, debug, or per crate",
     ),

@@ -3,7 +3,6 @@
 use crate::attributes::{Attributes, Tags};
 use crate::body::{BodyChecks, ExpectedChecksum};
 use crate::changes::ChangeCause;
-use crate::commit::NewObject;
 use crate::conditions::Conditions;
 use crate::encryption::{Encryption, EncryptionKind, NewSealing, Sealing};
 use crate::put::PutOutcome;
@@ -98,11 +97,12 @@ impl Objects {
     pub async fn copy(&self, request: CopyRequest) -> Result<CopyOutcome> {
         let txn = self.store().read().await?;
         let source = self.head_in(&txn, &request.source_bucket, &request.source_key, request.source_version).await?;
+        source.check_customer_key(request.source_customer_key.as_ref())?;
         request.source_conditions.check_source(&source)?;
         let target = self.peek_bucket(&txn, &request.target_bucket).await?;
         let class = request.class.unwrap_or(target.class);
         let (sealing, data_key) =
-            NewSealing::split(self.new_sealing(&request.encryption, &target, &request.target_key)?);
+            NewSealing::split(self.new_sealing(&request.encryption, &target, &request.target_key).await?);
         self.check_copy(&request, &source, class, sealing.as_ref().map(Sealing::kind))?;
         let headers = match request.metadata {
             MetadataDirective::Copy => source.headers.clone(),
@@ -122,7 +122,7 @@ impl Objects {
         let body = self.open(&txn, source, None, request.source_customer_key.as_ref()).await?.body;
         drop(txn);
         let staged = self.stage_body(class, checks, data_key.as_ref(), body).await?;
-        let new = NewObject { attributes, ..staged.into_object(headers, class, ChangeCause::Copy) };
+        let new = staged.into_object(headers, attributes, class, ChangeCause::Copy);
         let target = self.commit_new(&target, &request.target_key, &new, &request.target_conditions).await?;
         Ok(CopyOutcome { target: PutOutcome::from(&target), source_version })
     }
@@ -138,7 +138,7 @@ impl Objects {
             && request.tags.is_none()
             && class == source.class
             && matches!(request.encryption, Encryption::None)
-            && encryption == source.encryption()
+            && (encryption.is_none() || encryption == source.encryption())
             && request.checksum.is_none_or(|algorithm| has_full_checksum(source, algorithm));
         if request.is_onto_itself() && unchanged {
             let reason =

@@ -8,7 +8,9 @@
 //! A wrapped key is bound to the object's key, not to its bucket or version: an upload or a staged object is wrapped
 //! before it has a version, and its bucket may be made again meanwhile.
 
+use crate::objects::Ring;
 use crate::record::Extent;
+use crate::retry::Tries;
 use crate::rows::{MASTER_KEYS, Marker};
 use crate::seal::{
     CustomerKey, CustomerKeyVerifier, DataKey, KeyError, MasterKeyId, SealedKey, Sealer, WrappedKey, sealed_bytes,
@@ -120,28 +122,39 @@ pub(crate) fn stored_bytes(plain: u64, sealed: bool) -> u64 {
 }
 
 impl Objects {
-    /// Refuses to go on without a master key that wrapped data keys before, and remembers the current one as such.
-    ///
-    /// To be called once before anything is written: a store whose master keys were lost says so at its start, and not object
-    /// by object.
+    /// Refuses to go on without a master key that wrapped data keys before: a store whose master keys were lost says so at its
+    /// start, and not object by object.
     pub async fn check_master_keys(&self) -> Result<()> {
-        let Some(master_keys) = self.master_keys() else { return Ok(()) };
+        let given: Vec<_> = self.ring().iter().flat_map(|ring| ring.keys.ids()).map(MasterKeyId::as_bytes).collect();
         let mut txn = self.store().begin().await?;
         let used = MASTER_KEYS.scan(&mut txn, &Scan::first(MASTER_KEYS.range(), usize::MAX)).await?;
-        let given: Vec<_> = master_keys.ids().collect();
-        if let Some((missing, _)) = used.iter().find(|(id, _)| !given.iter().any(|given| given.as_bytes() == *id)) {
-            return Err(Error::Key(KeyError::NoSuchMasterKey { id: MasterKeyId::from_bytes(*missing) }));
+        match used.into_iter().find(|(id, _)| !given.contains(id)) {
+            Some((id, _)) => Err(Error::Key(KeyError::NoSuchMasterKey { id: MasterKeyId::from_bytes(id) })),
+            None => Ok(()),
         }
-        let current = master_keys.current().as_bytes();
-        if !used.iter().any(|(id, _)| *id == current) {
-            MASTER_KEYS.put(&mut txn, &current, &Marker)?;
-            txn.commit().await?;
-        }
-        Ok(())
+    }
+
+    /// Remembers the current master key as one that is used, durably and before anything is wrapped with it.
+    async fn note_master_key(&self, ring: &Ring) -> Result<()> {
+        let note = async || {
+            let id = ring.keys.current().as_bytes();
+            let mut tries = Tries::new();
+            loop {
+                let mut txn = self.store().begin().await?;
+                if MASTER_KEYS.get(&mut txn, &id).await?.is_some() {
+                    return Ok(());
+                }
+                MASTER_KEYS.put(&mut txn, &id, &Marker)?;
+                if tries.commit(txn).await? {
+                    return Ok(());
+                }
+            }
+        };
+        ring.noted.get_or_try_init(note).await.copied()
     }
 
     /// A new data key for an object or upload of this key, if it is to be encrypted.
-    pub(crate) fn new_sealing(
+    pub(crate) async fn new_sealing(
         &self,
         asked: &Encryption,
         bucket: &BucketRecord,
@@ -153,8 +166,9 @@ impl Objects {
         let data_key = DataKey::random();
         let sealing = match asked {
             Encryption::None | Encryption::Managed => {
-                let master_keys = self.master_keys().ok_or(Error::NoMasterKeys)?;
-                Sealing::Master(master_keys.wrap(&data_key, context(key)).map_err(Error::Key)?)
+                let ring = self.ring().ok_or(Error::NoMasterKeys)?;
+                self.note_master_key(ring).await?;
+                Sealing::Master(ring.keys.wrap(&data_key, context(key)).map_err(Error::Key)?)
             }
             Encryption::Customer(customer) => Sealing::Customer {
                 key: customer.wrap(&data_key, context(key)).map_err(Error::Key)?,
@@ -174,8 +188,8 @@ impl Objects {
         check_customer_key(sealing, given)?;
         let data_key = match (sealing, given) {
             (None, _) => return Ok(None),
-            (Some(Sealing::Master(wrapped)), _) => match self.master_keys() {
-                Some(master_keys) => master_keys.unwrap(wrapped, context(key)),
+            (Some(Sealing::Master(wrapped)), _) => match self.ring() {
+                Some(ring) => ring.keys.unwrap(wrapped, context(key)),
                 None => Err(KeyError::NoSuchMasterKey { id: wrapped.master }),
             },
             (Some(Sealing::Customer { .. }), None) => return Err(Error::NoCustomerKey),

@@ -87,7 +87,8 @@ impl Objects {
     }
 
     /// Reads an object or one of its versions if the conditions hold; they are judged before the range, and before any byte is
-    /// read. `customer_key` is the one that it is encrypted with, if it is with one.
+    /// read. `customer_key` is the one that it is encrypted with, if it is with one: that is asked before anything else, for
+    /// every answer tells something of the object.
     ///
     /// The first bytes are read before this answers, so that damage is an error and not a body that breaks off.
     pub async fn get_if(
@@ -101,6 +102,7 @@ impl Objects {
     ) -> Result<ObjectRead> {
         let txn = self.store().read().await?;
         let record = self.head_in(&txn, bucket, key, version).await?;
+        record.check_customer_key(customer_key)?;
         conditions.check_read(&record)?;
         self.open(&txn, record, range, customer_key).await
     }
@@ -258,9 +260,12 @@ pub(crate) fn read_extents(
 
 /// What opens a piece that is sealed.
 fn opener(data_key: Option<&DataKey>, extent: &Extent, range: &Range<u64>) -> Result<Option<Opener>> {
-    let Some(salt) = &extent.salt else { return Ok(None) };
-    // sealed bytes of an object whose row has lost its key
-    let data_key = data_key.ok_or(Error::Key(KeyError::NotUnwrapped))?;
+    let (data_key, salt) = match (data_key, &extent.salt) {
+        (None, None) => return Ok(None),
+        (Some(data_key), Some(salt)) => (data_key, salt),
+        // a row that has lost one of them
+        _ => return Err(Error::Key(KeyError::NotUnwrapped)),
+    };
     Opener::new(data_key, salt, range, extent.length).map(Some).map_err(Error::Seal)
 }
 

@@ -93,7 +93,7 @@ impl Objects {
             let mut txn = self.store().begin().await?;
             let bucket = self.bucket_in(&mut txn, &request.bucket).await?;
             bucket.check_locks(&request.attributes, self.now())?;
-            let (sealing, _) = NewSealing::split(self.new_sealing(&request.encryption, &bucket, &request.key)?);
+            let (sealing, _) = NewSealing::split(self.new_sealing(&request.encryption, &bucket, &request.key).await?);
             let encryption = sealing.as_ref().map(Sealing::kind);
             let row = UploadRow {
                 initiated: self.now(),

@@ -7,6 +7,7 @@ use cistern_metadata::Store;
 use cistern_runtime::Clock;
 use cistern_types::Timestamp;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// The object store of one installation, on a pair of engines. Cheap to clone; holds no state of its own but who waits for
 /// whom, so any number of processes may work on the same engines.
@@ -15,7 +16,14 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Objects {
     parts: Arc<Parts>,
-    master_keys: Option<Arc<MasterKeys>>,
+    ring: Option<Arc<Ring>>,
+}
+
+/// The master keys, and whether the store remembers that the current one is used.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    pub(crate) keys: MasterKeys,
+    pub(crate) noted: OnceCell<()>,
 }
 
 #[derive(Debug)]
@@ -31,14 +39,14 @@ impl Objects {
     /// Objects whose rows are in `store` and whose bytes are in `blobs`.
     pub fn new(store: Store, blobs: Arc<dyn BlobStore>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         let parts = Arc::new(Parts { store, blobs, clock, limits, turns: Turns::new() });
-        Self { parts, master_keys: None }
+        Self { parts, ring: None }
     }
 
     /// The same with master keys, which wrap the keys of objects that are encrypted with a key of the store's own. Without
     /// them such objects are refused, and those that are there cannot be read.
     #[must_use]
     pub fn with_master_keys(self, master_keys: MasterKeys) -> Self {
-        Self { master_keys: Some(Arc::new(master_keys)), ..self }
+        Self { ring: Some(Arc::new(Ring { keys: master_keys, noted: OnceCell::new() })), ..self }
     }
 
     /// Objects in memory, for the tests of the crates above.
@@ -69,8 +77,8 @@ impl Objects {
         &self.parts.limits
     }
 
-    pub(crate) fn master_keys(&self) -> Option<&MasterKeys> {
-        self.master_keys.as_deref()
+    pub(crate) fn ring(&self) -> Option<&Ring> {
+        self.ring.as_deref()
     }
 
     pub(crate) fn turns(&self) -> &Turns {

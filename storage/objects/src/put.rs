@@ -103,10 +103,10 @@ impl Objects {
         let present = self.bucket(&bucket).await?;
         present.check_locks(&attributes, self.now())?;
         let class = class.unwrap_or(present.class);
-        let (sealing, data_key) = NewSealing::split(self.new_sealing(&encryption, &present, &key)?);
+        let (sealing, data_key) = NewSealing::split(self.new_sealing(&encryption, &present, &key).await?);
         let staged = self.stage_body(class, checks, data_key.as_ref(), body).await?;
         let attributes = Attributes { sealing, ..attributes };
-        let new = NewObject { attributes, ..staged.into_object(headers, class, ChangeCause::Put) };
+        let new = staged.into_object(headers, attributes, class, ChangeCause::Put);
         let record = self.commit_new(&present, &key, &new, &conditions).await?;
         Ok(PutOutcome::from(&record))
     }

@@ -156,9 +156,11 @@ macro_rules! row_values {
         }
     )*};
 }
-row_values!(1: Marker, GarbageRow, ChangesRow, VersionRow, NullRow, ConfigurationRow);
-// 1 knew no versions, attributes, checksums of parts and encryption
-row_values!(2: BucketRecord, ObjectRow, UploadRow, CompletedRow, ExtentsRow, PartRow);
+row_values!(1: Marker, GarbageRow, ChangesRow, NullRow, ConfigurationRow);
+// 1 knew no encryption
+row_values!(2: VersionRow, PartRow);
+// 1 knew no versions, attributes and checksums of parts, 2 no encryption
+row_values!(3: BucketRecord, ObjectRow, UploadRow, CompletedRow, ExtentsRow);
 
 impl ObjectRow {
     /// The version id that clients are told.

@@ -312,7 +312,7 @@ impl Objects {
     /// Has objects of a bucket encrypted with a key of the store's own, or not, when their writer does not ask for anything. Those that
     /// are there stay as they are.
     pub async fn set_default_encryption(&self, name: &BucketName, encrypted: bool) -> Result<()> {
-        if encrypted && self.master_keys().is_none() {
+        if encrypted && self.ring().is_none() {
             return Err(Error::NoMasterKeys);
         }
         let change = |settings: &mut BucketSettings| {

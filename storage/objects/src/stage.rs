@@ -15,7 +15,7 @@ use crate::changes::ChangeCause;
 use crate::commit::{CommitItem, NewObject, commit_objects};
 use crate::conditions::Conditions;
 use crate::digest::{BodyDigest, Digested};
-use crate::encryption::{BlobSealer, Encryption, NewSealing, stored_bytes};
+use crate::encryption::{BlobSealer, Encryption, NewSealing, Sealing, stored_bytes};
 use crate::record::{Extent, ObjectHeaders, StoredChecksum};
 use crate::seal::DataKey;
 use crate::{BlobSalt, Error, ObjectRecord, Objects, Result};
@@ -84,14 +84,28 @@ pub(crate) struct StagedBody {
 }
 
 impl StagedBody {
-    pub(crate) fn into_object(self, headers: ObjectHeaders, class: StorageClass, cause: ChangeCause) -> NewObject {
+    /// What its tag says: the MD5 of its bytes, or nothing at all under a customer's key, since tags are shown without it.
+    pub(crate) fn tag(&self, sealing: Option<&Sealing>) -> [u8; 16] {
+        match sealing {
+            Some(Sealing::Customer { .. }) => rand::random(),
+            Some(Sealing::Master(_)) | None => self.digested.md5,
+        }
+    }
+
+    pub(crate) fn into_object(
+        self,
+        headers: ObjectHeaders,
+        attributes: Attributes,
+        class: StorageClass,
+        cause: ChangeCause,
+    ) -> NewObject {
         let size = self.digested.length;
         NewObject {
             headers,
-            attributes: Attributes::default(),
+            etag: ETag::Md5(self.tag(attributes.sealing.as_ref())),
+            attributes,
             class,
             size,
-            etag: ETag::Md5(self.digested.md5),
             checksum: self.digested.checksum.map(StoredChecksum::full),
             extents: self.blob.map(|blob| Extent::new(blob, size, self.salt)).into_iter().collect(),
             parts: None,
@@ -113,13 +127,13 @@ impl Objects {
         let class = spec.class.unwrap_or_default();
         let (mut sealing, mut data_key) = (None, None);
         if let Some((bucket, key)) = &spec.place {
-            let asked = self.new_sealing(&Encryption::None, &self.bucket(bucket).await?, key)?;
+            let asked = self.new_sealing(&Encryption::None, &self.bucket(bucket).await?, key).await?;
             (sealing, data_key) = NewSealing::split(asked);
         }
         let staged = self.stage_body(class, checks, data_key.as_ref(), body).await?;
         let sealed_for = spec.place.filter(|_| sealing.is_some()).map(|(_, key)| key);
         let attributes = Attributes { sealing, ..Attributes::default() };
-        let new = NewObject { attributes, ..staged.into_object(spec.headers, class, ChangeCause::Put) };
+        let new = staged.into_object(spec.headers, attributes, class, ChangeCause::Put);
         Ok(StagedObject { new, sealed_for })
     }
 

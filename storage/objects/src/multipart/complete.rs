@@ -38,7 +38,8 @@ pub struct CompleteUpload {
     pub checksum: Option<Checksum>,
     /// The size in bytes the object must turn out to have.
     pub size: Option<u64>,
-    /// The customer key that the upload was begun with, if it was with one.
+    /// The customer key that the upload was begun with. Nothing is read or written with it, so it may be left away; another is
+    /// refused.
     pub customer_key: Option<CustomerKey>,
 }
 
@@ -70,7 +71,9 @@ impl Objects {
         upload: UploadRow,
         request: &CompleteUpload,
     ) -> Result<PutOutcome> {
-        check_customer_key(upload.attributes.sealing.as_ref(), request.customer_key.as_ref())?;
+        if request.customer_key.is_some() {
+            check_customer_key(upload.attributes.sealing.as_ref(), request.customer_key.as_ref())?;
+        }
         let scan = Scan::first(PARTS.prefix_range(&at.upload), usize::from(self.limits().parts_max) + 1);
         let rows = PARTS.scan(txn, &scan).await?;
         let mut rows: BTreeMap<u16, PartRow> = rows.into_iter().map(|((_, number), row)| (number, row)).collect();

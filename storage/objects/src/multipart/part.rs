@@ -85,6 +85,8 @@ pub struct PartPage {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     /// The headers the object will have.
     pub headers: ObjectHeaders,
+    /// How it is encrypted.
+    pub encryption: Option<EncryptionKind>,
 }
 
 impl Objects {
@@ -103,7 +105,7 @@ impl Objects {
         let data_key = self.data_key(sealing, &at.key, customer_key)?;
         let checks = BodyChecks { checksum: part_checksum(&upload, checks.checksum)?, ..checks };
         let staged = self.stage_body(upload.class, checks, data_key.as_ref(), body).await?;
-        self.commit_part(at, bucket, number, staged, sealing.map(Sealing::kind)).await
+        self.commit_part(at, bucket, number, staged, sealing).await
     }
 
     /// Stores bytes of an object as a part.
@@ -113,6 +115,7 @@ impl Objects {
         let data_key = self.data_key(sealing, &at.key, source.customer_key.as_ref())?;
         let txn = self.store().read().await?;
         let record = self.head_in(&txn, &source.source_bucket, &source.source_key, source.source_version).await?;
+        record.check_customer_key(source.source_customer_key.as_ref())?;
         source.source_conditions.check_source(&record)?;
         let range = match source.range {
             None => None,
@@ -129,7 +132,7 @@ impl Objects {
             ..BodyChecks::default()
         };
         let staged = self.stage_body(upload.class, checks, data_key.as_ref(), read.body).await?;
-        self.commit_part(at, bucket, number, staged, sealing.map(Sealing::kind)).await
+        self.commit_part(at, bucket, number, staged, sealing).await
     }
 
     /// Lists parts with numbers above `after`, at most `limit` and never more than 1,000.
@@ -149,8 +152,9 @@ impl Objects {
         };
         let parts: Vec<ListedPart> = rows.into_iter().take(limit).map(listed).collect();
         let next = parts.last().filter(|_| more).map(|last| last.number);
+        let encryption = upload.attributes.sealing.as_ref().map(Sealing::kind);
         let UploadRow { initiator, class, checksum, headers, .. } = upload;
-        Ok(PartPage { parts, next, initiator, class, checksum, headers })
+        Ok(PartPage { parts, next, initiator, class, checksum, headers, encryption })
     }
 
     async fn upload_for_part(&self, at: &UploadRef, number: u16) -> Result<(BucketId, UploadRow)> {
@@ -168,9 +172,9 @@ impl Objects {
         bucket: BucketId,
         number: u16,
         staged: StagedBody,
-        encryption: Option<EncryptionKind>,
+        sealing: Option<&Sealing>,
     ) -> Result<PartOutcome> {
-        let committed = self.try_commit_part(at, bucket, number, &staged, encryption).await;
+        let committed = self.try_commit_part(at, bucket, number, &staged, sealing).await;
         if committed.as_ref().is_err_and(Error::nothing_happened) {
             let fresh: Vec<BlobId> = staged.blob.into_iter().collect();
             self.discard(&fresh).await;
@@ -184,9 +188,11 @@ impl Objects {
         bucket: BucketId,
         number: u16,
         staged: &StagedBody,
-        encryption: Option<EncryptionKind>,
+        sealing: Option<&Sealing>,
     ) -> Result<PartOutcome> {
         let digested = &staged.digested;
+        let md5 = staged.tag(sealing);
+        let encryption = sealing.map(Sealing::kind);
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
@@ -201,10 +207,10 @@ impl Objects {
             }
             let checksum = digested.checksum.clone();
             let (blob, salt) = (staged.blob, staged.salt);
-            let row = PartRow { md5: digested.md5, size: digested.length, modified: now, checksum, blob, salt };
+            let row = PartRow { md5, size: digested.length, modified: now, checksum, blob, salt };
             PARTS.put(&mut txn, &key, &row)?;
             if tries.commit(txn).await? {
-                let PartRow { md5, size, modified, checksum, .. } = row;
+                let PartRow { size, modified, checksum, .. } = row;
                 return Ok(PartOutcome { etag: ETag::Md5(md5), size, checksum, modified, encryption });
             }
         }

@@ -95,7 +95,7 @@ pub enum KeyError {
         place: KeyPlace,
     },
     /// There are too many master keys.
-    #[error("a ring may have {OLDER_KEYS_MAX} older master keys: remove those that no object needs any more")]
+    #[error("a ring may have {OLDER_KEYS_MAX} older master keys")]
     TooManyMasterKeys,
 }
 

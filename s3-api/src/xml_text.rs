@@ -1,0 +1,99 @@
+//! XML text in spellings that `s3s` does not read: sections of character data (`<![CDATA[..]]>`), which it drops, and references to
+//! characters above U+FFFF, which it refuses.
+
+use memchr::memmem;
+
+const SECTION: &[u8] = b"<![CDATA[";
+const SECTION_END: &[u8] = b"]]>";
+/// The longest reference: `&#x10FFFF;` with a few zeros.
+const REFERENCE_BYTES_MAX: usize = 16;
+
+/// The same document in spellings that s3s reads; `None` when it is that already.
+pub(crate) fn respell(xml: &[u8]) -> Option<Vec<u8>> {
+    let (mut respelled, mut copied, mut at) = (Vec::new(), 0, 0);
+    while let Some(found) = memchr::memchr2(b'<', b'&', &xml[at..]) {
+        at += found;
+        let Some((length, text)) = section(&xml[at..]).or_else(|| reference(&xml[at..])) else {
+            at += 1;
+            continue;
+        };
+        respelled.extend_from_slice(&xml[copied..at]);
+        respelled.extend_from_slice(&text);
+        at += length;
+        copied = at;
+    }
+    if copied == 0 {
+        return None;
+    }
+    respelled.extend_from_slice(&xml[copied..]);
+    Some(respelled)
+}
+
+/// A section at the beginning of `xml`: its length, and its text escaped.
+fn section(xml: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let inner = xml.strip_prefix(SECTION)?;
+    let inner = &inner[..memmem::find(inner, SECTION_END)?];
+    let mut text = Vec::with_capacity(inner.len());
+    for &byte in inner {
+        match byte {
+            b'&' => text.extend_from_slice(b"&amp;"),
+            b'<' => text.extend_from_slice(b"&lt;"),
+            b'>' => text.extend_from_slice(b"&gt;"),
+            _ => text.push(byte),
+        }
+    }
+    Some((SECTION.len() + inner.len() + SECTION_END.len(), text))
+}
+
+/// A reference to a character above U+FFFF at the beginning of `xml`: its length, and the character.
+fn reference(xml: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let inner = xml.strip_prefix(b"&#")?;
+    let inner = &inner[..memchr::memchr(b';', &inner[..inner.len().min(REFERENCE_BYTES_MAX)])?];
+    let digits = std::str::from_utf8(inner).ok()?;
+    let number = match digits.strip_prefix(['x', 'X']) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+        None => digits.parse().ok()?,
+    };
+    let letter = char::from_u32(number).filter(|letter| *letter > '\u{FFFF}')?;
+    Some((b"&#;".len() + inner.len(), letter.to_string().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sections_and_high_references_become_plain_text() {
+        for (given, expected) in [
+            ("<Key>a<![CDATA[b]]></Key>", "<Key>ab</Key>"),
+            ("<Key><![CDATA[<a>&amp;]]]></Key>", "<Key>&lt;a&gt;&amp;amp;]</Key>"),
+            ("<Key><![CDATA[]]>x<![CDATA[&#128512;]]></Key>", "<Key>x&amp;#128512;</Key>"),
+            ("<Key>&#128512;&#x1F600;&#X0001f600;</Key>", "<Key>\u{1F600}\u{1F600}\u{1F600}</Key>"),
+            ("<Key>&#26085;&#x1F600;</Key>", "<Key>&#26085;\u{1F600}</Key>"),
+        ] {
+            assert_eq!(respell(given.as_bytes()).map(|xml| String::from_utf8(xml).unwrap()).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn everything_else_stays_as_it_is() {
+        for given in [
+            "",
+            "<Key>a &amp; b &#26085; &#xD800; &#x110000; &#; &#99999999999; &#x1F600</Key>",
+            "<Key><![CDATA[never ended</Key>",
+            "<!-- a < b & c --><Key>\u{1F600}</Key>",
+        ] {
+            assert_eq!(respell(given.as_bytes()), None, "{given}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn respelling_once_is_enough(parts in prop::collection::vec(prop::sample::select(vec!["<![CDATA[", "]]>", "&#128512;", "&#x41;", "<a>", "&", "x"]), 0..12)) {
+            if let Some(xml) = respell(parts.concat().as_bytes()) {
+                prop_assert_eq!(respell(&xml), None);
+            }
+        }
+    }
+}

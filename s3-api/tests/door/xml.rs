@@ -1,0 +1,57 @@
+//! XML bodies in spellings that are rare, but right.
+
+use crate::house::{Call, house_with_bucket};
+use crate::sign::sha256;
+
+fn deleting(key: &str) -> Call {
+    Call::post("/photos?delete").body(format!("<Delete><Object><Key>{key}</Key></Object></Delete>"))
+}
+
+#[tokio::test]
+async fn text_in_sections_and_high_references_is_read_and_signed_as_it_came() {
+    let house = house_with_bucket().await;
+    for key in ["a", "ab", "\u{1F600}", "<&>"] {
+        house.put(&format!("/photos/{key}"), "x").await;
+    }
+    for (spelled, key) in
+        [("a<![CDATA[b]]>", "ab"), ("&#x1F600;", "\u{1F600}"), ("<![CDATA[<&>]]>", "<&>"), ("<![CDATA[a]]>", "a")]
+    {
+        let answer = house.send(&deleting(spelled)).await.expect(200);
+        let deleted =
+            answer.elements("Key").pop().unwrap().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+        assert_eq!(deleted, key);
+        house.send(&Call::head(&format!("/photos/{key}"))).await.expect(404);
+    }
+    let tags = "<Tagging><TagSet><Tag><Key>k</Key><Value><![CDATA[a<b]]></Value></Tag></TagSet></Tagging>";
+    house.send(&Call::put("/photos?tagging").body(tags)).await.expect(200);
+    assert_eq!(house.send(&Call::get("/photos?tagging")).await.element("Value"), "a&lt;b");
+}
+
+#[tokio::test]
+async fn a_respelled_body_must_be_the_one_that_was_signed_by_whoever_may() {
+    let house = house_with_bucket().await;
+    house.put("/photos/ab", "x").await;
+    let call = deleting("a<![CDATA[b]]>");
+    house.check_refused(&call.clone().payload(&sha256(b"another body")), "XAmzContentSHA256Mismatch", 400).await;
+    house.check_refused(&call.clone().header("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="), "BadDigest", 400).await;
+    house.check_refused(&call.clone().anonymous(), "AccessDenied", 403).await;
+    let reader = house.key(None, None, cistern_access::Permission::Read).await;
+    house.check_refused(&call.clone().by(&reader), "AccessDenied", 403).await;
+    house
+        .check_refused(&Call::put("/photos?tagging").body("<Tagging><![CDATA[x]]></Tagging>"), "MalformedXML", 400)
+        .await;
+    house.send(&call.presigned("60")).await.expect(200);
+    house.send(&Call::head("/photos/ab")).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_plus_in_a_copy_source_is_a_space() {
+    let house = house_with_bucket().await;
+    house.put("/photos/a b", "spaced").await;
+    house.put("/photos/a+b", "plus").await;
+    for (source, expected) in [("photos/a+b", "spaced"), ("/photos/a%2Bb", "plus"), ("photos/a%20b", "spaced")] {
+        let copy = Call::put("/photos/copy").header("x-amz-copy-source", source);
+        house.send(&copy).await.expect(200);
+        assert_eq!(house.send(&Call::get("/photos/copy")).await.text(), expected, "{source}");
+    }
+}
