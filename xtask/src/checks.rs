@@ -43,7 +43,7 @@ pub(crate) fn soak(kills: u32) -> Result<()> {
     };
     let of_drives = end_to_end.clone();
     Steps::default()
-        .then("set up", setup::run)
+        .then("set up", setup::python)
         .cargo("build the server", &["build", "--release", "-p", "cistern"])
         .then("kill -9 under load", move || end_to_end("crash::", CRASH_ROUNDS_ENV, kills))
         .then("drives that fail under load", move || {

@@ -28,7 +28,7 @@ pub(crate) enum AtTheEnd {
 
 /// Runs the demo.
 pub(crate) fn run(at_the_end: AtTheEnd) -> Result<()> {
-    setup::run()?;
+    setup::python()?;
     crate::run(&mut cargo(&["build", "--release", "-p", "cistern"]))?;
     let target = checks::target_folder()?;
     let folder = target.join("demo");

@@ -5,7 +5,7 @@
 //! steps.rs   running commands one after another, with a summary and an exit code
 //! checks.rs  which steps `ci`, `test` and `soak` are made of
 //! fuzz.rs    the fuzz targets of storage/drives, under libFuzzer
-//! setup.rs   what a clean machine lacks: the Python environment of the end-to-end tests
+//! setup.rs   what a clean machine lacks: the clients of the end-to-end tests, in .venv, in .node and from Debian
 //! demo.rs    the 120,000 flights from HTTP to Parquet over S3
 //! ```
 //!
@@ -37,7 +37,7 @@ enum Command {
     Tidy,
     /// Check everything that needs no running server: fmt, tidy, clippy, doc, unit tests, doc tests
     Ci,
-    /// Make .venv, the Python environment of the end-to-end tests and the demo
+    /// Install the clients of the end-to-end tests: .venv for Python, .node for JavaScript, rclone and restic
     Setup,
     /// Set up what is missing, run `ci`, then the end-to-end tests against the real binary
     Test,

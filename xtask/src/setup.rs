@@ -1,5 +1,6 @@
 //! What the end-to-end tests and the demo need beyond Rust: Python 3 with the packages of `tests/requirements.txt` in
-//! `.venv`. Done once; done again when the list changes. Says what it does.
+//! `.venv`, rclone and restic, Node.js with the packages of `tests/clients/js` in `.node`. Each is done once, and done
+//! again when its list changes. Says what it does.
 
 use crate::say;
 use anyhow::{Context, Result, bail};
@@ -7,25 +8,84 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Makes `.venv` unless it is there and up to date.
+/// Programs of PATH: their name, how they are asked whether they work, the Debian package that brings them.
+const PROGRAMS: [(&str, &str, &str); 4] = [
+    ("rclone", "version", "rclone"),
+    ("restic", "version", "restic"),
+    ("node", "--version", "nodejs"),
+    ("npm", "--version", "npm"),
+];
+/// Written into an environment when it is whole: the list it was made of.
+const INSTALLED: &str = "installed.txt";
+
+/// Sees to everything the end-to-end tests need.
 pub(crate) fn run() -> Result<()> {
+    python()?;
+    programs()?;
+    javascript()
+}
+
+/// Makes `.venv` unless it is there and up to date.
+pub(crate) fn python() -> Result<()> {
     let root = cistern_tests::workspace_root();
     let requirements = root.join("tests/requirements.txt");
-    let wanted = fs::read_to_string(&requirements).with_context(|| format!("read {}", requirements.display()))?;
+    let wanted = read(&requirements)?;
     let folder = root.join(".venv");
-    let installed = folder.join("installed.txt");
-    if fs::read_to_string(&installed).is_ok_and(|list| list == wanted) {
+    if is_made_of(&folder, &wanted) {
         say("set-up: .venv is up to date");
         return Ok(());
     }
-    say("set-up: makes .venv and installs the packages of tests/requirements.txt from PyPI (about 600 MB on disk)");
+    say("set-up: makes .venv and installs the packages of tests/requirements.txt from PyPI (about 900 MB on disk)");
     make_environment(&folder)?;
     crate::run(
         Command::new(folder.join("bin/python"))
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
             .arg(&requirements),
     )?;
-    fs::write(&installed, wanted).with_context(|| format!("write {}", installed.display()))
+    write(&folder.join(INSTALLED), &wanted)
+}
+
+/// Installs the programs that are not in PATH.
+fn programs() -> Result<()> {
+    let missing = PROGRAMS.iter().filter(|(program, question, _)| !works(program, &[*question]));
+    let missing: Vec<&str> = missing.map(|(_, _, package)| *package).collect();
+    if missing.is_empty() {
+        say("set-up: rclone, restic, node and npm are there");
+        return Ok(());
+    }
+    let names = missing.join(", ");
+    if !works("apt-get", &["--version"]) {
+        bail!("needs {names}: install them and try again");
+    }
+    say(&format!(
+        "set-up: installs {names} with apt-get (about 320 MB on disk when all are missing, most of it npm's)"
+    ));
+    apt_install(&missing)
+}
+
+/// Makes `.node` unless it is there and up to date.
+fn javascript() -> Result<()> {
+    const LISTS: [&str; 2] = ["package.json", "package-lock.json"];
+    let root = cistern_tests::workspace_root();
+    let lists = LISTS.map(|name| (name, root.join("tests/clients/js").join(name)));
+    let wanted = lists.iter().map(|(_, list)| read(list)).collect::<Result<String>>()?;
+    let folder = root.join(".node");
+    if is_made_of(&folder, &wanted) {
+        say("set-up: .node is up to date");
+        return Ok(());
+    }
+    say("set-up: makes .node and installs the packages of tests/clients/js from npm (about 30 MB on disk)");
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    for (name, list) in &lists {
+        fs::copy(list, folder.join(name)).with_context(|| format!("copy {}", list.display()))?;
+    }
+    let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+    crate::run(Command::new("npm").args(install).current_dir(&folder).stdin(Stdio::null()))?;
+    write(&folder.join(INSTALLED), &wanted)
+}
+
+fn is_made_of(folder: &Path, wanted: &str) -> bool {
+    fs::read_to_string(folder.join(INSTALLED)).is_ok_and(|list| list == wanted)
 }
 
 fn make_environment(folder: &Path) -> Result<()> {
@@ -37,14 +97,26 @@ fn make_environment(folder: &Path) -> Result<()> {
         bail!("needs Python 3.10 or newer with the venv module: install it and try again");
     }
     say("set-up: this Python cannot make environments: installs python3 and python3-venv with apt-get");
+    apt_install(&["python3", "python3-venv"])?;
+    make()
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
     let apt = |arguments: &[&str]| crate::run(Command::new("apt-get").args(arguments).stdin(Stdio::null()));
     apt(&["update"])?;
-    apt(&["install", "--yes", "--no-install-recommends", "python3", "python3-venv"])?;
-    make()
+    apt(&[&["install", "--yes", "--no-install-recommends"][..], packages].concat())
 }
 
 fn works(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     let status = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
