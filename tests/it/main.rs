@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! s3_clients.rs  aws and boto3: buckets, objects, 200 MB in parts, presigned addresses
+//! s3_tools.rs    s3cmd, s5cmd, rclone, restic, Delta, DuckDB, PyArrow, Polars, JavaScript, MinIO's client, obstore
 //! pipelines.rs   events over HTTP to Parquet, read back by DuckDB, PyArrow and Polars
 //! bad_s3.rs      wrong S3 requests: the code, the message, nothing changed
 //! bad_drives.rs  drives that fill up, vanish, rot and are exchanged under load and kills
@@ -17,7 +18,7 @@
 //! sandbox.rs     a folder and a server for one test
 //! ```
 //!
-//! The server is the one `cargo build -p cistern` made (or `CISTERN_BIN`); the Python clients are in `.venv`
+//! The server is the one `cargo build -p cistern` made (or `CISTERN_BIN`); the clients are in `.venv`, `.node` and PATH
 //! (`cargo xtask setup`). `cargo xtask test` sees to both.
 
 #[cfg(test)]
@@ -44,6 +45,8 @@ mod pipelines;
 mod restart;
 #[cfg(test)]
 mod s3_clients;
+#[cfg(test)]
+mod s3_tools;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-fn program(name: &str) -> Result<PathBuf> {
+/// A program of `.venv`.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let path = crate::workspace_root().join(".venv/bin").join(name);
     if !path.is_file() {
         bail!("no {}: `cargo xtask setup` makes the Python environment", path.display());
@@ -14,7 +15,8 @@ fn program(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn with_account(mut command: Command, server: &Server) -> Command {
+/// The command with root's account in the AWS variables, and with no other of them.
+pub(crate) fn with_account(mut command: Command, server: &Server) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
         command.env_remove(name);
     }
@@ -34,7 +36,8 @@ fn with_account(mut command: Command, server: &Server) -> Command {
     command
 }
 
-fn run(mut command: Command) -> Result<String> {
+/// Runs a command that must succeed; answers its stdout.
+pub(crate) fn run(mut command: Command) -> Result<String> {
     let output = command.output().with_context(|| format!("run {command:?}"))?;
     if !output.status.success() {
         let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
