@@ -123,6 +123,25 @@ def check_a_bucket_is_set_up(bucket):
     assert "Policy:    none" in told and "CORS:      none" in told and "Expiration rule: none" in told, told
 
 
+def expiring(bucket, prefix):
+    """Sets a lifecycle from a file with that XML as the prefix; answers the prefix the server has read."""
+    rules = suite.folder() / "rules.xml"
+    rules.write_text(f"<LifecycleConfiguration><Rule><ID>one</ID><Filter><Prefix>{prefix}</Prefix></Filter>"
+                     "<Status>Enabled</Status><Expiration><Days>30</Days></Expiration></Rule></LifecycleConfiguration>")
+    s3cmd("setlifecycle", rules, f"s3://{bucket}")
+    return s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"][0]["Filter"]["Prefix"]
+
+
+def check_a_prefix_in_a_section_of_character_data_is_not_lost(bucket):
+    for written, read in (("<![CDATA[tmp/&]]>", "tmp/&"), ("a<![CDATA[b]]>c", "abc")):
+        assert expiring(bucket, written) == read, f"{written} is read as {expiring(bucket, written)!r}"
+
+
+def check_a_prefix_in_references_to_characters_is_read(bucket):
+    for written, read in (("&amp;&#228;&#x65e5;", "&ä日"), ("&#128512;/", "😀/"), ("&#x1F600;/", "😀/")):
+        assert expiring(bucket, written) == read, written
+
+
 def check_an_access_list_is_set_and_taken_back(bucket):
     address = f"s3://{bucket}/a"
     s3.put_object(Bucket=bucket, Key="a", Body=b"a")

@@ -100,11 +100,12 @@ const checks = {
     assert.deepEqual(await keys(bucket), ["copy"]);
   },
 
-  async a_carriage_return_in_a_key_comes_back_from_a_list_that_is_not_encoded(bucket) {
-    await s3("PutObject", { Bucket: bucket, Key: "return\rin", Body: "x" });
-    assert.deepEqual(await keys(bucket), ["return\rin"]); // in XML only &#13; is one
-    const gone = await s3("DeleteObjects", { Bucket: bucket, Delete: { Objects: [{ Key: "return\rin" }] } });
-    assert.deepEqual(gone.Deleted.map((entry) => entry.Key), ["return\rin"]);
+  async a_carriage_return_in_a_key_survives_an_encoded_list_and_deletes_what_was_meant(bucket) {
+    for (const Key of ["return\rin", "return\nin"]) await s3("PutObject", { Bucket: bucket, Key, Body: "x" });
+    const listed = await s3("ListObjectsV2", { Bucket: bucket, EncodingType: "url" }); // plain XML cannot tell them apart
+    assert.deepEqual(listed.Contents.map((entry) => decodeURIComponent(entry.Key)), ["return\nin", "return\rin"]);
+    await s3("DeleteObjects", { Bucket: bucket, Delete: { Objects: [{ Key: "return\rin" }] } });
+    assert.deepEqual(await keys(bucket), ["return\nin"]);
   },
 
   async a_copy_source_may_name_a_space_by_plus(bucket) {
