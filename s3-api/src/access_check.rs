@@ -7,14 +7,15 @@
 use crate::error_map::Refusal;
 use crate::facts::{Facts, Peer};
 use crate::judge::{Judge, Subject, within_key};
+use crate::lenient::AsSent;
 use crate::notes::Notes;
 use crate::operations::{DELETE_OBJECTS, Operation, besides};
 use crate::query::Query;
 use async_trait::async_trait;
 use cistern_access::{Action, Identity, Reach, allow};
 use cistern_objects::{BucketRecord, ConfigurationKind, EncryptionKind, Error, Objects, UploadRef, VersionRef};
-use cistern_types::BucketName;
-use http::HeaderMap;
+use cistern_types::{BucketName, OwnerId};
+use http::{HeaderMap, Uri};
 use s3s::S3Result;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::path::S3Path;
@@ -88,14 +89,16 @@ impl S3Access for AccessCheck {
 
 impl AccessCheck {
     async fn decide(&self, notes: &Notes, cx: &mut S3AccessContext<'_>) -> Result<(), Refusal> {
-        if notes.respelled().is_some() {
-            return Ok(()); // decided before its body was read
-        }
-        let asker = match cx.credentials() {
+        let sent = AsSent::of(cx.extensions_mut());
+        let signer = match &sent {
+            Some(sent) => sent.signer.as_deref(),
+            None => cx.credentials().map(|signer| signer.access_key.as_str()),
+        };
+        let asker = match signer {
             None => None,
             Some(_) if let Some(identity) = notes.session() => Some(Arc::clone(identity)),
             Some(signer) => {
-                let id = signer.access_key.parse().map_err(|_| Refusal::access_denied())?;
+                let id = signer.parse().map_err(|_| Refusal::access_denied())?;
                 Some(self.judge.access.identity(&id).await?.ok_or_else(Refusal::access_denied)?)
             }
         };
@@ -105,18 +108,23 @@ impl AccessCheck {
             return Err(Refusal::not_implemented());
         }
         let peer = cx.extensions_mut().get::<Peer>().map(|peer| peer.0);
-        check_headers(cx.headers())?;
-        let facts = Facts::new(cx.headers(), cx.uri(), notes.received, peer);
+        let (headers, uri) = match &sent {
+            Some(sent) => (&sent.headers, &sent.uri),
+            None => (cx.headers(), cx.uri()),
+        };
+        check_headers(headers)?;
+        let facts = Facts::new(headers, uri, notes.received, peer);
+        let head = Head { headers, uri, facts: &facts };
         match cx.s3_path() {
             S3Path::Root => check_without_bucket(asker.as_ref(), operation, None)?,
             S3Path::Bucket { bucket } | S3Path::Object { bucket, .. } if operation.action == Action::CreateBucket => {
                 check_without_bucket(asker.as_ref(), operation, Some(&bucket.parse()?))?;
             }
             S3Path::Bucket { bucket } => {
-                self.check_bucket(notes, asker.as_ref(), operation, bucket, None, &facts, cx).await?;
+                self.check_bucket(notes, asker.as_ref(), operation, (bucket, None), head).await?;
             }
             S3Path::Object { bucket, key } => {
-                self.check_bucket(notes, asker.as_ref(), operation, bucket, Some(key), &facts, cx).await?;
+                self.check_bucket(notes, asker.as_ref(), operation, (bucket, Some(key)), head).await?;
             }
         }
         if let Some(asker) = asker {
@@ -125,24 +133,21 @@ impl AccessCheck {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the request, taken apart")]
     async fn check_bucket(
         &self,
         notes: &Notes,
         asker: Option<&Arc<Identity>>,
         operation: &Operation,
-        bucket: &str,
-        key: Option<&str>,
-        facts: &Facts<'_>,
-        cx: &S3AccessContext<'_>,
+        (bucket, key): (&str, Option<&str>),
+        Head { headers, uri, facts }: Head<'_>,
     ) -> Result<(), Refusal> {
+        let asker = asker.map(|identity| &**identity);
         let bucket = self.objects.bucket(&bucket.parse::<BucketName>()?).await?;
         let facts = &match key.filter(|_| operation.adds_to_upload() && bucket.has(ConfigurationKind::Policy)) {
-            Some(key) => facts.clone().of_upload(self.encryption_of(&bucket, key, cx.uri().query()).await?),
+            Some(key) => facts.clone().of_upload(self.encryption_of(&bucket, key, uri.query()).await?),
             None => facts.clone(),
         };
-        let subject = Subject { bucket: &bucket, key, version: version_of(cx.uri().query()) };
-        let asker = asker.map(|identity| &**identity);
+        let subject = Subject { bucket: &bucket, key, version: version_of(uri.query()) };
         let judged_by_key = operation.name == DELETE_OBJECTS && bucket.has(ConfigurationKind::Policy);
         match asker {
             Some(identity) if judged_by_key => within_key(identity, operation, subject, facts)?,
@@ -153,14 +158,11 @@ impl AccessCheck {
             self.judge.check(asker, &besides, subject, facts).await?;
         }
         if operation.writes_object() {
-            for besides in besides(cx.headers()) {
+            for besides in besides(headers) {
                 self.judge.check(asker, &besides, subject, facts).await?;
             }
         }
-        let expected = cx.headers().get("x-amz-expected-bucket-owner");
-        if expected.is_some_and(|expected| expected.as_bytes() != bucket.owner.to_string().as_bytes()) {
-            return Err(Refusal::access_denied());
-        }
+        check_expected_owner(headers, bucket.owner)?;
         notes.set_bucket(bucket);
         Ok(())
     }
@@ -183,6 +185,20 @@ impl AccessCheck {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The head of a request as it came, and what policies may ask of it.
+#[derive(Debug, Clone, Copy)]
+struct Head<'a> {
+    headers: &'a HeaderMap,
+    uri: &'a Uri,
+    facts: &'a Facts<'a>,
+}
+
+fn check_expected_owner(headers: &HeaderMap, owner: OwnerId) -> Result<(), Refusal> {
+    let expected = headers.get("x-amz-expected-bucket-owner");
+    let other = expected.is_some_and(|expected| expected.as_bytes() != owner.to_string().as_bytes());
+    if other { Err(Refusal::access_denied()) } else { Ok(()) }
 }
 
 /// What is about no bucket that is there takes a key, and no more.

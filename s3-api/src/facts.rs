@@ -15,13 +15,6 @@ use std::net::IpAddr;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// The head of a request that was asked again without its signature, as it came.
-#[derive(Debug, Clone)]
-pub(crate) struct SignedHead {
-    pub(crate) headers: HeaderMap,
-    pub(crate) uri: Uri,
-}
-
 /// A request as policies may ask about it.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts<'a> {

@@ -135,7 +135,7 @@ impl FormUploads<'_> {
         let request = PutRequest {
             bucket: bucket.clone(),
             key,
-            headers: stored_headers(headers, Some(metadata_of(headers)))?,
+            headers: stored_headers(headers)?,
             attributes: carried,
             encryption,
             class: storage_class(headers)?,
@@ -151,15 +151,6 @@ impl FormUploads<'_> {
         let encryption = answer_headers(made.encryption, customer_key.as_ref());
         Ok(Made { version: made.shown_version, etag: made.etag.quoted(), fields, encryption })
     }
-}
-
-/// `x-amz-meta-*` as the object store has it.
-fn metadata_of(headers: &HeaderMap) -> s3s::dto::Metadata {
-    let pair = |(name, value): (&http::HeaderName, &HeaderValue)| {
-        let name = name.as_str().strip_prefix("x-amz-meta-")?;
-        Some((name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-    };
-    headers.iter().filter_map(pair).collect()
 }
 
 fn file_error(error: FormBodyError) -> BodyError {

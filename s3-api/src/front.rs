@@ -11,10 +11,10 @@ use crate::checksum::ClaimedDigests;
 use crate::cors::{self, CorsConfiguration};
 use crate::encryption::hide_secrets;
 use crate::error_map::{Refusal, refusal, words_of};
-use crate::facts::SignedHead;
 use crate::form_upload::{FormUploads, check_head};
 use crate::host::BucketHost;
 use crate::judge::Judge;
+use crate::lenient::{AsSent, Lenient, second_pass};
 use crate::notes::{BodySeen, Notes, Respelled};
 use crate::ops::Operations;
 use crate::ops::cors::rules_of;
@@ -27,9 +27,10 @@ use cistern_access::Access;
 use cistern_objects::{ConfigurationKind, Objects};
 use cistern_runtime::Clock;
 use cistern_types::BucketName;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, ORIGIN, SERVER, VARY};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, ORIGIN, SERVER, VARY};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use s3s::config::{S3ConfigProvider, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error};
 use sha2::{Digest as _, Sha256};
@@ -40,6 +41,8 @@ use tokio::time::Instant;
 #[derive(Debug, Clone)]
 pub struct S3Door {
     service: S3Service,
+    /// The same for second passes, see `lenient.rs`.
+    again: S3Service,
     objects: Objects,
     judge: Judge,
     hosts: Option<BucketHost>,
@@ -58,16 +61,23 @@ impl S3Door {
         // s3s asks the system's clock; the screen in front asks ours and is exact, so s3s only must not be stricter.
         below.presigned_url_max_skew_time_secs =
             u32::try_from(config.clock_skew_max.as_secs()).unwrap_or(u32::MAX).saturating_add(SKEW_SLACK_SECONDS);
-        let judge = Judge::new(access.clone(), objects.clone());
-        let mut builder = S3ServiceBuilder::new(Operations::new(objects.clone(), judge.clone()));
-        builder.set_config(Arc::new(s3s::config::StaticConfigProvider::new(Arc::new(below))));
-        builder.set_auth(KeyAuth { access });
-        builder.set_access(AccessCheck { judge: judge.clone(), objects: objects.clone() });
+        let judge = Judge::new(access, objects.clone());
+        let below: Arc<dyn S3ConfigProvider> = Arc::new(StaticConfigProvider::new(Arc::new(below)));
         let hosts = config.domain.as_deref().map(BucketHost::new).transpose()?;
-        if let Some(hosts) = hosts.clone() {
-            builder.set_host(hosts);
-        }
-        Ok(Self { service: builder.build(), objects, judge, hosts, clock, config: Arc::new(config), metrics })
+        let service = || {
+            let mut builder = S3ServiceBuilder::new(Operations::new(objects.clone(), judge.clone()));
+            builder.set_config(Arc::clone(&below));
+            builder.set_auth(KeyAuth { access: judge.access.clone() });
+            builder.set_access(AccessCheck { judge: judge.clone(), objects: objects.clone() });
+            if let Some(hosts) = hosts.clone() {
+                builder.set_host(hosts);
+            }
+            builder
+        };
+        let again = service().build();
+        let mut first = service();
+        first.set_route(Lenient { again: again.clone() });
+        Ok(Self { service: first.build(), again, objects, judge, hosts, clock, config: Arc::new(config), metrics })
     }
 
     /// Answers one request. Every answer has `x-amz-request-id` and `x-amz-id-2`.
@@ -101,23 +111,11 @@ impl S3Door {
             Err(error) => return error_answer(error),
         };
         let (method, extensions) = (request.method().clone(), request.extensions().clone());
-        let answer = self.ask(request, notes).await;
+        let answer = ask(&self.service, request, notes).await;
         let Some(respelled) = notes.respelled() else { return answer };
         match again(method, extensions, respelled, notes) {
-            Ok(request) => self.ask(request, notes).await,
+            Ok(request) => ask(&self.again, request, notes).await,
             Err(refusal) => error_answer(refusal.into_s3()),
-        }
-    }
-
-    async fn ask(&self, request: Request<Body>, notes: &Arc<Notes>) -> Response<Body> {
-        // Boxed: s3s's future is large, and this one is moved around with its connection.
-        match in_session(notes.session().cloned(), Box::pin(self.service.call(request))).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let error: s3s::StdError = error.into();
-                tracing::error!(request_id = notes.request_id, %error, "an answer could not be written");
-                error_answer(Refusal::internal(std::io::Error::other(error)).into_s3())
-            }
         }
     }
 
@@ -203,7 +201,7 @@ impl S3Door {
                 // on the completion of an upload the checksum is that of the object
                 let completes = parts.uri.query().is_some_and(|query| Query::parse(query).has("uploadId"));
                 let digests = ClaimedDigests::new(&parts.headers, !completes).map_err(Refusal::into_s3)?;
-                parts.extensions.insert(SignedHead { headers: parts.headers.clone(), uri: parts.uri.clone() });
+                parts.extensions.insert(XmlHead { headers: parts.headers.clone(), uri: parts.uri.clone() });
                 watch(body, Arc::clone(notes), digests, self.config.xml_bytes_max)
             }
             None => body,
@@ -217,37 +215,51 @@ impl S3Door {
     }
 }
 
-/// The request once more, with a body that s3s reads rightly. Its signature does not cover that, so it goes without: that it held,
-/// and that its signer may do this, was found before the body was read. What was signed of the body is checked here.
+/// The head of a request with an XML body, as it came.
+#[derive(Debug, Clone)]
+struct XmlHead {
+    headers: HeaderMap,
+    uri: Uri,
+}
+
+/// The request once more, with a body that s3s reads rightly. Its signature does not cover that, but was found right before the body was
+/// read; what it says of the body is checked here.
 fn again(
     method: Method,
-    extensions: Extensions,
+    mut extensions: Extensions,
     respelled: &Respelled,
     notes: &Notes,
 ) -> std::result::Result<Request<Body>, Refusal> {
-    let head = extensions.get::<SignedHead>().ok_or_else(|| Refusal::internal(std::fmt::Error))?;
-    let claimed = head.headers.get("x-amz-content-sha256").map(HeaderValue::as_bytes);
+    let head = extensions.remove::<XmlHead>().ok_or_else(|| Refusal::internal(std::fmt::Error))?;
+    let claimed = head.headers.get(CONTENT_SHA256).map(HeaderValue::as_bytes);
     let computed = hex::encode(Sha256::digest(&respelled.original));
     if claimed.is_some_and(|claimed| claimed.len() == computed.len() && claimed != computed.as_bytes()) {
         return Err(Refusal::new(("XAmzContentSHA256Mismatch", 400), SHA256_MISMATCH_TEXT));
     }
-    let query = head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.starts_with("X-Amz-"));
-    let path_and_query = format!("{}?{}", head.uri.path(), query.collect::<Vec<_>>().join("&"));
-    let mut request = Request::new(Body::from(respelled.body.clone()));
-    *request.method_mut() = method;
-    *request.uri_mut() = path_and_query.parse().map_err(Refusal::internal)?;
-    let headers = request.headers_mut();
-    headers.clone_from(&head.headers);
-    for name in [AUTHORIZATION, HeaderName::from_static("x-amz-content-sha256")] {
-        headers.remove(name);
-    }
-    headers.insert(CONTENT_LENGTH, respelled.body.len().into());
+    let signer = notes.asker().map(|asker| asker.key.access_key_id.to_string());
+    let sent = AsSent { headers: head.headers, uri: head.uri, signer, trailers: None };
+    let mut request = second_pass(method, sent, extensions, Body::from(respelled.body.clone()))?;
+    request.headers_mut().remove(CONTENT_SHA256);
+    request.headers_mut().insert(CONTENT_LENGTH, respelled.body.len().into());
     notes.set_body_seen(BodySeen::Sound);
-    *request.extensions_mut() = extensions;
     Ok(request)
 }
 
+const CONTENT_SHA256: &str = "x-amz-content-sha256";
+
 const SHA256_MISMATCH_TEXT: &str = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+
+async fn ask(service: &S3Service, request: Request<Body>, notes: &Arc<Notes>) -> Response<Body> {
+    // Boxed: s3s's future is large, and this one is moved around with its connection.
+    match in_session(notes.session().cloned(), Box::pin(service.call(request))).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let error: s3s::StdError = error.into();
+            tracing::error!(request_id = notes.request_id, %error, "an answer could not be written");
+            error_answer(Refusal::internal(std::io::Error::other(error)).into_s3())
+        }
+    }
+}
 
 /// What answers of a bucket with CORS rules depend on.
 const CORS_VARY: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";
@@ -330,6 +342,8 @@ fn finish(answer: Response<Body>, notes: &Notes, head: bool) -> Response<Body> {
         *answer.body_mut() = Body::empty();
         answer.headers_mut().remove(CONTENT_TYPE);
         answer.headers_mut().remove(CONTENT_LENGTH);
+    } else if head && status == StatusCode::OK && answer.headers().contains_key(CONTENT_RANGE) {
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT; // s3s has but one for HEAD
     } else if is_error(status) {
         with_ids(&mut answer, notes);
     } else if notes.operation() == Some("GetObjectAttributes") {

@@ -1,14 +1,16 @@
 //! Headers of objects: read from requests, written into answers; and conditions.
 
+use crate::encoded_words::{decode, encode};
 use crate::error_map::Refusal;
 use crate::query::Query;
 use cistern_objects::{
-    Attributes, Conditions, OBJECT_TAGS_MAX, ObjectHeaders, ObjectRecord, Retention, RetentionMode, TagList, Tags,
+    Attributes, ByteRange, Conditions, OBJECT_TAGS_MAX, ObjectHeaders, ObjectRecord, Retention, RetentionMode, TagList,
+    Tags,
 };
 use cistern_types::{StorageClass, Timestamp};
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName,
-    LAST_MODIFIED,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue};
 use s3s::dto;
@@ -24,8 +26,19 @@ pub(crate) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 const HTTP_DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
-/// The headers that a write stores. `metadata` is `x-amz-meta-*` as s3s decoded it.
-pub(crate) fn stored_headers(headers: &HeaderMap, metadata: Option<dto::Metadata>) -> Result<ObjectHeaders, Refusal> {
+/// `Sun Nov  6 08:49:37 1994`
+const ASCTIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]");
+
+/// `06-Nov-1994 08:49:37 GMT`: what RFC 850 has behind the weekday, with all of the year.
+const RFC850_REST: &[BorrowedFormatItem<'_>] =
+    format_description!("[day]-[month repr:short]-[year] [hour]:[minute]:[second] GMT");
+
+/// What the names of user metadata begin with.
+const METADATA_PREFIX: &str = "x-amz-meta-";
+
+/// The headers that a write stores. Encoded words in `x-amz-meta-*` become the text they stand for.
+pub(crate) fn stored_headers(headers: &HeaderMap) -> Result<ObjectHeaders, Refusal> {
     let text = |name: HeaderName| match headers.get(&name) {
         None => Ok(None),
         Some(value) if value.is_empty() => Ok(None),
@@ -41,8 +54,28 @@ pub(crate) fn stored_headers(headers: &HeaderMap, metadata: Option<dto::Metadata
         content_language: text(CONTENT_LANGUAGE)?,
         cache_control: text(CACHE_CONTROL)?,
         expires: text(EXPIRES)?,
-        user: metadata.map_or_else(BTreeMap::new, |metadata| metadata.into_iter().collect()),
+        user: metadata(headers),
     })
+}
+
+/// `x-amz-meta-*`; a name that comes again adds to its value after a comma.
+fn metadata(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut metadata = BTreeMap::<String, String>::new();
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix(METADATA_PREFIX).filter(|name| !name.is_empty()) else { continue };
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let value = decode(&value);
+        match metadata.get_mut(name) {
+            Some(present) => {
+                present.push(',');
+                present.push_str(&value);
+            }
+            None => {
+                metadata.insert(name.to_owned(), value.into_owned());
+            }
+        }
+    }
+    metadata
 }
 
 /// `aws-chunked` codes the request's body, not the object.
@@ -72,9 +105,38 @@ pub(crate) fn content_headers(stored: &ObjectHeaders) -> HeaderMap {
     headers
 }
 
-/// User metadata as shapes carry it.
-pub(crate) fn metadata_of(stored: &ObjectHeaders) -> Option<dto::Metadata> {
-    (!stored.user.is_empty()).then(|| stored.user.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+/// User metadata as shapes carry it, ready for headers, and how much of it no header can carry (`x-amz-missing-meta`).
+pub(crate) fn metadata_of(stored: &ObjectHeaders) -> (Option<dto::Metadata>, Option<i32>) {
+    let pair = |(name, value): (&String, &String)| {
+        HeaderName::try_from(format!("{METADATA_PREFIX}{name}")).ok()?;
+        Some((name.clone(), encode(value)?.into_owned()))
+    };
+    let metadata: dto::Metadata = stored.user.iter().filter_map(pair).collect();
+    let missing = stored.user.len() - metadata.len();
+    let missing = i32::try_from(missing).ok().filter(|missing| *missing > 0);
+    (Some(metadata).filter(|metadata| !metadata.is_empty()), missing)
+}
+
+/// The bytes that `Range` asks for. Several ranges, other units and what is malformed ask for nothing, as in S3.
+pub(crate) fn range(headers: &HeaderMap) -> Option<ByteRange> {
+    let (unit, range) = headers.get(RANGE)?.to_str().ok()?.split_once('=')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    match range.trim().split_once('-')? {
+        ("", bytes) => position(bytes).map(ByteRange::Suffix),
+        (first, "") => Some(ByteRange::FromTo(position(first)?, None)),
+        (first, last) => {
+            let (first, last) = (position(first)?, position(last)?);
+            (first <= last).then_some(ByteRange::FromTo(first, Some(last)))
+        }
+    }
+}
+
+/// A number of bytes; one that is too large is as large as can be.
+fn position(digits: &str) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 /// The headers of a 304 answer: what says which state the client has.
@@ -112,9 +174,22 @@ pub(crate) fn http_date_text(time: Timestamp) -> String {
     time.to_utc().format(HTTP_DATE).unwrap_or_default()
 }
 
+/// A date in any of HTTP's three forms.
 fn http_date(text: &str) -> Option<Timestamp> {
-    let seconds = PrimitiveDateTime::parse(text, HTTP_DATE).ok()?.assume_utc().unix_timestamp();
+    let text = text.trim();
+    let date = PrimitiveDateTime::parse(text, HTTP_DATE).or_else(|_| PrimitiveDateTime::parse(text, ASCTIME));
+    let seconds = date.ok().or_else(|| rfc850_date(text))?.assume_utc().unix_timestamp();
     u64::try_from(seconds).ok()?.checked_mul(1000).map(Timestamp::from_millis)
+}
+
+/// `Sunday, 06-Nov-94 08:49:37 GMT`; years from 70 on are of the last century.
+fn rfc850_date(text: &str) -> Option<PrimitiveDateTime> {
+    let (weekday, rest) = text.split_once(", ")?;
+    let (day_and_month, year, time) = (rest.get(..7)?, rest.get(7..9)?, rest.get(9..)?);
+    let century = if year >= "70" { "19" } else { "20" };
+    let whole = format!("{day_and_month}{century}{year}{time}");
+    let named = weekday.ends_with("day");
+    PrimitiveDateTime::parse(&whole, RFC850_REST).ok().filter(|_| named)
 }
 
 /// `x-amz-storage-class`
@@ -229,7 +304,7 @@ mod tests {
             ("deflate, gzip", Some("deflate, gzip")),
             ("gzip", Some("gzip")),
         ] {
-            let stored = stored_headers(&headers(&[("content-encoding", given)]), None).unwrap();
+            let stored = stored_headers(&headers(&[("content-encoding", given)])).unwrap();
             assert_eq!(stored.content_encoding.as_deref(), kept, "{given}");
         }
     }
@@ -243,16 +318,74 @@ mod tests {
             ("content-language", "de"),
             ("content-disposition", "attachment"),
         ]);
-        assert_eq!(content_headers(&stored_headers(&given, None).unwrap()), given);
-        let nothing = stored_headers(&HeaderMap::new(), None).unwrap();
+        assert_eq!(content_headers(&stored_headers(&given).unwrap()), given);
+        let nothing = stored_headers(&HeaderMap::new()).unwrap();
         assert_eq!(content_headers(&nothing), headers(&[("content-type", DEFAULT_CONTENT_TYPE)]));
+    }
+
+    #[test]
+    fn metadata_that_no_header_can_carry_is_counted() {
+        let user = [("ä", "x"), ("a", "ä"), ("b", "plain"), ("c", "two\nlines")];
+        let user = user.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let (metadata, missing) = metadata_of(&ObjectHeaders { user, ..ObjectHeaders::default() });
+        let metadata: BTreeMap<_, _> = metadata.unwrap().into_iter().collect();
+        let expected = [("a", "=?UTF-8?B?w6Q=?="), ("b", "plain")];
+        assert_eq!(metadata, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert_eq!(missing, Some(2));
+        assert_eq!(metadata_of(&ObjectHeaders::default()), (None, None));
+    }
+
+    #[test]
+    fn metadata_named_twice_is_one_list() {
+        let mut given = headers(&[("x-amz-meta-a", "1"), ("x-amz-meta-", "none")]);
+        given.append("x-amz-meta-a", HeaderValue::from_static("=?UTF-8?Q?=C3=A4?="));
+        let stored = stored_headers(&given).unwrap().user;
+        assert_eq!(stored, [("a".to_owned(), "1,ä".to_owned())].into());
+    }
+
+    #[test]
+    fn ranges_are_one_run_of_bytes_or_nothing() {
+        use ByteRange::{FromTo, Suffix};
+        for (text, expected) in [
+            ("bytes=0-1", Some(FromTo(0, Some(1)))),
+            ("Bytes = 5-", Some(FromTo(5, None))),
+            ("bytes=-7", Some(Suffix(7))),
+            ("bytes=0-99999999999999999999999", Some(FromTo(0, Some(u64::MAX)))),
+            ("bytes=5-4", None),
+            ("bytes=0-1,3-4", None),
+            ("bytes=-", None),
+            ("bytes=", None),
+            ("bytes=+1-2", None),
+            ("bytes=a-b", None),
+            ("lines=0-1", None),
+            ("0-1", None),
+        ] {
+            assert_eq!(range(&headers(&[("range", text)])), expected, "{text}");
+        }
+        assert_eq!(range(&HeaderMap::new()), None);
     }
 
     #[test]
     fn dates_that_are_none_are_no_conditions() {
         let read = |date: &str| conditions(&headers(&[("if-modified-since", date)]), "").if_modified_since;
-        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Timestamp::from_millis(784_111_777_000)));
-        assert_eq!(read("yesterday"), None);
+        for date in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            " Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(read(date), Some(Timestamp::from_millis(784_111_777_000)), "{date}");
+        }
+        assert_eq!(read("Thursday, 01-Jan-26 00:00:00 GMT"), Some(Timestamp::from_millis(1_767_225_600_000)));
+        for none in [
+            "yesterday",
+            "Sun, 06 Nov 1994 08:49:37 +0100",
+            "Sunday, 06-Nov-94",
+            "Sunday, 06-Növ-94 08:49:37 GMT",
+            ", ",
+        ] {
+            assert_eq!(read(none), None, "{none}");
+        }
         let copy = headers(&[("x-amz-copy-source-if-match", "*")]);
         assert_eq!(conditions(&copy, "x-amz-copy-source-").if_match, Some(TagList::Any));
         assert!(conditions(&copy, "").is_empty());

@@ -11,6 +11,7 @@
 //!    │       cors.rs: preflights, and the headers of every answer · form.rs, form_upload.rs: browsers' forms
 //!    ▼
 //! s3s        route ─▶ signature (auth.rs) ─▶ access_check.rs ─▶ judge.rs key, policy, owner, access list ─▶ parse
+//!    │       lenient.rs: a second pass without the headers that s3s would refuse and S3 passes over
 //!    ▼
 //! ops/       one file a group of operations ─▶ objects
 //!    ▼
@@ -26,6 +27,7 @@ mod body_watch;
 mod checksum;
 mod config;
 mod cors;
+mod encoded_words;
 mod encryption;
 mod error;
 mod error_map;
@@ -36,6 +38,7 @@ mod front;
 mod headers;
 mod host;
 mod judge;
+mod lenient;
 mod lifecycle;
 mod metrics;
 mod notes;

@@ -289,7 +289,7 @@ mod tests {
             "CopyObject" => "at most 5 GiB, larger objects by UploadPartCopy",
             "CreateBucket" => "any location is remembered; the same request again is answered 200",
             "DeleteObjects" => "at most 1,000 keys, judged one by one where the bucket has a policy",
-            "GetObject" | "HeadObject" => "one range",
+            "GetObject" | "HeadObject" => "one range; several are passed over",
             "ListObjectVersions" => "versions and delete markers stand in two runs, not interleaved",
             "GetBucketAccelerateConfiguration" | "GetBucketLogging" => "always empty",
             "GetBucketReplication" | "GetBucketWebsite" => "there is never one (404)",

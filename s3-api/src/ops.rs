@@ -21,8 +21,9 @@ mod tagging;
 mod versioning;
 
 use crate::error_map::Refusal;
-use crate::facts::{Facts, Peer, SignedHead};
+use crate::facts::{Facts, Peer};
 use crate::judge::Judge;
+use crate::lenient::AsSent;
 use crate::notes::Notes;
 use async_trait::async_trait;
 use cistern_objects::{Objects, VersionRef};
@@ -106,13 +107,11 @@ fn written(version: Option<VersionRef>) -> Option<String> {
 }
 
 /// The request as policies see it.
-fn facts_of<'a>(headers: &'a HeaderMap, uri: &'a Uri, extensions: &'a Extensions, notes: &Notes) -> Facts<'a> {
-    let signed = extensions.get::<SignedHead>();
-    let (headers, uri) = signed.map_or((headers, uri), |head| (&head.headers, &head.uri));
+fn facts_of<'a>(headers: &'a HeaderMap, uri: &'a Uri, extensions: &Extensions, notes: &Notes) -> Facts<'a> {
     Facts::new(headers, uri, notes.received, extensions.get::<Peer>().map(|peer| peer.0))
 }
 
-/// Implements `S3`: each method marks the request as arrived and calls the function of its name.
+/// Implements `S3`: each method marks the request as arrived and calls the function of its name with what came.
 macro_rules! operations {
     ($($method:ident in $file:ident: $input:ty => $output:ty;)*) => {
         #[async_trait]
@@ -120,6 +119,7 @@ macro_rules! operations {
             $(async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
                 let notes = Notes::of(&request.extensions)?;
                 notes.set_reached();
+                let request = AsSent::restore(request);
                 $file::$method(self, &notes, request).await.map_err(|refusal| refusal.logged(&notes))
             })*
         }

@@ -6,7 +6,7 @@ use crate::checksum::{Fields, kind_of, named};
 use crate::encryption::{answer_headers, asked, key_of, key_of_source};
 use crate::error_map::Refusal;
 use crate::facts::Facts;
-use crate::headers::{conditions, etag_of, locks, storage_class, stored_headers, tagging, time_of, write_conditions};
+use crate::headers::{conditions, etag_of, locks, storage_class, stored_headers, tagging, target_conditions, time_of};
 use crate::judge::Subject;
 use crate::notes::Notes;
 use crate::operations::READ_OBJECT;
@@ -87,8 +87,8 @@ pub(super) async fn copy_object(
     let directive = input.metadata_directive.as_ref().map_or("COPY", |directive| directive.as_str());
     let metadata = match directive {
         "COPY" => MetadataDirective::Copy,
-        "REPLACE" => MetadataDirective::Replace(stored_headers(&headers, input.metadata)?),
-        "MERGE" => MetadataDirective::Merge(stored_headers(&headers, input.metadata)?),
+        "REPLACE" => MetadataDirective::Replace(stored_headers(&headers)?),
+        "MERGE" => MetadataDirective::Merge(stored_headers(&headers)?),
         _ => return Err(Refusal::invalid_argument("Unknown metadata directive: use COPY, REPLACE or MERGE.")),
     };
     let (owner, acl) = of_new_object(notes, &headers)?;

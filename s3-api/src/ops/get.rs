@@ -8,24 +8,24 @@ use crate::checksum::{Fields, kind_of};
 use crate::encryption::{answer_headers, key_of_request};
 use crate::error_map::Refusal;
 use crate::headers::{
-    class_of, conditions, content_headers, etag_of, metadata_of, not_modified_headers, size_of, time_of,
+    class_of, conditions, content_headers, etag_of, metadata_of, not_modified_headers, range, size_of, time_of,
 };
 use crate::notes::Notes;
 use cistern_objects::{ByteRange, Error, ObjectRecord, Objects, VersionRef};
 use cistern_types::{BucketName, Checksum, ObjectKey};
-use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES};
-use s3s::dto::{ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range};
+use http::{HeaderMap, HeaderValue};
+use s3s::dto::{ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput};
 use s3s::{S3Request, S3Response};
+use std::ops::Range;
 
-/// The part of a range header or query that the object store understands.
-fn byte_range(range: Option<Range>, part: Option<i32>) -> Result<Option<ByteRange>, Refusal> {
-    match (range, part) {
+/// What `Range` or `partNumber` asks for.
+fn byte_range(headers: &HeaderMap, part: Option<i32>) -> Result<Option<ByteRange>, Refusal> {
+    match (range(headers), part) {
         (Some(_), Some(_)) => {
             Err(Refusal::invalid_request("Cannot specify both Range header and partNumber query parameter"))
         }
-        (Some(Range::Int { first, last }), None) => Ok(Some(ByteRange::FromTo(first, last))),
-        (Some(Range::Suffix { length }), None) => Ok(Some(ByteRange::Suffix(length))),
+        (Some(range), None) => Ok(Some(range)),
         (None, Some(part)) => {
             let number = u32::try_from(part).ok().filter(|number| (1..=10_000).contains(number));
             let number = number.ok_or_else(|| {
@@ -62,7 +62,7 @@ pub(super) async fn get_object(
     let S3Request { input, headers, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
     let version = version_of(input.version_id.as_deref())?;
-    let range = byte_range(input.range, input.part_number)?;
+    let range = byte_range(&headers, input.part_number)?;
     let customer_key = key_of_request(&headers)?;
     let conditions = conditions(&headers, "");
     let read = objects.get_if(&bucket, &key, version, range, &conditions, customer_key.as_ref()).await;
@@ -76,10 +76,9 @@ pub(super) async fn get_object(
     let length = read.range.end - read.range.start;
     let wanted = wants_checksum(input.checksum_mode.as_ref());
     let (sums, kind) = checksum_of(&record, read.part_checksum.as_ref(), whole, wanted);
-    let content_range = range.filter(|_| length > 0);
-    let content_range =
-        content_range.map(|_| format!("bytes {}-{}/{}", read.range.start, read.range.end - 1, record.size));
+    let content_range = range.and_then(|_| content_range(&read.range, record.size));
     let locks = LockFields::of(&record.attributes);
+    let (metadata, missing_meta) = metadata_of(&record.headers);
     let output = GetObjectOutput {
         accept_ranges: Some("bytes".into()),
         body: Some(AnswerBody::blob(read.body, length)),
@@ -94,7 +93,8 @@ pub(super) async fn get_object(
         e_tag: Some(etag_of(&record.etag)),
         expiration,
         last_modified: Some(time_of(record.modified)),
-        metadata: metadata_of(&record.headers),
+        metadata,
+        missing_meta,
         object_lock_legal_hold_status: locks.legal_hold_status,
         object_lock_mode: locks.mode,
         object_lock_retain_until_date: locks.retain_until,
@@ -144,16 +144,20 @@ pub(super) async fn head_object(
         let refusal = Refusal::from(error);
         return Err(if not_modified { refusal.with_headers(not_modified_headers(&record)) } else { refusal });
     }
-    let range = byte_range(None, input.part_number)?;
+    let range = byte_range(&headers, input.part_number)?;
     let part = match range {
         Some(ByteRange::Part(number)) => Some(objects.object_part(&record, number).await?),
         _ => None,
     };
-    let length = part.as_ref().map_or(record.size, |part| part.size);
+    let bytes = range.map(|range| range.of_size(record.size)).transpose()?.flatten();
+    let length = bytes.as_ref().map(|bytes| bytes.end - bytes.start).or(part.as_ref().map(|part| part.size));
+    let length = length.unwrap_or(record.size);
     let wanted = wants_checksum(input.checksum_mode.as_ref());
     let part_checksum = part.as_ref().and_then(|part| part.checksum.as_ref());
     let (sums, kind) = checksum_of(&record, part_checksum, length == record.size, wanted);
     let locks = LockFields::of(&record.attributes);
+    let (metadata, missing_meta) = metadata_of(&record.headers);
+    let content_range = bytes.and_then(|bytes| content_range(&bytes, record.size));
     let output = HeadObjectOutput {
         accept_ranges: Some("bytes".into()),
         checksum_crc32: sums.crc32,
@@ -163,10 +167,12 @@ pub(super) async fn head_object(
         checksum_sha256: sums.sha256,
         checksum_type: kind,
         content_length: Some(size_of(length)),
+        content_range,
         e_tag: Some(etag_of(&record.etag)),
         expiration: expiration_of(objects, notes, &record, version.is_some()).await?,
         last_modified: Some(time_of(record.modified)),
-        metadata: metadata_of(&record.headers),
+        metadata,
+        missing_meta,
         object_lock_legal_hold_status: locks.legal_hold_status,
         object_lock_mode: locks.mode,
         object_lock_retain_until_date: locks.retain_until,
@@ -181,6 +187,11 @@ pub(super) async fn head_object(
         own.insert("x-amz-tagging-count", HeaderValue::from(count)); // s3s has no field for it
     }
     Ok(S3Response::with_headers(output, own))
+}
+
+/// `Content-Range`; of no bytes there is none.
+fn content_range(bytes: &Range<u64>, size: u64) -> Option<String> {
+    (!bytes.is_empty()).then(|| format!("bytes {}-{}/{size}", bytes.start, bytes.end - 1))
 }
 
 /// The checksum of an answer: that of the part that was asked for, that of the object when all of it was, otherwise none.

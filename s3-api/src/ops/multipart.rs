@@ -95,7 +95,7 @@ pub(super) async fn create_multipart_upload(
     let create = CreateUpload {
         bucket,
         key,
-        headers: stored_headers(&headers, input.metadata)?,
+        headers: stored_headers(&headers)?,
         attributes: Attributes { owner, acl, ..attributes(&headers)? },
         encryption,
         class: storage_class(&headers)?,

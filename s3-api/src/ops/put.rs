@@ -46,7 +46,7 @@ pub(super) async fn put_object(
     let put = PutRequest {
         bucket,
         key,
-        headers: stored_headers(&headers, input.metadata)?,
+        headers: stored_headers(&headers)?,
         attributes: Attributes { owner, acl, ..attributes(&headers)? },
         encryption,
         class: storage_class(&headers)?,

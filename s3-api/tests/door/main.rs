@@ -19,6 +19,8 @@ mod encryption;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod lenient;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod multipart;

@@ -52,7 +52,8 @@ impl Moment {
     ) -> String {
         let mut canonical = format!("{method}\n{path}\n{query}\n");
         for (name, value) in headers {
-            writeln!(canonical, "{name}:{}", value.trim()).unwrap();
+            let words: Vec<_> = value.split(' ').filter(|word| !word.is_empty()).collect();
+            writeln!(canonical, "{name}:{}", words.join(" ")).unwrap();
         }
         write!(canonical, "\n{}\n{payload}", names(headers)).unwrap();
         let text = format!("AWS4-HMAC-SHA256\n{}\n{}\n{}", self.date, self.scope(), sha256(canonical.as_bytes()));

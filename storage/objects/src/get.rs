@@ -29,6 +29,17 @@ pub enum ByteRange {
     Part(u32),
 }
 
+impl ByteRange {
+    /// Which bytes of an object of this size it means, or `InvalidRange`; `None` for a part, see [`Objects::object_part`].
+    pub fn of_size(self, size_bytes: u64) -> Result<Option<Range<u64>>> {
+        match self {
+            Self::FromTo(first, last) => from_to(size_bytes, first, last).map(Some),
+            Self::Suffix(bytes) => suffix(size_bytes, bytes).map(Some),
+            Self::Part(_) => Ok(None),
+        }
+    }
+}
+
 /// The most parts of one page.
 pub const PART_PAGE_MAX: usize = 1000;
 
@@ -181,8 +192,7 @@ impl Objects {
         let range = match range {
             None => 0..record.size,
             Some(ByteRange::Part(number)) => part_range(&record, &extents, number)?,
-            Some(ByteRange::FromTo(first, last)) => from_to(record.size, first, last)?,
-            Some(ByteRange::Suffix(bytes)) => suffix(record.size, bytes)?,
+            Some(range) => range.of_size(record.size)?.unwrap_or(0..record.size),
         };
         let data_key = self.data_key(record.attributes.sealing.as_ref(), &record.key, customer_key)?;
         let mut body = read_extents(Arc::clone(self.blobs()), data_key, pieces_of(&extents, &range));
