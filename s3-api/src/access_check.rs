@@ -11,10 +11,13 @@ use crate::lenient::AsSent;
 use crate::notes::Notes;
 use crate::operations::{DELETE_OBJECTS, Operation, besides};
 use crate::query::Query;
+use crate::r2::makes_bucket;
 use async_trait::async_trait;
 use cistern_access::{Action, Identity, Reach, allow};
-use cistern_objects::{BucketRecord, ConfigurationKind, EncryptionKind, Error, Objects, UploadRef, VersionRef};
-use cistern_types::{BucketName, OwnerId};
+use cistern_objects::{
+    BucketRecord, BucketSpec, ConfigurationKind, EncryptionKind, Error, Objects, UploadRef, VersionRef,
+};
+use cistern_types::{BucketName, OwnerId, StorageClass};
 use http::{HeaderMap, Uri};
 use s3s::S3Result;
 use s3s::access::{S3Access, S3AccessContext};
@@ -142,7 +145,12 @@ impl AccessCheck {
         Head { headers, uri, facts }: Head<'_>,
     ) -> Result<(), Refusal> {
         let asker = asker.map(|identity| &**identity);
-        let bucket = self.objects.bucket(&bucket.parse::<BucketName>()?).await?;
+        let name = bucket.parse::<BucketName>()?;
+        let make = makes_bucket(operation, headers)?;
+        let bucket = match self.objects.bucket(&name).await {
+            Err(Error::NoSuchBucket { .. }) if make => self.make_bucket(asker, &name, headers).await?,
+            bucket => bucket?,
+        };
         let facts = &match key.filter(|_| operation.adds_to_upload() && bucket.has(ConfigurationKind::Policy)) {
             Some(key) => facts.clone().of_upload(self.encryption_of(&bucket, key, uri.query()).await?),
             None => facts.clone(),
@@ -165,6 +173,34 @@ impl AccessCheck {
         check_expected_owner(headers, bucket.owner)?;
         notes.set_bucket(bucket);
         Ok(())
+    }
+
+    /// Makes the bucket that a write found missing and asked for, as CreateBucket without a body would; it stays whatever becomes of
+    /// the write. Of several who make it at once each goes on with the one that is there then.
+    async fn make_bucket(
+        &self,
+        asker: Option<&Identity>,
+        name: &BucketName,
+        headers: &HeaderMap,
+    ) -> Result<BucketRecord, Refusal> {
+        let identity = asker.ok_or_else(Refusal::access_denied)?;
+        allow(identity, Action::CreateBucket, Some(name), Reach::Whole).map_err(|_| Refusal::access_denied())?;
+        check_expected_owner(headers, identity.owner_id())?;
+        let spec = BucketSpec {
+            name: name.clone(),
+            owner: identity.owner(),
+            class: StorageClass::Standard,
+            location: None,
+            object_lock: false,
+            acl: None,
+            object_ownership: None,
+        };
+        match self.objects.create_bucket(spec).await {
+            Err(Error::BucketAlreadyOwnedByYou { .. } | Error::BucketAlreadyExists { .. }) => {
+                Ok(self.objects.bucket(name).await?)
+            }
+            made => Ok(made?),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::encoded_words::{decode, encode};
 use crate::error_map::Refusal;
 use crate::query::Query;
+use crate::r2::DESTINATION_PREFIX;
 use cistern_objects::{
     Attributes, ByteRange, Conditions, OBJECT_TAGS_MAX, ObjectHeaders, ObjectRecord, Retention, RetentionMode, TagList,
     Tags,
@@ -161,12 +162,24 @@ pub(crate) fn conditions(headers: &HeaderMap, prefix: &str) -> Conditions {
         if_none_match: text("if-none-match").map(TagList::parse),
         if_modified_since: date("if-modified-since"),
         if_unmodified_since: date("if-unmodified-since"),
+        missing_fails: false,
     }
 }
 
 /// The conditions of a write: S3 knows the tag conditions only.
 pub(crate) fn write_conditions(headers: &HeaderMap) -> Conditions {
     Conditions { if_modified_since: None, if_unmodified_since: None, ..conditions(headers, "") }
+}
+
+/// The conditions on a copy's target: those of any write, and R2's, which go over them and know dates too.
+pub(crate) fn target_conditions(headers: &HeaderMap) -> Conditions {
+    let (own, plain) = (conditions(headers, DESTINATION_PREFIX), write_conditions(headers));
+    Conditions {
+        missing_fails: own.if_match.is_some(),
+        if_match: own.if_match.or(plain.if_match),
+        if_none_match: own.if_none_match.or(plain.if_none_match),
+        ..own
+    }
 }
 
 /// A time as HTTP headers carry it.
@@ -389,5 +402,24 @@ mod tests {
         let copy = headers(&[("x-amz-copy-source-if-match", "*")]);
         assert_eq!(conditions(&copy, "x-amz-copy-source-").if_match, Some(TagList::Any));
         assert!(conditions(&copy, "").is_empty());
+    }
+
+    #[test]
+    fn conditions_on_a_target_are_those_of_r2_over_those_of_a_write() {
+        let (date, time) = ("Sun, 06 Nov 1994 08:49:37 GMT", Timestamp::from_millis(784_111_777_000));
+        let given = headers(&[
+            ("if-match", "*"),
+            ("if-unmodified-since", date),
+            ("cf-copy-destination-if-none-match", "*"),
+            ("cf-copy-destination-if-modified-since", date),
+        ]);
+        let expected = Conditions {
+            if_match: Some(TagList::Any),
+            if_none_match: Some(TagList::Any),
+            if_modified_since: Some(time),
+            ..Conditions::default()
+        };
+        assert_eq!(target_conditions(&given), expected);
+        assert!(target_conditions(&headers(&[("cf-copy-destination-if-match", "*")])).missing_fails);
     }
 }

@@ -11,7 +11,7 @@
 //!    │       cors.rs: preflights, and the headers of every answer · form.rs, form_upload.rs: browsers' forms
 //!    ▼
 //! s3s        route ─▶ signature (auth.rs) ─▶ access_check.rs ─▶ judge.rs key, policy, owner, access list ─▶ parse
-//!    │       lenient.rs: a second pass without the headers that s3s would refuse and S3 passes over
+//!    │       lenient.rs: a second pass without the headers that s3s would refuse and S3 passes over · r2.rs: R2's own headers
 //!    ▼
 //! ops/       one file a group of operations ─▶ objects
 //!    ▼
@@ -46,6 +46,7 @@ mod notification;
 mod operations;
 mod ops;
 mod query;
+mod r2;
 mod rechunk;
 mod screen;
 mod serve;

@@ -196,6 +196,11 @@ impl Operation {
         matches!(self.name, "PutObject" | "CopyObject" | CREATE_UPLOAD)
     }
 
+    /// Whether it can be told to make its bucket.
+    pub(crate) fn may_make_bucket(&self) -> bool {
+        matches!(self.name, "PutObject" | CREATE_UPLOAD)
+    }
+
     /// What it takes besides: attributes are part of what an object is.
     pub(crate) fn needs_besides(&self) -> Option<Self> {
         (self.name == "GetObjectAttributes").then_some(READ_OBJECT)

@@ -1,11 +1,12 @@
 //! Judges the head of a request before `s3s` sees it, where S3 is stricter than `s3s`.
 //!
-//! Refused here: signature version 2 (always on in s3s, and compared in variable time), two signatures at once, stale or far-reaching signatures, and `x-amz-*` headers that the signature does not
+//! Refused here: signature version 2 (always on in s3s, and compared in variable time), two signatures at once, stale or far-reaching signatures, and `x-amz-*` headers and R2's own that the signature does not
 //! cover: whoever holds a presigned PUT could otherwise add `x-amz-copy-source` and read what its signer may read.
 //! Pure: the head and the time come in, a refusal comes out. Whether a signature is right is s3s's to say.
 
 use crate::error_map::refusal;
 use crate::query::Query;
+use crate::r2;
 use cistern_types::Timestamp;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -151,11 +152,12 @@ fn too_skewed() -> S3Error {
     )
 }
 
-/// `Host` and every `x-amz-*` header that came must be among the signed ones.
+/// `Host`, every `x-amz-*` header that came and every one of R2's that does something must be among the signed ones.
 fn check_covered(signed: &str, headers: &HeaderMap) -> Result<(), S3Error> {
     let covers = |name: &str| signed.split(';').any(|own| own.trim().eq_ignore_ascii_case(name));
     let names = headers.keys().map(http::HeaderName::as_str);
-    let uncovered = names.filter(|name| name.starts_with("x-amz-") && !UNSIGNED_HEADERS.contains(name));
+    let must_be = |name: &&str| (name.starts_with("x-amz-") && !UNSIGNED_HEADERS.contains(name)) || r2::is_own(name);
+    let uncovered = names.filter(must_be);
     match std::iter::once("host").chain(uncovered).find(|name| !covers(name)) {
         None => Ok(()),
         Some(name) => Err(refusal(
@@ -259,6 +261,8 @@ mod tests {
         check_header(0, "x-amz-date", &[], "AccessDenied 403");
         check_header(0, "host", &[], "AccessDenied 403");
         check_header(0, "host;x-amz-date", &[("x-amz-user-agent", "sdk"), ("range", "bytes=0-1")], "ok");
+        check_header(0, "host;x-amz-date", &[("cf-create-bucket-if-missing", "true")], "AccessDenied 403");
+        check_header(0, "host;x-amz-date", &[("cf-ray", "8a1b2c")], "ok");
     }
 
     #[test]

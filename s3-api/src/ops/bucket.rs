@@ -7,9 +7,11 @@ use crate::error_map::Refusal;
 use crate::headers::time_of;
 use crate::notes::Notes;
 use crate::ops::list::{decode_token, encode_token, page_limit};
+use crate::r2::{BucketListing, IS_TRUNCATED, NEXT_TOKEN};
 use cistern_access::Identity;
 use cistern_objects::{BucketRecord, BucketSpec, Error, ListBuckets, Objects};
 use cistern_types::{Acl, BucketName, StorageClass};
+use http::{HeaderMap, HeaderValue};
 use s3s::dto::{
     Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
     GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
@@ -29,10 +31,10 @@ pub(super) async fn list_buckets(
     request: S3Request<ListBucketsInput>,
 ) -> Answer<ListBucketsOutput> {
     let identity = notes.identity()?;
-    let input = request.input;
-    let limit = page_limit(input.max_buckets)?;
-    let after = input.continuation_token.as_deref().map(decode_token).transpose()?;
-    let prefix = input.prefix.clone().unwrap_or_default();
+    let asked = BucketListing::asked(request.uri.query(), &request.headers)?;
+    let limit = page_limit(asked.limit.or(request.input.max_buckets))?;
+    let after = asked.token.as_deref().map(decode_token).transpose()?.or(asked.start_after);
+    let prefix = asked.prefix.clone().unwrap_or_default();
     let page = match &identity.key.bucket {
         None => {
             let owner = Some(identity.owner_id());
@@ -46,12 +48,19 @@ pub(super) async fn list_buckets(
         creation_date: Some(time_of(bucket.created)),
         name: Some(bucket.name.to_string()),
     });
-    Ok(S3Response::new(ListBucketsOutput {
+    let token = page.1.as_deref().map(encode_token);
+    let mut own = HeaderMap::new();
+    own.insert(IS_TRUNCATED, HeaderValue::from_static(if token.is_some() { "true" } else { "false" }));
+    if let Some(token) = token.as_deref().and_then(|token| HeaderValue::try_from(token).ok()) {
+        own.insert(NEXT_TOKEN, token);
+    }
+    let output = ListBucketsOutput {
         buckets: Some(buckets.collect()),
-        continuation_token: page.1.as_deref().map(encode_token),
+        continuation_token: token,
         owner: Some(owner_of(&identity.owner())),
-        prefix: input.prefix,
-    }))
+        prefix: asked.prefix,
+    };
+    Ok(S3Response::with_headers(output, own))
 }
 
 /// The one bucket that a bound key sees, if it is there and asked for.

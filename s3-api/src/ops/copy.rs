@@ -1,4 +1,4 @@
-//! CopyObject: inside the server, under conditions on the source.
+//! CopyObject: inside the server, under conditions on the source and on what it replaces.
 
 use super::{Answer, Operations, facts_of, place, shown, version_of, written};
 use crate::acl::of_new_object;
@@ -102,7 +102,7 @@ pub(super) async fn copy_object(
         tags: tags_of(&headers)?,
         attributes: Attributes { retention, legal_hold, owner, acl, ..Attributes::default() },
         source_conditions: conditions(&headers, SOURCE_PREFIX),
-        target_conditions: write_conditions(&headers),
+        target_conditions: target_conditions(&headers),
         metadata,
         class: storage_class(&headers)?,
         checksum: named(&headers, "x-amz-checksum-algorithm")?,

@@ -29,6 +29,8 @@ mod objects;
 #[cfg(test)]
 mod owners;
 #[cfg(test)]
+mod r2;
+#[cfg(test)]
 mod sign;
 #[cfg(test)]
 mod temporary;

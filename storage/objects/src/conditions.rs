@@ -46,6 +46,8 @@ pub struct Conditions {
     pub if_modified_since: Option<Timestamp>,
     /// The object must not have changed after this time.
     pub if_unmodified_since: Option<Timestamp>,
+    /// Whether a write under `if_match` over nothing answers `PreconditionFailed`; S3 answers `NoSuchKey`, R2 this for copies.
+    pub missing_fails: bool,
 }
 
 impl Conditions {
@@ -76,7 +78,8 @@ impl Conditions {
 
     /// Judges a write over `present`, or over nothing.
     ///
-    /// Over nothing, `If-Match` answers `NoSuchKey` as S3 does and `If-None-Match` holds; the times say nothing.
+    /// Over nothing, `If-Match` answers `NoSuchKey` as S3 does, unless [`Conditions::missing_fails`], and `If-None-Match` holds; the times
+    /// say nothing.
     pub(crate) fn check_write(
         &self,
         present: Option<(ETag, Timestamp)>,
@@ -86,6 +89,9 @@ impl Conditions {
         match present {
             Some((etag, modified)) => {
                 self.failing(&etag, modified).map_or(Ok(()), |condition| Err(Error::PreconditionFailed { condition }))
+            }
+            None if self.if_match.is_some() && self.missing_fails => {
+                Err(Error::PreconditionFailed { condition: Condition::IfMatch })
             }
             None if self.if_match.is_some() => {
                 Err(Error::NoSuchKey { bucket: bucket.clone(), key: key.clone(), marker: None })
@@ -203,6 +209,8 @@ mod tests {
         let (bucket, key) = ("abc".parse().unwrap(), "k".parse().unwrap());
         let write = |conditions: Conditions| conditions.check_write(None, &bucket, &key);
         assert!(matches!(write(Conditions { if_match: Some(tags("*")), ..none() }), Err(Error::NoSuchKey { .. })));
+        let strict = Conditions { if_match: Some(tags("*")), missing_fails: true, ..none() };
+        assert!(matches!(write(strict), Err(Error::PreconditionFailed { condition: Condition::IfMatch })));
         assert!(write(Conditions::create_only()).is_ok());
         assert!(
             write(Conditions { if_unmodified_since: Some(at(1)), if_modified_since: Some(at(1)), ..none() }).is_ok()
