@@ -39,6 +39,11 @@ const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Fewest and most bytes of the view's cache.
 const VIEW_CACHE_BYTES_MIN: u64 = MIB;
 const VIEW_CACHE_BYTES_MAX: u64 = 64 << 30;
+/// The most bytes of user metadata: with tags, access list and the other headers of its object it must fit into a row of 100 kB, and
+/// encoded into a request's head.
+const METADATA_BYTES_MAX: u64 = 32 << 10;
+/// The highest part number there can be, as S3 has it.
+const PARTS_MAX: u16 = 10_000;
 /// Sets of a class at most.
 const SETS_MAX: usize = 16;
 const _: () = assert!(SETS_MAX * 2 == cistern_types::BlobId::SETS as usize);
@@ -208,6 +213,21 @@ pub(crate) struct Listen {
     pub(crate) ingest: SocketAddr,
 }
 
+/// How large and how many things that S3 clients write may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct S3Limits {
+    /// The largest object.
+    pub(crate) object_size_max: ByteSize,
+    /// The largest body of one request, and the largest object that one copy takes; not above the largest object.
+    pub(crate) put_size_max: ByteSize,
+    /// The smallest part of an upload, its last one excepted; not above the largest body.
+    pub(crate) part_size_min: ByteSize,
+    /// The highest part number.
+    pub(crate) parts_max: u16,
+    /// Names and values of an object's user metadata together.
+    pub(crate) metadata_size_max: ByteSize,
+}
+
 /// Credentials given from outside; what is missing stands in the credentials file.
 #[derive(Clone, Default)]
 pub(crate) struct GivenCredentials {
@@ -238,6 +258,8 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     /// The domain of virtual-host-style S3 requests.
     pub(crate) s3_domain: Option<String>,
+    /// What S3 clients may write.
+    pub(crate) s3_limits: S3Limits,
     /// Credentials given from outside.
     pub(crate) credentials: GivenCredentials,
     /// Which log lines appear.
@@ -281,6 +303,7 @@ impl Config {
                 ingest: raw.parse_with("ingest.listen", listen_address)?,
             },
             s3_domain: raw.parse_optional("s3.domain", domain)?,
+            s3_limits: s3_limits(raw)?,
             credentials: GivenCredentials {
                 account_id: raw.parse_optional("account_id", parsed)?,
                 access_key_id: raw.text("access_key_id"),
@@ -392,6 +415,28 @@ fn infrequent_access(
         segment_size: segment_size_key.unwrap_or_else(|| ByteSize::bytes(twice)),
         compression,
     })
+}
+
+fn s3_limits(raw: &RawConfig) -> Result<S3Limits> {
+    let any = |key| size(raw, key, 1..=u64::MAX, "use at least 1B");
+    let object_size_max = any("s3.object_size_max")?;
+    let put_size_max = any("s3.put_size_max")?;
+    let part_size_min = any("s3.part_size_min")?;
+    for (key, size, above, bound) in [
+        ("s3.put_size_max", put_size_max, "s3.object_size_max", object_size_max),
+        ("s3.part_size_min", part_size_min, "s3.put_size_max", put_size_max),
+    ] {
+        if size > bound {
+            return raw
+                .parse_with(key, |_| Err(format!("{size} is more than {above}; use at most {bound}, or raise that")));
+        }
+    }
+    let parts_max = raw.parse_with("s3.parts_max", |text| {
+        let number = text.parse().ok().filter(|number| (1..=PARTS_MAX).contains(number));
+        number.ok_or_else(|| format!("use a number of parts, 1 to {PARTS_MAX}"))
+    })?;
+    let metadata_size_max = size(raw, "s3.metadata_size_max", 1..=METADATA_BYTES_MAX, "use 1B to 32KiB")?;
+    Ok(S3Limits { object_size_max, put_size_max, part_size_min, parts_max, metadata_size_max })
 }
 
 fn segment_size(text: &str) -> Result<ByteSize, String> {

@@ -7,7 +7,7 @@
 //! ```
 //! Every value is made here and handed down; there is no other place that knows who stands on whom.
 
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, S3Limits};
 use crate::instance::Instance;
 use crate::listen::{self, Sockets};
 use crate::logs;
@@ -84,6 +84,19 @@ fn endpoints(at: Listen) -> serde_json::Value {
     })
 }
 
+fn limits(config: &Config) -> Limits {
+    let S3Limits { object_size_max, put_size_max, part_size_min, parts_max, metadata_size_max } = config.s3_limits;
+    Limits {
+        object_bytes_max: object_size_max.as_u64(),
+        put_bytes_max: put_size_max.as_u64(),
+        part_bytes_min: part_size_min.as_u64(),
+        parts_max,
+        user_metadata_bytes_max: usize::try_from(metadata_size_max.as_u64()).unwrap_or(usize::MAX),
+        garbage_grace: config.storage.garbage_grace,
+        ..Limits::default()
+    }
+}
+
 async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sets = Sets::open(&config.storage, instance, Arc::clone(&clock)).await.context("open the drives")?;
@@ -91,8 +104,7 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     let store = Store::new(Arc::new(EmbeddedEngine::new(sets.home().clone())));
     let compression = config.storage.infrequent_access.compression;
     let blobs = Arc::new(EmbeddedBlobs::new(sets.logs().cloned(), compression, Arc::clone(&clock)));
-    let limits = Limits { garbage_grace: config.storage.garbage_grace, ..Limits::default() };
-    let objects = Objects::new(store.clone(), blobs, Arc::clone(&clock), limits);
+    let objects = Objects::new(store.clone(), blobs, Arc::clone(&clock), limits(config));
     let objects = with_master_keys(objects, instance).await?;
     let access = Access::new(store, Arc::clone(&clock), credentials(config, instance)?);
     let supervisor = Supervisor::new(Shutdown::new());

@@ -125,6 +125,41 @@ fn a_value_that_does_not_fit_names_its_place_and_what_would_fit() {
 }
 
 #[test]
+fn limits_are_those_of_s3_unless_they_are_set_and_fit_into_each_other() {
+    let limits = |text: &str| load(&format!("[s3]\n{text}"), &[], &[]).unwrap().s3_limits;
+    let shown = |limits: S3Limits| {
+        let S3Limits { object_size_max, put_size_max, part_size_min, parts_max, metadata_size_max } = limits;
+        format!("{object_size_max} {put_size_max} {part_size_min} {parts_max} {metadata_size_max}")
+    };
+    assert_eq!(shown(limits("")), "5TiB 5GiB 5MiB 10000 2KiB");
+    let of_r2 =
+        "object_size_max = \"5115GiB\"\nput_size_max = \"5115MiB\"\nmetadata_size_max = \"8KiB\"\nparts_max = 100";
+    assert_eq!(shown(limits(of_r2)), "5115GiB 5115MiB 5MiB 100 8KiB");
+    for (text, expected) in [
+        ("object_size_max = \"0\"", "s3.object_size_max (cistern.toml): use at least 1B"),
+        ("part_size_min = 0", "s3.part_size_min (cistern.toml): use at least 1B"),
+        (
+            "put_size_max = \"6TiB\"",
+            "s3.put_size_max (cistern.toml): 6TiB is more than s3.object_size_max; use at most 5TiB, or raise that",
+        ),
+        (
+            "object_size_max = \"1GiB\"",
+            "s3.put_size_max (default): 5GiB is more than s3.object_size_max; use at most 1GiB, or raise that",
+        ),
+        (
+            "part_size_min = \"6GiB\"",
+            "s3.part_size_min (cistern.toml): 6GiB is more than s3.put_size_max; use at most 5GiB, or raise that",
+        ),
+        ("parts_max = 0", "s3.parts_max (cistern.toml): use a number of parts, 1 to 10000"),
+        ("parts_max = 10001", "s3.parts_max (cistern.toml): use a number of parts, 1 to 10000"),
+        ("parts_max = \"many\"", "s3.parts_max (cistern.toml): use a number of parts, 1 to 10000"),
+        ("metadata_size_max = \"33KiB\"", "s3.metadata_size_max (cistern.toml): use 1B to 32KiB"),
+    ] {
+        refused(&format!("[s3]\n{text}"), &[], expected);
+    }
+}
+
+#[test]
 fn a_file_that_is_not_toml_names_the_line() {
     let error = load("log = \"info\"\n[s3\n", &[], &[]).unwrap_err().to_string();
     assert!(error.starts_with("cistern.toml is not TOML: line 2: "), "{error}");
