@@ -367,13 +367,12 @@ fn body_fault(answer: &Response<Body>, notes: &Notes) -> Option<S3Error> {
         return None;
     }
     Some(match notes.body_seen() {
-        BodySeen::Unread => return None,
+        BodySeen::Unread | BodySeen::Misspelled => return None,
         BodySeen::BadDigest => {
             refusal(("BadDigest", 400), "The Content-MD5 or checksum you specified did not match what we received.")
         }
         BodySeen::TooLarge => refusal(("MaxMessageLengthExceeded", 400), "Your request was too big."),
         BodySeen::Broken => refusal(("IncompleteBody", 400), "The request body terminated unexpectedly."),
-        BodySeen::Misspelled => return None,
         BodySeen::Sound => refusal(("XAmzContentSHA256Mismatch", 400), SHA256_MISMATCH_TEXT),
     })
 }

@@ -16,7 +16,11 @@ const SUITE_LIMIT_SECONDS: &str = "400";
 /// Runs a suite as root against the server; an error, with all that it said, when a check failed.
 pub fn suite(server: &Server, name: &str) -> Result<()> {
     let script = crate::workspace_root().join("tests/clients").join(name);
-    let interpreter = if name.ends_with(".mjs") { PathBuf::from("node") } else { program("python")? };
+    let interpreter = if script.extension().is_some_and(|extension| extension == "mjs") {
+        PathBuf::from("node")
+    } else {
+        program("python")?
+    };
     let mut command = with_account(Command::new("timeout"), server);
     command.args(["--kill-after=5", SUITE_LIMIT_SECONDS]).arg(interpreter).arg(script);
     let said = run(command)?;
