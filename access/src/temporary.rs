@@ -227,7 +227,7 @@ mod tests {
             bucket: Some("photos".parse().unwrap()),
             permission: Permission::ReadWrite,
             scope: None,
-            life: Duration::from_secs(60),
+            life: Duration::from_mins(1),
         }
     }
 
