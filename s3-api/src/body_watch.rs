@@ -7,11 +7,10 @@
 use crate::checksum::ClaimedDigests;
 use crate::notes::{BodySeen, Notes, Respelled};
 use crate::xml_text::respell;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use s3s::stream::{ByteStream, DynByteStream, RemainingLength};
 use s3s::{Body, StdError};
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -21,8 +20,9 @@ struct WatchedBody {
     notes: Arc<Notes>,
     digests: Option<ClaimedDigests>,
     bytes_left: usize,
-    /// What came so far.
-    pieces: Vec<Bytes>,
+    /// What came so far, when it is XML.
+    gathered: Option<BytesMut>,
+    bytes_max: usize,
 }
 
 /// Why a watched body fails.
@@ -37,9 +37,10 @@ enum WatchError {
 }
 
 /// `body`, held against `digests` and `bytes_max`, with what is seen noted.
-pub(crate) fn watch(body: Body, notes: Arc<Notes>, digests: ClaimedDigests, bytes_max: usize) -> Body {
-    let (digests, pieces) = (Some(digests), Vec::new());
-    let watched: DynByteStream = Box::pin(WatchedBody { body, notes, digests, bytes_left: bytes_max, pieces });
+pub(crate) fn watch(body: Body, notes: Arc<Notes>, digests: ClaimedDigests, bytes_max: usize, is_xml: bool) -> Body {
+    let (digests, gathered) = (Some(digests), is_xml.then(BytesMut::new));
+    let watched: DynByteStream =
+        Box::pin(WatchedBody { body, notes, digests, bytes_left: bytes_max, gathered, bytes_max });
     Body::from(watched)
 }
 
@@ -59,7 +60,9 @@ impl Stream for WatchedBody {
                 if let Some(digests) = &mut self.digests {
                     digests.update(bytes);
                 }
-                self.pieces.push(bytes.clone());
+                if let Some(gathered) = &mut self.gathered {
+                    gathered.extend_from_slice(bytes);
+                }
             }
             Some(Err(_)) => self.notes.set_body_seen(BodySeen::Broken),
             None => {
@@ -67,8 +70,13 @@ impl Stream for WatchedBody {
                     self.notes.set_body_seen(BodySeen::BadDigest);
                     return Poll::Ready(Some(Err(WatchError::BadDigest.into())));
                 }
-                if let Some(respelled) = respelled(&mem::take(&mut self.pieces)) {
-                    self.notes.set_respelled(respelled);
+                let original = self.gathered.take().unwrap_or_default().freeze();
+                if let Some(body) = respell(&original) {
+                    if body.len() > self.bytes_max {
+                        self.notes.set_body_seen(BodySeen::TooLarge);
+                        return Poll::Ready(Some(Err(WatchError::TooLarge.into())));
+                    }
+                    self.notes.set_respelled(Respelled { original, body: body.into() });
                     self.notes.set_body_seen(BodySeen::Misspelled);
                     return Poll::Ready(Some(Err(WatchError::Misspelled.into())));
                 }
@@ -76,16 +84,6 @@ impl Stream for WatchedBody {
         }
         Poll::Ready(piece)
     }
-}
-
-/// The body respelled, when s3s would misread it.
-fn respelled(pieces: &[Bytes]) -> Option<Respelled> {
-    let original = match pieces {
-        [only] => only.clone(),
-        pieces => Bytes::from(pieces.concat()),
-    };
-    let body = respell(&original)?.into();
-    Some(Respelled { original, body })
 }
 
 impl ByteStream for WatchedBody {

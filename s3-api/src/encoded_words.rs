@@ -20,7 +20,8 @@ pub(crate) fn decode(value: &str) -> Cow<'_, str> {
     if !value.contains(BEGIN) {
         return value.into();
     }
-    decode_words(value).map_or(value.into(), Cow::Owned)
+    // what no header could bring back is taken as it stands, too
+    decode_words(value).filter(|text| !has_control(text)).map_or(value.into(), Cow::Owned)
 }
 
 /// The same when there is anything to decode.
@@ -86,7 +87,7 @@ fn unquote(text: &str) -> Option<Vec<u8>> {
 
 /// A text as a header's value; `None` when it has control characters, which no header may bring. A tab is none of them.
 pub(crate) fn encode(text: &str) -> Option<Cow<'_, str>> {
-    if text.chars().any(|letter| letter.is_control() && letter != '\t') {
+    if has_control(text) {
         return None;
     }
     let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
@@ -106,6 +107,10 @@ pub(crate) fn encode(text: &str) -> Option<Cow<'_, str>> {
         rest = later;
     }
     Some(words.into())
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(|letter| letter.is_control() && letter != '\t')
 }
 
 /// What stands between words.
@@ -145,6 +150,7 @@ mod tests {
     fn malformed_words_stay_as_they_came() {
         for value in [
             "=?UTF-8?B?!!!?=",
+            "=?UTF-8?B?YQpi?=",
             "=?UTF-8?B?w6Q?=",
             "=?UTF-8?X?w6Q=?=",
             "=?KOI8-R?B?w6Q=?=",

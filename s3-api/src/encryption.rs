@@ -85,10 +85,9 @@ fn customer_key_at(headers: &HeaderMap, names: &[HeaderName; 3]) -> Result<Optio
 
 /// Keeps customer keys and session tokens out of whatever shows a request.
 pub(crate) fn hide_secrets(headers: &mut HeaderMap) {
-    for name in [&OWN[1], &OF_SOURCE[1], &HeaderName::from_static("x-amz-security-token")] {
-        if let Some(value) = headers.get_mut(name) {
-            value.set_sensitive(true);
-        }
+    const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+    for (name, value) in headers.iter_mut() {
+        value.set_sensitive([&OWN[1], &OF_SOURCE[1], &TOKEN].contains(&name));
     }
 }
 

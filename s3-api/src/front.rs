@@ -18,7 +18,7 @@ use crate::lenient::{AsSent, Lenient, second_pass};
 use crate::notes::{BodySeen, Notes, Respelled};
 use crate::ops::Operations;
 use crate::ops::cors::rules_of;
-use crate::query::Query;
+use crate::query::{Query, decode_path};
 use crate::rechunk::{ChunkKind, rechunk};
 use crate::screen::{Screen, is_form};
 use crate::{Result, S3Config, S3Metrics};
@@ -187,6 +187,7 @@ impl S3Door {
         notes: &Arc<Notes>,
     ) -> std::result::Result<Request<Body>, S3Error> {
         let (mut parts, body) = request.into_parts();
+        name_host(&mut parts);
         let screen = Screen { now: notes.received, clock_skew_max: self.config.clock_skew_max };
         screen.check(&parts.uri, &mut parts.headers)?;
         hide_secrets(&mut parts.headers);
@@ -195,16 +196,21 @@ impl S3Door {
         }
         let bodiless = matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE);
         let body = if bodiless { body } else { limit_idle(body, self.config.body_idle_max) };
-        let body = match chunk_kind(&parts) {
-            Some(kind) => rechunk(body, kind),
-            None if may_be_xml(&parts, asks) => {
-                // on the completion of an upload the checksum is that of the object
-                let completes = parts.uri.query().is_some_and(|query| Query::parse(query).has("uploadId"));
-                let digests = ClaimedDigests::new(&parts.headers, !completes).map_err(Refusal::into_s3)?;
-                parts.extensions.insert(XmlHead { headers: parts.headers.clone(), uri: parts.uri.clone() });
-                watch(body, Arc::clone(notes), digests, self.config.xml_bytes_max)
+        let body = match (chunk_kind(&parts), may_be_xml(&parts, asks)) {
+            (Some(_), true) => {
+                let text = "Only the bytes of objects may come in aws-chunked coding.";
+                return Err(refusal(("NotImplemented", 501), text));
             }
-            None => body,
+            (Some(kind), false) => rechunk(body, kind),
+            (None, true) => {
+                let query = parts.uri.query().map(Query::parse).unwrap_or_default();
+                // on the completion of an upload the checksum is that of the object
+                let digests = ClaimedDigests::new(&parts.headers, !query.has("uploadId")).map_err(Refusal::into_s3)?;
+                parts.extensions.insert(XmlHead { headers: parts.headers.clone(), uri: parts.uri.clone() });
+                let is_xml = !query.has("policy"); // that is JSON
+                watch(body, Arc::clone(notes), digests, self.config.xml_bytes_max, is_xml)
+            }
+            (None, false) => body,
         };
         parts.extensions.insert(Arc::clone(notes));
         Ok(Request::from_parts(parts, body))
@@ -212,6 +218,15 @@ impl S3Door {
 
     pub(crate) fn metrics(&self) -> &S3Metrics {
         &self.metrics
+    }
+}
+
+/// HTTP/2 names the host in the address; whatever reads a request later finds it where HTTP/1 has it.
+fn name_host(parts: &mut Parts) {
+    if !parts.headers.contains_key(HOST)
+        && let Some(host) = parts.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
+    {
+        parts.headers.insert(HOST, host);
     }
 }
 
@@ -241,7 +256,7 @@ fn again(
     let mut request = second_pass(method, sent, extensions, Body::from(respelled.body.clone()))?;
     request.headers_mut().remove(CONTENT_SHA256);
     request.headers_mut().insert(CONTENT_LENGTH, respelled.body.len().into());
-    notes.set_body_seen(BodySeen::Sound);
+    notes.set_body_seen(BodySeen::Unread);
     Ok(request)
 }
 
@@ -277,7 +292,8 @@ struct Asks {
 
 impl Asks {
     fn of(request: &Request<Body>, hosts: Option<&BucketHost>) -> Self {
-        let path = request.uri().path().trim_start_matches('/');
+        let path = decode_path(request.uri().path());
+        let path = path.trim_start_matches('/');
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
         let by_host = hosts.zip(host).and_then(|(hosts, host)| hosts.bucket(host));

@@ -5,13 +5,13 @@ use crate::error_map::Refusal;
 use crate::query::Query;
 use crate::r2::DESTINATION_PREFIX;
 use cistern_objects::{
-    Attributes, ByteRange, Conditions, OBJECT_TAGS_MAX, ObjectHeaders, ObjectRecord, Retention, RetentionMode, TagList,
-    Tags,
+    Attributes, ByteRange, Conditions, IfRange, OBJECT_TAGS_MAX, ObjectHeaders, ObjectRecord, Retention, RetentionMode,
+    TagList, Tags,
 };
 use cistern_types::{StorageClass, Timestamp};
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName,
-    LAST_MODIFIED, RANGE,
+    IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue};
 use s3s::dto;
@@ -155,14 +155,36 @@ pub(crate) fn not_modified_headers(record: &ObjectRecord) -> HeaderMap {
 /// The conditions of a request, `prefix` before each header's name: nothing, or `x-amz-copy-source-`. Dates that are
 /// none are ignored, as HTTP asks.
 pub(crate) fn conditions(headers: &HeaderMap, prefix: &str) -> Conditions {
-    let text = |name: &str| headers.get(format!("{prefix}{name}")).and_then(|value| value.to_str().ok());
-    let date = |name: &str| text(name).and_then(http_date);
+    let text = |name: &str| all_of(headers, &format!("{prefix}{name}"));
+    let date = |name: &str| text(name).and_then(|text| http_date(&text));
+    let tags = |name: &str| text(name).map(|text| TagList::parse(&text));
     Conditions {
-        if_match: text("if-match").map(TagList::parse),
-        if_none_match: text("if-none-match").map(TagList::parse),
+        if_match: tags("if-match"),
+        if_none_match: tags("if-none-match"),
         if_modified_since: date("if-modified-since"),
         if_unmodified_since: date("if-unmodified-since"),
-        missing_fails: false,
+        ..Conditions::default()
+    }
+}
+
+/// A header that came in several lines is one list. What is no text matches nothing, but is there.
+pub(crate) fn all_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut lines = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let first = lines.next()?.into_owned();
+    Some(lines.fold(first, |all, line| all + "," + &line))
+}
+
+/// The conditions of a read: those and `If-Range`.
+pub(crate) fn read_conditions(headers: &HeaderMap) -> Conditions {
+    Conditions { if_range: if_range(headers), ..conditions(headers, "") }
+}
+
+/// `If-Range`: a tag, or a date.
+fn if_range(headers: &HeaderMap) -> Option<IfRange> {
+    let text = headers.get(IF_RANGE)?.to_str().unwrap_or_default().trim();
+    match http_date(text) {
+        Some(time) => Some(IfRange::Modified(time)),
+        None => Some(IfRange::Tag(text.starts_with('"').then(|| text.parse().ok()).flatten())),
     }
 }
 

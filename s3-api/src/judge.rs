@@ -239,6 +239,8 @@ pub(crate) fn within_key(
     let reach = match subject.key {
         Some(key) => Reach::Key(key),
         None if operation.lists_keys() => Reach::Listing(query.only("prefix").unwrap_or_default()),
+        // policies, rules and tags speak of all keys
+        None if operation.reads_configuration() => Reach::Listing(""),
         None => Reach::Whole,
     };
     allow(identity, operation.action, Some(&subject.bucket.name), reach).map_err(|reason| {

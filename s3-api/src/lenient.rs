@@ -10,7 +10,8 @@
 //!
 //! [`AsSent`] tells the second pass who signed. Nobody comes to the second pass but through the first: from here, or from the front when
 //! the first has read an XML body that s3s would misread.
-//! Operations read ranges, dates, tags, `Expires` and metadata from the headers themselves, never from what s3s made of them.
+//! Operations read ranges, dates, tags, `Expires` and metadata from the headers themselves, never from what s3s made of them. Of dates, only
+//! `x-amz-if-match-last-modified-time` of a deletion is s3s's.
 
 use crate::error_map::Refusal;
 use crate::query::Query;
@@ -61,7 +62,7 @@ pub(crate) struct Lenient {
 #[async_trait]
 impl S3Route for Lenient {
     fn is_match(&self, _method: &Method, _uri: &Uri, headers: &HeaderMap, _extensions: &mut Extensions) -> bool {
-        headers.iter().any(|(name, value)| is_odd(name, value))
+        headers.iter().any(|(name, value)| is_odd(name, value)) || headers.keys().any(|name| is_repeated(name, headers))
     }
 
     /// Access is for the second pass to judge.
@@ -106,7 +107,7 @@ pub(crate) fn second_pass(
 fn without_odd(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
     kept.remove(AUTHORIZATION);
-    for (name, _) in headers.iter().filter(|(name, value)| is_odd(name, value)) {
+    for (name, _) in headers.iter().filter(|(name, value)| is_odd(name, value) || is_repeated(name, headers)) {
         kept.remove(name);
     }
     kept
@@ -134,6 +135,11 @@ fn is_odd(name: &HeaderName, value: &HeaderValue) -> bool {
         // s3s knows no charset but UTF-8 and refuses what is malformed
         Kind::Metadata => value.as_bytes().windows(2).any(|pair| pair == b"=?"),
     }
+}
+
+/// Metadata and conditions in several lines are one list, which s3s refuses.
+fn is_repeated(name: &HeaderName, headers: &HeaderMap) -> bool {
+    matches!(kind_of(name), Kind::Metadata | Kind::Tags) && headers.get_all(name).iter().nth(1).is_some()
 }
 
 /// How s3s reads a header.
@@ -194,6 +200,19 @@ mod tests {
         }
         let raw = HeaderValue::from_bytes("attachment; filename=ä".as_bytes()).unwrap();
         assert!(is_odd(&http::header::CONTENT_DISPOSITION, &raw));
+    }
+
+    #[test]
+    fn metadata_and_conditions_in_several_lines_are_repeated() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-amz-meta-a", "if-match", "range", "x-amz-meta-b"] {
+            let name = HeaderName::from_static(name);
+            for value in if name == "x-amz-meta-b" { &["1"][..] } else { &["1", "2"] } {
+                headers.append(&name, HeaderValue::from_static(value));
+            }
+        }
+        let repeated: Vec<_> = headers.keys().filter(|name| is_repeated(name, &headers)).collect();
+        assert_eq!(repeated, ["x-amz-meta-a", "if-match"]);
     }
 
     #[test]

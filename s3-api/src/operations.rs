@@ -221,6 +221,11 @@ impl Operation {
         matches!(self.name, "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload")
     }
 
+    /// Whether it tells more of a bucket than that it is there.
+    pub(crate) fn reads_configuration(&self) -> bool {
+        self.action == ReadBucket && !self.lists_keys() && !matches!(self.name, "HeadBucket" | "GetBucketLocation")
+    }
+
     /// Whether it lists the keys of a bucket that begin with a prefix.
     pub(crate) fn lists_keys(&self) -> bool {
         self.action == ReadBucket && self.name.starts_with("List")
@@ -291,7 +296,7 @@ mod tests {
     fn limits(name: &str) -> &'static str {
         match name {
             "CompleteMultipartUpload" => "a part number named twice is refused (`InvalidPartOrder`)",
-            "CopyObject" => "at most 5 GiB, larger objects by UploadPartCopy",
+            "CopyObject" => "at most `s3.put_size_max` (5 GiB), larger objects by UploadPartCopy",
             "CreateBucket" => "any location is remembered; the same request again is answered 200",
             "DeleteObjects" => "at most 1,000 keys, judged one by one where the bucket has a policy",
             "GetObject" | "HeadObject" => "one range; several are passed over",

@@ -42,17 +42,26 @@ impl Query {
 
 /// Text without its escapes; a `+` in it is a space.
 pub(crate) fn decode(text: &str) -> String {
+    unescape(text, true)
+}
+
+/// A path without its escapes; a `+` in it is one.
+pub(crate) fn decode_path(path: &str) -> String {
+    unescape(path, false)
+}
+
+fn unescape(text: &str, plus_is_space: bool) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
+        let mut byte = [0];
         let escaped = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        let escaped = escaped.and_then(|digits| std::str::from_utf8(digits).ok());
-        if let Some(byte) = escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            decoded.push(byte);
+        if escaped.is_some_and(|digits| hex::decode_to_slice(digits, &mut byte).is_ok()) {
+            decoded.extend(byte);
             at += 3;
         } else {
-            decoded.push(if bytes[at] == b'+' { b' ' } else { bytes[at] });
+            decoded.push(if plus_is_space && bytes[at] == b'+' { b' ' } else { bytes[at] });
             at += 1;
         }
     }
@@ -77,6 +86,7 @@ mod tests {
 
     #[test]
     fn names_and_values_are_decoded() {
+        assert_eq!((decode("%+f%a"), decode_path("a+b%2Fc")), ("% f%a".into(), "a+b/c".into()));
         let query = Query::parse("a=1&%53ignature=x%2By&b&c=+%zz&a=2&&");
         assert!(query.has("Signature") && query.has("b") && !query.has("signature"));
         assert_eq!((query.only("Signature"), query.only("c"), query.only("b")), (Some("x+y"), Some(" %zz"), Some("")));

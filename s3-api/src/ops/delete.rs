@@ -2,7 +2,7 @@
 
 use super::{Answer, Operations, facts_of, place, shown, version_of};
 use crate::error_map::Refusal;
-use crate::headers::instant_of;
+use crate::headers::{all_of, instant_of};
 use crate::judge::Subject;
 use crate::notes::Notes;
 use crate::operations::DELETE_OBJECT;
@@ -29,7 +29,7 @@ pub(super) async fn delete_object(
         key,
         version: version_of(input.version_id.as_deref())?,
         conditions: DeleteConditions {
-            if_match: headers.get(IF_MATCH).and_then(|tags| tags.to_str().ok()).map(TagList::parse),
+            if_match: all_of(&headers, IF_MATCH.as_str()).map(|tags| TagList::parse(&tags)),
             modified: input.if_match_last_modified_time.as_ref().map(instant_of).transpose()?,
             size: input.if_match_size.map(size_from).transpose()?,
         },

@@ -8,7 +8,7 @@ use crate::checksum::{Fields, kind_of};
 use crate::encryption::{answer_headers, key_of_request};
 use crate::error_map::Refusal;
 use crate::headers::{
-    class_of, conditions, content_headers, etag_of, metadata_of, not_modified_headers, range, size_of, time_of,
+    class_of, content_headers, etag_of, metadata_of, not_modified_headers, range, read_conditions, size_of, time_of,
 };
 use crate::notes::Notes;
 use cistern_objects::{ByteRange, Error, ObjectRecord, Objects, VersionRef};
@@ -64,13 +64,13 @@ pub(super) async fn get_object(
     let version = version_of(input.version_id.as_deref())?;
     let range = byte_range(&headers, input.part_number)?;
     let customer_key = key_of_request(&headers)?;
-    let conditions = conditions(&headers, "");
+    let conditions = read_conditions(&headers);
     let read = objects.get_if(&bucket, &key, version, range, &conditions, customer_key.as_ref()).await;
     let read = match read {
         Ok(read) => read,
         Err(error) => return Err(refused(objects, &bucket, &key, version, error).await),
     };
-    let record = read.record;
+    let (record, range) = (read.record, read.asked);
     let expiration = expiration_of(objects, notes, &record, version.is_some()).await?;
     let whole = read.range == (0..record.size);
     let length = read.range.end - read.range.start;
@@ -139,12 +139,14 @@ pub(super) async fn head_object(
     let customer_key = key_of_request(&headers)?;
     let record = objects.head_version(&bucket, &key, version).await?;
     record.check_customer_key(customer_key.as_ref())?;
-    if let Err(error) = conditions(&headers, "").check_read(&record) {
+    let conditions = read_conditions(&headers);
+    if let Err(error) = conditions.check_read(&record) {
         let not_modified = matches!(error, Error::NotModified);
         let refusal = Refusal::from(error);
         return Err(if not_modified { refusal.with_headers(not_modified_headers(&record)) } else { refusal });
     }
     let range = byte_range(&headers, input.part_number)?;
+    let range = conditions.range_of(&record, range);
     let part = match range {
         Some(ByteRange::Part(number)) => Some(objects.object_part(&record, number).await?),
         _ => None,

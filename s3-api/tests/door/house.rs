@@ -65,6 +65,7 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// `x-amz-content-sha256`; by default the hash of the body.
     pub(crate) payload: Option<String>,
+    pub(crate) host: &'static str,
     pub(crate) length: Option<String>,
     pub(crate) keys: Option<Keys>,
     /// How far the client's clock is ahead.
@@ -87,6 +88,7 @@ impl Call {
             unsigned_headers: Vec::new(),
             body: Bytes::new(),
             payload: None,
+            host: HOST,
             length: None,
             keys: None,
             ahead: Duration::ZERO,
@@ -150,6 +152,11 @@ impl Call {
         self
     }
 
+    pub(crate) fn host(mut self, host: &'static str) -> Self {
+        self.host = host;
+        self
+    }
+
     pub(crate) fn ahead(mut self, ahead: Duration) -> Self {
         self.ahead = ahead;
         self
@@ -174,7 +181,7 @@ impl Call {
         let keys = self.keys.as_ref().unwrap_or(root);
         let moment = self.moment();
         let path = escape(&self.path, "/");
-        let mut headers: Vec<(String, String)> = vec![("host".into(), HOST.into())];
+        let mut headers: Vec<(String, String)> = vec![("host".into(), self.host.into())];
         headers.extend(self.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())));
         let mut query = self.query.clone();
         let mut body = self.body.clone();
@@ -276,6 +283,15 @@ impl Answer {
 impl House {
     pub(crate) async fn send(&self, call: &Call) -> Answer {
         self.send_chunked(call, |_, _, _| unreachable!("not an aws-chunked call")).await
+    }
+
+    /// Sends a call as HTTP/2 does: its host stands in the address.
+    pub(crate) async fn send_by_authority(&self, call: &Call) -> Answer {
+        let mut request = call.sign(&self.root, |_, _, _| unreachable!("not an aws-chunked call")).map(Body::from);
+        request.headers_mut().remove("host");
+        *request.uri_mut() = format!("http://{}{}", call.host, request.uri()).parse().unwrap();
+        *request.version_mut() = http::Version::HTTP_2;
+        self.send_request(request).await
     }
 
     /// Sends a call whose body is made once its signature is known.

@@ -231,3 +231,42 @@ async fn an_empty_md5_is_no_md5() {
     let delete = Call::post("/photos?delete").body("<Delete><Object><Key>cat</Key></Object></Delete>");
     house.check_refused(&delete.header("content-md5", ""), "InvalidDigest", 400).await;
 }
+
+#[tokio::test]
+async fn a_range_of_another_state_is_the_whole_object() {
+    let house = house_with_bucket().await;
+    let old = house.put("/photos/k", "old content").await;
+    let tag = house.put("/photos/k", "new content").await;
+    let modified = house.send(&Call::head("/photos/k")).await.header("last-modified").to_owned();
+    for (state, status) in [
+        (tag.as_str(), 206),
+        (&modified, 206),
+        (&old, 200),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 200),
+        (&format!("W/{tag}"), 200),
+        ("nonsense", 200),
+    ] {
+        let ranged = |call: Call| call.header("range", "bytes=4-").header("if-range", state);
+        let got = house.send(&ranged(Call::get("/photos/k"))).await.expect(status);
+        assert_eq!(got.text(), if status == 206 { "content" } else { "new content" }, "{state}");
+        assert_eq!(got.header("content-range").is_empty(), status == 200);
+        house.send(&ranged(Call::head("/photos/k"))).await.expect(status);
+    }
+}
+
+#[tokio::test]
+async fn a_condition_that_cannot_be_read_holds_for_nothing_and_several_lines_are_one_list() {
+    let house = house_with_bucket().await;
+    let tag = house.put("/photos/k", "kept").await;
+    house.put("/photos/other", "lost").await;
+    let put = || Call::put("/photos/k").body("lost");
+    for call in [
+        put().unsigned_header("if-match", "\"ä\""),
+        Call::delete("/photos/k").unsigned_header("if-match", "\"ä\""),
+        put().unsigned_header("if-none-match", "\"x\"").unsigned_header("if-none-match", &format!("\"a\",{tag}")),
+        put().unsigned_header("if-none-match", "\"x\"").unsigned_header("if-none-match", &tag),
+        Call::put("/photos/k").header("x-amz-copy-source", "photos/other").header("cf-copy-destination-if-match", "ä"),
+    ] {
+        house.check_refused(&call, "PreconditionFailed", 412).await;
+    }
+}

@@ -88,6 +88,8 @@ async fn they_reach_no_key_outside_their_scope() {
         Call::get("/photos?versions"),
         Call::get("/photos?uploads&prefix=cat"),
         Call::post("/photos/dog?uploads"),
+        Call::get("/photos?acl"),
+        Call::get("/photos?versioning"),
         Call::put("/photos/logs/3").header("x-amz-copy-source", "photos/dog"),
         Call::put("/photos?versioning")
             .body("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"),

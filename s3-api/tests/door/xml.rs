@@ -1,7 +1,8 @@
 //! XML bodies in spellings that are rare, but right.
 
-use crate::house::{Call, house_with_bucket};
-use crate::sign::sha256;
+use crate::house::{Call, house_with, house_with_bucket};
+use crate::sign::{sha256, unsigned_chunks};
+use cistern_s3_api::S3Config;
 
 fn deleting(key: &str) -> Call {
     Call::post("/photos?delete").body(format!("<Delete><Object><Key>{key}</Key></Object></Delete>"))
@@ -54,4 +55,49 @@ async fn a_plus_in_a_copy_source_is_a_space() {
         house.send(&copy).await.expect(200);
         assert_eq!(house.send(&Call::get("/photos/copy")).await.text(), expected, "{source}");
     }
+}
+
+#[tokio::test]
+async fn a_policy_is_no_xml_and_is_kept_as_it_came() {
+    let house = house_with_bucket().await;
+    let policy = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:GetObject",
+        "Resource":"arn:aws:s3:::photos/&#128512;<![CDATA[x]]>"}}"#;
+    house.send(&Call::put("/photos?policy").body(policy)).await.expect(204);
+    assert_eq!(house.send(&Call::get("/photos?policy")).await.text(), policy);
+}
+
+#[tokio::test]
+async fn a_respelled_request_stays_with_the_bucket_that_its_host_names() {
+    let house = house_with(S3Config { domain: Some("s3.test".into()), ..S3Config::default() });
+    for bucket in ["photos", "other"] {
+        house.send(&Call::put(&format!("/{bucket}")).host("s3.test")).await.expect(200);
+    }
+    let tags = "<Tagging><TagSet><Tag><Key>k</Key><Value><![CDATA[v]]></Value></Tag></TagSet></Tagging>";
+    house.send(&Call::put("/other").host("photos.s3.test").body("x")).await.expect(200);
+    let call = Call::put("/other?tagging").host("photos.s3.test").body(tags);
+    house.send_by_authority(&call).await.expect(200);
+    assert_eq!(house.send(&Call::get("/other?tagging").host("photos.s3.test")).await.element("Value"), "v");
+    house.check_refused(&Call::get("/other?tagging").host("s3.test"), "NoSuchTagSet", 404).await;
+}
+
+#[tokio::test]
+async fn a_description_in_chunks_is_refused() {
+    let house = house_with_bucket().await;
+    house.put("/photos/a", "x").await;
+    let call = deleting("a<![CDATA[b]]>").payload("STREAMING-UNSIGNED-PAYLOAD-TRAILER").header("expires", "never");
+    let answer = house.send_chunked(&call, |_, _, _| unsigned_chunks(&[b"<Delete/>"], None)).await;
+    answer.expect_error("NotImplemented", 501);
+    house.send(&Call::head("/photos/a")).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_object_whose_path_is_escaped_is_no_description() {
+    let house = house_with_bucket().await;
+    let content = "<![CDATA[x]]>";
+    let mut request = Call::put("/photos/big").body(content).anonymous().sign(&house.root, |_, _, _| Vec::new());
+    *request.uri_mut() = "/photos%2Fbig".parse().unwrap();
+    let policy = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::photos/*"}}"#;
+    house.send(&Call::put("/photos?policy").body(policy)).await.expect(204);
+    house.send_request(request.map(Into::into)).await.expect(200);
+    assert_eq!(house.send(&Call::get("/photos/big")).await.text(), content);
 }

@@ -4,7 +4,7 @@
 //! decides, so that of any number of racing creators one wins.
 
 use crate::error::Condition;
-use crate::{Error, ObjectRecord, Result};
+use crate::{ByteRange, Error, ObjectRecord, Result};
 use cistern_types::{BucketName, ETag, ObjectKey, Timestamp};
 
 /// The value of `If-Match` or `If-None-Match`.
@@ -35,6 +35,15 @@ impl TagList {
     }
 }
 
+/// The value of `If-Range`: the state of which the reader has the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfRange {
+    /// The one with this tag; `None` when it is weak or no tag, which is no state.
+    Tag(Option<ETag>),
+    /// The one written at this time, to the second.
+    Modified(Timestamp),
+}
+
 /// The conditions of a request; the default has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
@@ -46,6 +55,8 @@ pub struct Conditions {
     pub if_modified_since: Option<Timestamp>,
     /// The object must not have changed after this time.
     pub if_unmodified_since: Option<Timestamp>,
+    /// For a range of anything but this state the whole object is read.
+    pub if_range: Option<IfRange>,
     /// Whether a write under `if_match` over nothing answers `PreconditionFailed`; S3 answers `NoSuchKey`, R2 this for copies.
     pub missing_fails: bool,
 }
@@ -68,6 +79,16 @@ impl Conditions {
             Some(Condition::IfNoneMatch | Condition::IfModifiedSince) => Err(Error::NotModified),
             Some(condition) => Err(Error::PreconditionFailed { condition }),
         }
+    }
+
+    /// The range that is read: the one asked for, or everything when that would be one of another state than the reader has.
+    pub fn range_of(&self, record: &ObjectRecord, asked: Option<ByteRange>) -> Option<ByteRange> {
+        let same = match &self.if_range {
+            None => true,
+            Some(IfRange::Tag(tag)) => *tag == Some(record.etag),
+            Some(IfRange::Modified(time)) => record.modified.as_seconds() == time.as_seconds(),
+        };
+        asked.filter(|asked| same || matches!(asked, ByteRange::Part(_)))
     }
 
     /// Judges the source of a copy: like a read, but there is no `NotModified`.

@@ -122,7 +122,7 @@ impl Objects {
         let body = self.open(&txn, source, None, request.source_customer_key.as_ref()).await?.body;
         drop(txn);
         let staged = self.stage_body(class, checks, data_key.as_ref(), body).await?;
-        let new = staged.into_object(headers, attributes, class, ChangeCause::Copy);
+        let new = staged.into_object(headers, attributes, class, ChangeCause::Copy, data_key.as_ref());
         let target = self.commit_new(&target, &request.target_key, &new, &request.target_conditions).await?;
         Ok(CopyOutcome { target: PutOutcome::from(&target), source_version })
     }

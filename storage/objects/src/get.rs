@@ -61,6 +61,8 @@ pub type ObjectBody = BoxStream<'static, Result<Bytes>>;
 pub struct ObjectRead {
     /// The object.
     pub record: ObjectRecord,
+    /// Which range was asked for, unless `If-Range` made it the whole object.
+    pub asked: Option<ByteRange>,
     /// Which of its bytes the body has.
     pub range: Range<u64>,
     /// The checksum of the part that was asked for.
@@ -115,6 +117,7 @@ impl Objects {
         let record = self.head_in(&txn, bucket, key, version).await?;
         record.check_customer_key(customer_key)?;
         conditions.check_read(&record)?;
+        let range = conditions.range_of(&record, range);
         self.open(&txn, record, range, customer_key).await
     }
 
@@ -189,6 +192,7 @@ impl Objects {
             Some(ByteRange::Part(number)) => part_checksum(&record, &extents, number),
             _ => None,
         };
+        let asked = range;
         let range = match range {
             None => 0..record.size,
             Some(ByteRange::Part(number)) => part_range(&record, &extents, number)?,
@@ -198,7 +202,7 @@ impl Objects {
         let mut body = read_extents(Arc::clone(self.blobs()), data_key, pieces_of(&extents, &range));
         let first = body.next().await.transpose()?;
         let body = stream::iter(first.map(Ok)).chain(body).boxed();
-        Ok(ObjectRead { record, range, part_checksum, body })
+        Ok(ObjectRead { record, asked, range, part_checksum, body })
     }
 }
 

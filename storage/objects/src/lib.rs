@@ -62,7 +62,7 @@ pub use attributes::{Attributes, BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, Retention, Re
 pub use body::{BodyChecks, BodyError, ExpectedChecksum, TrailerSource};
 pub use bucket::{BucketPage, BucketRecord, BucketSpec, ListBuckets};
 pub use changes::{Change, ChangeCause, ChangeKind, StampedChanges};
-pub use conditions::{Conditions, DeleteConditions, TagList};
+pub use conditions::{Conditions, DeleteConditions, IfRange, TagList};
 pub use copy::{CopyOutcome, CopyRequest, MetadataDirective};
 pub use delete::{DeleteItem, DeleteOutcome};
 pub use encryption::{Encryption, EncryptionKind, Sealing};

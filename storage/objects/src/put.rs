@@ -106,7 +106,7 @@ impl Objects {
         let (sealing, data_key) = NewSealing::split(self.new_sealing(&encryption, &present, &key).await?);
         let staged = self.stage_body(class, checks, data_key.as_ref(), body).await?;
         let attributes = Attributes { sealing, ..attributes };
-        let new = staged.into_object(headers, attributes, class, ChangeCause::Put);
+        let new = staged.into_object(headers, attributes, class, ChangeCause::Put, data_key.as_ref());
         let record = self.commit_new(&present, &key, &new, &conditions).await?;
         Ok(PutOutcome::from(&record))
     }

@@ -176,6 +176,8 @@ async fn every_part_of_a_customers_upload_brings_the_key() {
     assert!(matches!(copied, Err(Error::NoCustomerKey)), "{copied:?}");
     let first = house.objects.copy_part(&at, 1, copy(Some(&mine), Some(&other))).await.unwrap();
     let second = house.objects.put_part(&at, 2, Some(&mine), BodyChecks::default(), body(b"part")).await.unwrap();
+    let again = house.objects.put_part(&at, 2, Some(&mine), BodyChecks::default(), body(b"part")).await.unwrap();
+    assert_eq!(again.etag, second.etag, "a part that is sent again is the same part");
     let parts = vec![crate::fixture::named(1, &first), crate::fixture::named(2, &second)];
     let complete = |customer_key| CompleteUpload { parts: parts.clone(), customer_key, ..CompleteUpload::default() };
     let refused = house.objects.complete_upload(&at, complete(Some(other))).await;

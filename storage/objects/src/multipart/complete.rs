@@ -38,8 +38,7 @@ pub struct CompleteUpload {
     pub checksum: Option<Checksum>,
     /// The size in bytes the object must turn out to have.
     pub size: Option<u64>,
-    /// The customer key that the upload was begun with. Nothing is read or written with it, so it may be left away; another is
-    /// refused.
+    /// The customer key that the upload was begun with. As with S3 it may be left away when the upload has no checksum.
     pub customer_key: Option<CustomerKey>,
 }
 
@@ -71,10 +70,11 @@ impl Objects {
         upload: UploadRow,
         request: &CompleteUpload,
     ) -> Result<PutOutcome> {
-        if request.customer_key.is_some() {
+        if request.customer_key.is_some() || upload.checksum.is_some() {
             check_customer_key(upload.attributes.sealing.as_ref(), request.customer_key.as_ref())?;
         }
-        let scan = Scan::first(PARTS.prefix_range(&at.upload), usize::from(self.limits().parts_max) + 1);
+        // all there may be: the limit may have been higher when they came
+        let scan = Scan::first(PARTS.prefix_range(&at.upload), usize::from(u16::MAX));
         let rows = PARTS.scan(txn, &scan).await?;
         let mut rows: BTreeMap<u16, PartRow> = rows.into_iter().map(|((_, number), row)| (number, row)).collect();
         let parts = named_parts(&mut rows, &request.parts, self.limits())?;

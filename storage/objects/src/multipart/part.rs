@@ -4,7 +4,7 @@ use super::UploadRef;
 use crate::body::{BodyChecks, BodyError, ExpectedChecksum};
 use crate::commit::claim;
 use crate::conditions::Conditions;
-use crate::encryption::{EncryptionKind, Sealing};
+use crate::encryption::{EncryptionKind, Sealing, hides_tag};
 use crate::garbage::release;
 use crate::get::ByteRange;
 use crate::list::PAGE_ENTRIES_MAX;
@@ -105,7 +105,8 @@ impl Objects {
         let data_key = self.data_key(sealing, &at.key, customer_key)?;
         let checks = BodyChecks { checksum: part_checksum(&upload, checks.checksum)?, ..checks };
         let staged = self.stage_body(upload.class, checks, data_key.as_ref(), body).await?;
-        self.commit_part(at, bucket, number, staged, sealing).await
+        let md5 = staged.tag(data_key.as_ref().filter(|_| hides_tag(sealing)));
+        self.commit_part(at, bucket, number, staged, md5, sealing.map(Sealing::kind)).await
     }
 
     /// Stores bytes of an object as a part.
@@ -132,7 +133,8 @@ impl Objects {
             ..BodyChecks::default()
         };
         let staged = self.stage_body(upload.class, checks, data_key.as_ref(), read.body).await?;
-        self.commit_part(at, bucket, number, staged, sealing).await
+        let md5 = staged.tag(data_key.as_ref().filter(|_| hides_tag(sealing)));
+        self.commit_part(at, bucket, number, staged, md5, sealing.map(Sealing::kind)).await
     }
 
     /// Lists parts with numbers above `after`, at most `limit` and never more than 1,000.
@@ -172,9 +174,10 @@ impl Objects {
         bucket: BucketId,
         number: u16,
         staged: StagedBody,
-        sealing: Option<&Sealing>,
+        md5: [u8; 16],
+        encryption: Option<EncryptionKind>,
     ) -> Result<PartOutcome> {
-        let committed = self.try_commit_part(at, bucket, number, &staged, sealing).await;
+        let committed = self.try_commit_part(at, bucket, number, &staged, md5, encryption).await;
         if committed.as_ref().is_err_and(Error::nothing_happened) {
             let fresh: Vec<BlobId> = staged.blob.into_iter().collect();
             self.discard(&fresh).await;
@@ -188,11 +191,10 @@ impl Objects {
         bucket: BucketId,
         number: u16,
         staged: &StagedBody,
-        sealing: Option<&Sealing>,
+        md5: [u8; 16],
+        encryption: Option<EncryptionKind>,
     ) -> Result<PartOutcome> {
         let digested = &staged.digested;
-        let md5 = staged.tag(sealing);
-        let encryption = sealing.map(Sealing::kind);
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;

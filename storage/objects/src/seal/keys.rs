@@ -35,6 +35,7 @@ const OLDER_KEYS_MAX: usize = 64;
 const KEY_FILE_BYTES_MAX: usize = 16 << 10;
 
 const WRAP_PURPOSE: &str = "cistern wrapped data key v1";
+const TAG_PURPOSE: &str = "cistern hidden tag v1";
 const VERIFIER_PURPOSE: &str = "cistern customer key verifier v1";
 const MASTER_ID_PURPOSE: &str = "cistern master key id v1";
 
@@ -125,6 +126,15 @@ impl DataKey {
     /// A new one.
     pub fn random() -> Self {
         Self(Key::new(rand::random()))
+    }
+
+    /// Sixteen bytes that say whether two digests are the same, and nothing else to whoever has not the key.
+    pub(crate) fn hide(&self, digest: &[u8; 16]) -> [u8; 16] {
+        let key = derive(&self.0, &[0; SALT_BYTES], TAG_PURPOSE);
+        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()), digest);
+        let mut hidden = [0; 16];
+        hidden.copy_from_slice(&mac.as_ref()[..16]);
+        hidden
     }
 
     pub(super) fn as_bytes(&self) -> &[u8; KEY_BYTES] {
