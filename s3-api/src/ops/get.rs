@@ -138,6 +138,8 @@ pub(super) async fn head_object(
     let version = version_of(input.version_id.as_deref())?;
     let customer_key = key_of_request(&headers)?;
     let record = objects.head_version(&bucket, &key, version).await?;
+    let range = byte_range(&headers, input.part_number)?;
+    record.check_part(range)?;
     record.check_customer_key(customer_key.as_ref())?;
     let conditions = read_conditions(&headers);
     if let Err(error) = conditions.check_read(&record) {
@@ -145,7 +147,6 @@ pub(super) async fn head_object(
         let refusal = Refusal::from(error);
         return Err(if not_modified { refusal.with_headers(not_modified_headers(&record)) } else { refusal });
     }
-    let range = byte_range(&headers, input.part_number)?;
     let range = conditions.range_of(&record, range);
     let part = match range {
         Some(ByteRange::Part(number)) => Some(objects.object_part(&record, number).await?),

@@ -115,6 +115,7 @@ impl Objects {
     ) -> Result<ObjectRead> {
         let txn = self.store().read().await?;
         let record = self.head_in(&txn, bucket, key, version).await?;
+        record.check_part(range)?;
         record.check_customer_key(customer_key)?;
         conditions.check_read(&record)?;
         let range = conditions.range_of(&record, range);
@@ -206,6 +207,17 @@ impl Objects {
     }
 }
 
+impl ObjectRecord {
+    /// Refuses a part that the object has not. How many it has shows in its tag, so this needs no customer key.
+    pub fn check_part(&self, asked: Option<ByteRange>) -> Result<()> {
+        let parts = self.parts.unwrap_or(1);
+        match asked {
+            Some(ByteRange::Part(number)) if number == 0 || number > parts => Err(Error::NoSuchPart { number, parts }),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn from_to(size_bytes: u64, first: u64, last: Option<u64>) -> Result<Range<u64>> {
     let end = last.map_or(size_bytes, |last| last.saturating_add(1).min(size_bytes));
     if first >= end { Err(Error::InvalidRange { size_bytes }) } else { Ok(first..end) }
@@ -220,10 +232,7 @@ fn suffix(size_bytes: u64, bytes: u64) -> Result<Range<u64>> {
 
 /// A part is an extent; only the last part of an upload can be empty, and then it has none.
 fn part_range(record: &ObjectRecord, extents: &[Extent], number: u32) -> Result<Range<u64>> {
-    let parts = record.parts.unwrap_or(1);
-    if number == 0 || number > parts {
-        return Err(Error::NoSuchPart { number, parts });
-    }
+    record.check_part(Some(ByteRange::Part(number)))?;
     if record.parts.is_none() {
         return Ok(0..record.size);
     }
