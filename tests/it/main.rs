@@ -14,6 +14,8 @@
 //! restart.rs     a graceful stop loses nothing and leaves nothing
 //! drives.rs      any two drives gone, the view deleted: everything is still there
 //! crash.rs       kill -9 under load, again and again
+//! races.rs       clients that race for a key, an upload, a counter, versions, a bucket
+//! damaged.rs     requests with something wrong in them, by the thousand
 //! sets.rs        more drives than a set has, added and lost, and a class with a code of its own
 //! sandbox.rs     a folder and a server for one test
 //! ```
@@ -32,6 +34,8 @@ mod bad_start;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod damaged;
+#[cfg(test)]
 mod drives;
 #[cfg(test)]
 mod idle;
@@ -41,6 +45,8 @@ mod keys;
 mod latency;
 #[cfg(test)]
 mod pipelines;
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]

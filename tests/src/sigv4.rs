@@ -107,20 +107,27 @@ impl Signer {
         format!("{query}&X-Amz-Signature={}", self.signature(&stamp, &canonical))
     }
 
-    fn scope(&self, stamp: &str) -> String {
+    /// What a signature of that time is good for: `20260501/auto/s3/aws4_request`.
+    pub fn scope(&self, stamp: &str) -> String {
         format!("{}/{}/s3/aws4_request", &stamp[..8], self.region)
     }
 
     fn signature(&mut self, stamp: &str, canonical: &str) -> String {
         let hash = hex::encode(Sha256::digest(canonical));
         let to_sign = format!("AWS4-HMAC-SHA256\n{stamp}\n{}\n{hash}", self.scope(stamp));
+        self.sign_text(stamp, &to_sign)
+    }
+
+    /// The signature of a text under the key of the day of `stamp` (`20260501T120000Z`): of what stands for a request or a chunk, or of
+    /// the policy of a form.
+    pub fn sign_text(&mut self, stamp: &str, to_sign: &str) -> String {
         let day = &stamp[..8];
         if self.day_key.as_ref().is_none_or(|(made_for, _)| made_for != day) {
             let key = hmac(format!("AWS4{}", self.keys.secret_access_key).as_bytes(), day);
             let key = [&self.region, "s3", "aws4_request"].iter().fold(key, |key, part| hmac(&key, part));
             self.day_key = Some((day.to_owned(), key));
         }
-        self.day_key.as_ref().map(|(_, key)| hex::encode(hmac(key, &to_sign))).unwrap_or_default()
+        self.day_key.as_ref().map(|(_, key)| hex::encode(hmac(key, to_sign))).unwrap_or_default()
     }
 }
 
@@ -153,7 +160,8 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn amz_date(at: i64) -> String {
+/// A time in seconds since 1970 as signatures write it: `20260501T120000Z`.
+pub fn amz_date(at: i64) -> String {
     let at = OffsetDateTime::from_unix_timestamp(at).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (hour, minute, second) = at.to_hms();
     format!("{:04}{:02}{:02}T{hour:02}{minute:02}{second:02}Z", at.year(), u8::from(at.month()), at.day())
