@@ -10,6 +10,7 @@
 //! valid.rs     correct requests of all kinds      request.rs   templates of requests, filled in and in files
 //! damage.rs    what can be wrong                  sign.rs      signatures, presigned addresses, chunks
 //! exchange.rs  one request on one connection      house.rs     the server, its buckets, what nothing may change
+//! stalls.rs    clients that stop half way
 //! ```
 
 mod damage;
@@ -17,6 +18,7 @@ mod exchange;
 mod house;
 mod request;
 mod sign;
+mod stalls;
 mod valid;
 
 use cistern_tests::{S3, process, wait};
@@ -135,7 +137,12 @@ fn judge(request: &Request, sent: &[u8], end: &End) -> Result<(), String> {
 fn kind_of(request: &Request, sent: &[u8], end: &End) -> String {
     if matches!(end, End::Answered(answer) if answer.status == 501) {
         let method = sent.trim_ascii_start().split(|byte| *byte == b' ').next().unwrap_or_default();
-        return format!("{} at {:?}", String::from_utf8_lossy(&method[..method.len().min(40)]), request.door);
+        let known = [b"GET".as_slice(), b"PUT", b"POST", b"DELETE", b"HEAD"].contains(&method);
+        return format!(
+            "{} at {:?}",
+            if known { String::from_utf8_lossy(method) } else { "another method".into() },
+            request.door
+        );
     }
     request.what.split(" | ").next().unwrap_or_default().to_owned()
 }
@@ -351,12 +358,9 @@ fn report(run: &Run) {
         }
         println!("damaged: the server ended, it said:\n{last}");
     }
-    let folder = cistern_tests::workspace_root().join("target/damaged");
-    fs::create_dir_all(&folder).unwrap();
     for (kind, Fault { times, number, detail }) in &faults {
         let request = request_of(run.seed, *number);
-        let file = folder.join(format!("{}-{number}.json", run.seed));
-        fs::write(&file, request.to_json()).unwrap();
+        let file = write(&request, run.seed, *number);
         let lines: Vec<String> = request.wire.clone().into();
         let shown = lines.join("\n");
         let shown = shown.chars().take(1500).collect::<String>();
@@ -368,6 +372,14 @@ fn report(run: &Run) {
         );
     }
     assert!(faults.is_empty(), "{} kinds of faults, seed {}: {:#?}", faults.len(), run.seed, faults.keys());
+}
+
+fn write(request: &Request, seed: u64, number: u64) -> PathBuf {
+    let folder = cistern_tests::workspace_root().join("target/damaged");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join(format!("{seed}-{number}.json"));
+    fs::write(&file, request.to_json()).unwrap();
+    file
 }
 
 /// Which of these requests end a server that gets them alone.
@@ -389,7 +401,8 @@ fn culprits(seed: u64, mut recent: Vec<u64>) -> Vec<u64> {
 fn send_alone(seed: u64, number: u64) {
     let house = House::new();
     let request = request_of(seed, number);
-    println!("damaged: seed {seed}, request {number}:\n{}", request.to_json());
+    let file = write(&request, seed, number);
+    println!("damaged: seed {seed}, request {number}, {}, in {}", request.what, file.display());
     check_alone(&house, &request);
 }
 
@@ -399,15 +412,27 @@ fn check_alone(house: &House, request: &Request) -> End {
     let sent = request.bytes(&house.values);
     let end = exchange(house.host(request.door), &sent, request.pace);
     if setting("CISTERN_DAMAGED_REQUEST").is_some() {
-        println!("damaged: sent\n{}\ndamaged: answered {end:#?}", Vec::<String>::from(Lines(sent.clone())).join("\n"));
+        println!(
+            "damaged: sent\n{}\ndamaged: answered {}",
+            Vec::<String>::from(Lines(sent.clone())).join("\n"),
+            shown(&end)
+        );
     }
-    let judged = judge(request, &sent, &end);
-    assert!(judged.is_ok(), "{}: {}\n{end:?}\n{}", request.what, judged.unwrap_err(), house.server.log());
+    if let Err(what) = judge(request, &sent, &end) {
+        panic!("{}: {what}\n{}\n{}", request.what, shown(&end), house.server.log());
+    }
     house.check_canaries(&mut house.server.s3().unwrap()).unwrap();
     let log = house.server.log();
     let errors: Vec<&str> = log.lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked")).collect();
     assert!(errors.is_empty(), "{}: {errors:#?}", request.what);
     end
+}
+
+#[test]
+fn every_number_gives_the_same_request_again() {
+    for number in 0..2000 {
+        assert_eq!(request_of(SEED, number), request_of(SEED, number));
+    }
 }
 
 fn corpus() -> PathBuf {
@@ -435,6 +460,13 @@ fn requests_that_were_found_to_matter_are_answered_or_closed() {
     let log = house.server.log();
     failed.extend(log.lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked")).map(str::to_owned));
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+fn shown(end: &End) -> String {
+    match end {
+        End::Answered(answer) => format!("{}\n\n{}", answer.head, answer.text()),
+        other => format!("{other:?}"),
+    }
 }
 
 fn outcome(end: &End) -> String {

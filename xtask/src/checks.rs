@@ -14,10 +14,16 @@ const CRASH_ROUNDS_ENV: &str = "CISTERN_CRASH_ROUNDS";
 const DRIVE_ROUNDS_ENV: &str = "CISTERN_DRIVE_ROUNDS";
 /// Power cuts at operations of new scripts on simulated drives.
 const CRASH_POINTS_ENV: &str = "CISTERN_CRASH_POINTS";
+/// Rounds of clients that race one another.
+const RACE_ROUNDS_ENV: &str = "CISTERN_RACE_ROUNDS";
+/// How long damaged requests are sent.
+const DAMAGED_SECONDS_ENV: &str = "CISTERN_DAMAGED_SECONDS";
 /// A round of failing drives, with its heals, takes about as long as so many kills.
 const KILLS_PER_DRIVE_ROUND: u32 = 10;
 /// 100,000 power cuts with 500 kills.
 const CRASH_POINTS_PER_KILL: u32 = 200;
+/// 1,000 rounds of races with 500 kills.
+const RACES_PER_KILL: u32 = 2;
 
 /// The rails: everything that needs no running server.
 pub(crate) fn ci() -> Result<()> {
@@ -33,15 +39,15 @@ pub(crate) fn test() -> Result<()> {
         .run()
 }
 
-/// What finds rare things by doing much: kill -9 under load and drives that fail on the release binary, power cuts of scripts nobody has
-/// seen before on simulated drives.
-pub(crate) fn soak(kills: u32) -> Result<()> {
+/// What finds rare things by doing much: kill -9 under load, drives that fail, races and damaged requests on the release binary, power cuts
+/// of scripts nobody has seen before on simulated drives.
+pub(crate) fn soak(kills: u32, damaged_seconds: u32) -> Result<()> {
     let binary = target_folder()?.join("release/cistern");
     let end_to_end = move |test: &str, name: &str, rounds: u32| {
         let mut command = cargo(&["test", "-p", "cistern-tests", "--test", "it", "--", "--nocapture", test]);
         run(command.env(name, rounds.to_string()).env("CISTERN_BIN", &binary))
     };
-    let of_drives = end_to_end.clone();
+    let (of_drives, of_races, of_requests) = (end_to_end.clone(), end_to_end.clone(), end_to_end.clone());
     Steps::default()
         .then("set up", setup::python)
         .cargo("build the server", &["build", "--release", "-p", "cistern"])
@@ -49,6 +55,8 @@ pub(crate) fn soak(kills: u32) -> Result<()> {
         .then("drives that fail under load", move || {
             of_drives("bad_drives::drives_vanish", DRIVE_ROUNDS_ENV, kills / KILLS_PER_DRIVE_ROUND)
         })
+        .then("races", move || of_races("races::", RACE_ROUNDS_ENV, kills * RACES_PER_KILL))
+        .then("damaged requests", move || of_requests("damaged::", DAMAGED_SECONDS_ENV, damaged_seconds))
         .then("power cuts", move || {
             let test = ["test", "-p", "cistern-drives", "--lib", "--", "--nocapture", "power_cuts_of_new_scripts"];
             run(cargo(&test).env(CRASH_POINTS_ENV, (kills * CRASH_POINTS_PER_KILL).to_string()))

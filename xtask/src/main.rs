@@ -65,11 +65,15 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
-    /// Kill the server under load 500 times, fail its drives, cut the power 100,000 times; look for what was lost, torn or doubled
+    /// Kill the server under load 500 times, fail its drives, cut the power 100,000 times, race clients 1,000 times, damage requests for
+    /// ten minutes; look for what was lost, torn, doubled or not answered
     Soak {
         /// How many kills; the rest in proportion
         #[arg(long, default_value_t = 500)]
         rounds: u32,
+        /// How long damaged requests are sent, in seconds
+        #[arg(long, default_value_t = 600)]
+        damaged_seconds: u32,
     },
 }
 
@@ -86,7 +90,7 @@ fn main() -> ExitCode {
             checks::bench(flags.into_iter().flatten())
         }
         Command::Fuzz { seconds } => fuzz::run_all(seconds),
-        Command::Soak { rounds } => checks::soak(rounds),
+        Command::Soak { rounds, damaged_seconds } => checks::soak(rounds, damaged_seconds),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -787,6 +787,10 @@ fn head_end(wire: &[u8]) -> usize {
     wire.windows(4).position(|window| window == b"\r\n\r\n").map_or(wire.len(), |at| at + 2)
 }
 
+fn find(wire: &[u8], text: &[u8]) -> Option<usize> {
+    wire.windows(text.len()).position(|window| window == text)
+}
+
 fn request_line(wire: &mut Vec<u8>, random: &mut StdRng) {
     let end = wire.iter().position(|byte| *byte == b'\r').unwrap_or(wire.len());
     let line = String::from_utf8_lossy(&wire[..end]).into_owned();
@@ -836,12 +840,10 @@ fn length(wire: &mut Vec<u8>, random: &mut StdRng) {
         ],
         random,
     );
-    let text = String::from_utf8_lossy(wire).into_owned();
-    let Some(at) = text.find("content-length: ").filter(|_| random.random_bool(0.8)) else {
+    let Some(at) = find(wire, b"content-length: ").filter(|_| random.random_bool(0.8)) else {
         insert_line(wire, format!("content-length: {value}\r\n").as_bytes());
         return;
     };
-    let at = text[..at].len();
     let end = wire[at..].iter().position(|byte| *byte == b'\r').map_or(wire.len(), |end| at + end);
     let line = match random.random_range(0..5) {
         0 => format!("content-length: {value}\r\ncontent-length: {}", pick(&["0", "5", "7"], random)),
@@ -853,9 +855,7 @@ fn length(wire: &mut Vec<u8>, random: &mut StdRng) {
         3 => format!("expect: 100-continue\r\ncontent-length: {value}"),
         _ => format!("content-length: {value}"),
     };
-    if wire.get(at..at + 14) == Some(b"content-length") {
-        wire.splice(at..end, line.into_bytes());
-    }
+    wire.splice(at..end, line.into_bytes());
 }
 
 fn insert_line(wire: &mut Vec<u8>, line: &[u8]) {
@@ -865,8 +865,7 @@ fn insert_line(wire: &mut Vec<u8>, line: &[u8]) {
 
 fn authorization(wire: &mut Vec<u8>, random: &mut StdRng) {
     const FIELDS: [&str; 3] = ["Credential=", "SignedHeaders=", "Signature="];
-    let text = String::from_utf8_lossy(wire).into_owned();
-    let Some(at) = text.find("authorization: ").filter(|at| wire.get(*at..at + 13) == Some(b"authorization")) else {
+    let Some(at) = find(wire, b"authorization: ") else {
         // presigned and unsigned ones get a second way of signing
         let line = format!(
             "authorization: {}\r\n",
@@ -885,7 +884,7 @@ fn authorization(wire: &mut Vec<u8>, random: &mut StdRng) {
         insert_line(wire, line.as_bytes());
         return;
     };
-    let end = wire[at..].iter().position(|byte| *byte == b'\r').map_or(wire.len(), |end| at + end);
+    let end = wire[at + 15..].iter().position(|byte| *byte == b'\r').map_or(wire.len(), |end| at + 15 + end);
     let value = String::from_utf8_lossy(&wire[at + 15..end]).into_owned();
     let (scheme, fields) = value.split_once(' ').unwrap_or((&value, ""));
     let fields: Vec<&str> = fields.split(',').collect();
