@@ -320,9 +320,10 @@ fn damaged_requests_are_answered_or_closed_and_harm_nothing() {
 /// Lets it run for so long; answers the memory resident after the warm-up.
 fn drive(run: &Run, seconds: u64) -> u64 {
     let start = wait::now();
-    let mut warm = 0;
+    let (mut warm, mut said) = (0, 0);
     std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
+        let workers = setting("CISTERN_DAMAGED_WORKERS").map_or(WORKERS, |count| usize::try_from(count).unwrap());
+        for _ in 0..workers {
             scope.spawn(|| run.damage());
         }
         scope.spawn(|| run.be_correct());
@@ -330,6 +331,13 @@ fn drive(run: &Run, seconds: u64) -> u64 {
         while start.elapsed() < Duration::from_secs(seconds) && !run.over.load(Ordering::Relaxed) {
             wait::let_pass(Duration::from_millis(100));
             read = run.read_log(read);
+            let tenth = start.elapsed().as_secs() * 10 / seconds.max(1);
+            if tenth > said {
+                said = tenth;
+                let resident = process::resident_bytes(run.house.server.pid()).unwrap_or(0);
+                let sent = run.next.load(Ordering::Relaxed);
+                println!("damaged: {} s, {sent} requests, {} MiB resident", start.elapsed().as_secs(), resident >> 20);
+            }
             if warm == 0 && start.elapsed() > Duration::from_secs(seconds / WARM_UP_SHARE) {
                 warm = process::resident_bytes(run.house.server.pid()).unwrap_or(0);
             }

@@ -99,9 +99,9 @@ impl House {
         self.values.session = Keys { access_key_id: text("accessKeyId")?, secret_access_key: text("secretAccessKey")? };
         self.values.set("SESSION", &text("sessionToken")?);
         self.values.set("OWNER", &self.values.owner.access_key_id.clone());
-        self.values.set("TOKEN", &self.server.api_token().to_owned());
-        self.values.set("ACCOUNT", &self.server.account_id().to_owned());
-        self.values.set("HOST", &self.server.s3_host().to_owned());
+        self.values.set("TOKEN", self.server.api_token());
+        self.values.set("ACCOUNT", self.server.account_id());
+        self.values.set("HOST", self.server.s3_host());
         let mut root = self.server.s3()?;
         root.create_bucket("events")?;
         let pipeline = Pipeline::create(&self.server, "clicks", &["--destination-bucket=events"])?;
@@ -144,7 +144,7 @@ impl House {
         let read = s3.send(&Call::new("GET", &path))?.ok()?;
         ensure!(read.body == body && read.header("etag") == put.header("etag"), "{key} is not what was written");
         ensure!(s3.keys("canary-steady", &key)?.contains(&key), "{key} is not listed");
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             s3.delete("canary-steady", &key)?;
             ensure!(s3.get("canary-steady", &key)?.is_none(), "{key} is still there");
         }
@@ -152,8 +152,8 @@ impl House {
         ensure!(verified.json()?["success"] == true, "{}", verified.text());
         let token = [("authorization".to_owned(), format!("Bearer {}", self.values.names["SEND"]))];
         let mut ingest = Connection::open(self.server.ingest_host())?;
-        let taken = ingest.send("POST", "/clicks", &token, br#"[{"a":1},{"a":2}]"#)?.ok()?;
-        ensure!(taken.json()?["result"]["committed"] == 2, "{}", taken.text());
+        let answer = ingest.send("POST", "/clicks", &token, br#"[{"a":1},{"a":2}]"#)?.ok()?;
+        ensure!(answer.json()?["result"]["committed"] == 2, "{}", answer.text());
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::house::House;
 use super::request::Door;
+use cistern_tests::http::Connection;
 use cistern_tests::wait;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -72,4 +73,37 @@ fn clients_that_stop_half_way_are_let_go() {
         waited.filter(|(.., let_go)| !let_go).map(|(door, what, _)| format!("{door:?}: {what}")).collect()
     });
     assert!(held.is_empty(), "connections held open for {} s after {held:#?}", LIMIT.as_secs());
+}
+
+/// Lengths of bodies that together are more than the ingest listener has room for; the small ones take what the large ones leave.
+const LENGTHS: [usize; 7] = [5_000_000, 500_000, 50_000, 5000, 500, 50, 5];
+const STALLS_PER_LENGTH: usize = 20;
+
+#[test]
+fn bodies_that_stop_half_way_keep_events_of_others_out_for_a_while_at_most() {
+    if super::setting("CISTERN_DAMAGED_SECONDS").is_none() {
+        println!("damaged: room that stalled bodies take is free again after a minute: in `cargo xtask soak` only");
+        return;
+    }
+    let house = House::new();
+    let head = "POST /clicks HTTP/1.1\r\nhost: x\r\nauthorization: Bearer <<SEND>>\r\ncontent-length: ";
+    let mut stalled = Vec::new();
+    for length in LENGTHS {
+        for _ in 0..STALLS_PER_LENGTH {
+            let mut stream = TcpStream::connect(house.host(Door::Ingest)).unwrap();
+            stream.write_all(&house.values.fill(format!("{head}{length}\r\n\r\n[").as_bytes())).unwrap();
+            stalled.push(stream);
+        }
+        // those that find no room are refused by then
+        wait::let_pass(2 * READ_LIMIT);
+    }
+    let token = String::from_utf8(house.values.fill(b"Bearer <<SEND>>")).unwrap();
+    let mut last = String::new();
+    let taken = wait::until("events of others are taken", LIMIT, || {
+        let headers = [("authorization".to_owned(), token.clone())];
+        let answer = Connection::open(house.host(Door::Ingest))?.send("POST", "/clicks", &headers, br#"[{"a":1}]"#)?;
+        last = format!("{} {}", answer.status, answer.text());
+        Ok((answer.status == 200).then_some(()))
+    });
+    assert!(taken.is_ok(), "{} bodies that stopped half way keep all others out: {last}", stalled.len());
 }

@@ -551,7 +551,7 @@ fn form() -> Plain {
     ];
     let mut body = String::new();
     for (name, value) in fields {
-        body += &format!("--edge\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        body.extend(["--edge\r\ncontent-disposition: form-data; name=\"", name, "\"\r\n\r\n", &value, "\r\n"]);
     }
     body += "--edge\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\ncontent-type: text/plain\r\n\r\nfile\r\n--edge--\r\n";
     Plain {

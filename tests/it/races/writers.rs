@@ -11,7 +11,7 @@ const LENGTHS: [usize; 4] = [1, 700, 20_000, 300_000];
 
 fn body_of(round: u32, writer: usize) -> Vec<u8> {
     let length = LENGTHS[(writer + round as usize) % LENGTHS.len()];
-    let length = if length > 20_000 && writer % 8 > 0 { 5000 } else { length };
+    let length = if length > 20_000 && !writer.is_multiple_of(8) { 5000 } else { length };
     Content { seed: u64::from(round) * 1000 + writer as u64, length: length + writer }.bytes()
 }
 
