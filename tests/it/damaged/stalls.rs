@@ -99,11 +99,11 @@ fn bodies_that_stop_half_way_keep_events_of_others_out_for_a_while_at_most() {
     }
     let token = String::from_utf8(house.values.fill(b"Bearer <<SEND>>")).unwrap();
     let mut last = String::new();
-    let taken = wait::until("events of others are taken", LIMIT, || {
+    let waited = wait::until("events of others are taken", LIMIT, || {
         let headers = [("authorization".to_owned(), token.clone())];
         let answer = Connection::open(house.host(Door::Ingest))?.send("POST", "/clicks", &headers, br#"[{"a":1}]"#)?;
         last = format!("{} {}", answer.status, answer.text());
         Ok((answer.status == 200).then_some(()))
     });
-    assert!(taken.is_ok(), "{} bodies that stopped half way keep all others out: {last}", stalled.len());
+    assert!(waited.is_ok(), "{} bodies that stopped half way keep all others out: {last}", stalled.len());
 }
