@@ -104,7 +104,12 @@ impl House {
         self.values.set("HOST", self.server.s3_host());
         let mut root = self.server.s3()?;
         root.create_bucket("events")?;
-        let pipeline = Pipeline::create(&self.server, "clicks", &["--destination-bucket=events"])?;
+        // small batches: what waits to be written is no growth
+        let pipeline = Pipeline::create(
+            &self.server,
+            "clicks",
+            &["--destination-bucket=events", "--batch-size=1MB", "--batch-timeout-secs=1"],
+        )?;
         self.values.set("SEND", &pipeline.token.context("no send token")?);
         self.keep_canaries(&mut root)
     }
