@@ -105,11 +105,11 @@ impl House {
         let mut root = self.server.s3()?;
         root.create_bucket("events")?;
         // small batches: what waits to be written is no growth
-        let pipeline = Pipeline::create(
-            &self.server,
-            "clicks",
-            &["--destination-bucket=events", "--batch-size=1MB", "--batch-timeout-secs=1"],
-        )?;
+        let flags = ["--destination-bucket=events", "--batch-size=1MB", "--batch-timeout-secs=1"];
+        let pipeline = Pipeline::create(&self.server, "clicks", &flags)?;
+        // of its own, as damage may well make another request a deletion
+        let steady = Pipeline::create(&self.server, "steady", &flags)?;
+        self.values.set("STEADY", &steady.token.context("no send token")?);
         self.values.set("SEND", &pipeline.token.context("no send token")?);
         self.keep_canaries(&mut root)
     }
@@ -155,9 +155,9 @@ impl House {
         }
         let verified = self.server.api("GET", "/r2/buckets/canary", b"")?.ok()?;
         ensure!(verified.json()?["success"] == true, "{}", verified.text());
-        let token = [("authorization".to_owned(), format!("Bearer {}", self.values.names["SEND"]))];
+        let token = [("authorization".to_owned(), format!("Bearer {}", self.values.names["STEADY"]))];
         let mut ingest = Connection::open(self.server.ingest_host())?;
-        let answer = ingest.send("POST", "/clicks", &token, br#"[{"a":1},{"a":2}]"#)?.ok()?;
+        let answer = ingest.send("POST", "/steady", &token, br#"[{"a":1},{"a":2}]"#)?.ok()?;
         ensure!(answer.json()?["result"]["committed"] == 2, "{}", answer.text());
         Ok(())
     }

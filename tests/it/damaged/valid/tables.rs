@@ -313,7 +313,7 @@ pub(super) const MANAGEMENT: &[Entry] = &[
         "{\"name\":\"damaged\",\"source\":[{\"type\":\"http\",\"format\":\"json\",\"authentication\":false,\"cors\":{\"origins\":[\"https://a.example\"]}}],\"destination\":{\"type\":\"r2\",\"format\":\"json\",\"compression\":{\"type\":\"gzip\"},\"batch\":{\"max_bytes\":1000000,\"max_duration_s\":5,\"max_rows\":100,\"on_json_key\":\".a.b\"},\"path\":{\"bucket\":\"fuzz\",\"prefix\":\"p\"}},\"transforms\":[]}",
         &[200, 400, 409],
     ),
-    entry("GET /client/v4/accounts/<<ACCOUNT>>/pipelines/clicks", "", "", &[200]),
+    entry("GET /client/v4/accounts/<<ACCOUNT>>/pipelines/damaged", "", "", &[200, 404]),
     entry("DELETE /client/v4/accounts/<<ACCOUNT>>/pipelines/damaged?mode=discard", "", "", &[200, 404, 409]),
     entry(
         "POST /client/v4/accounts/<<ACCOUNT>>/cistern/keys",
