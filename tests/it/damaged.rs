@@ -322,8 +322,7 @@ fn drive(run: &Run, seconds: u64) -> u64 {
     let start = wait::now();
     let (mut warm, mut said) = (0, 0);
     std::thread::scope(|scope| {
-        let workers = setting("CISTERN_DAMAGED_WORKERS").map_or(WORKERS, |count| usize::try_from(count).unwrap());
-        for _ in 0..workers {
+        for _ in 0..WORKERS {
             scope.spawn(|| run.damage());
         }
         scope.spawn(|| run.be_correct());
@@ -438,7 +437,7 @@ fn check_alone(house: &House, request: &Request) -> End {
 
 #[test]
 fn every_number_gives_the_same_request_again() {
-    for number in 0..2000 {
+    for number in 0..300 {
         assert_eq!(request_of(SEED, number), request_of(SEED, number));
     }
 }
