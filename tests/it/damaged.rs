@@ -10,20 +10,22 @@
 //! valid.rs     correct requests of all kinds      request.rs   templates of requests, filled in and in files
 //! damage.rs    what can be wrong                  sign.rs      signatures, presigned addresses, chunks
 //! exchange.rs  one request on one connection      house.rs     the server, its buckets, what nothing may change
-//! stalls.rs    clients that stop half way
+//! judge.rs     whether an answer may be            stalls.rs    clients that stop half way
 //! ```
 
 mod damage;
 mod exchange;
 mod house;
+mod judge;
 mod request;
 mod sign;
 mod stalls;
 mod valid;
 
 use cistern_tests::{S3, process, wait};
-use exchange::{Answer, End, LIMIT, exchange};
+use exchange::{End, exchange};
 use house::{House, Values};
+use judge::{code_of, judge, kind_of};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use request::{Door, Lines, Request};
@@ -49,56 +51,6 @@ const RECENT: usize = 4096;
 const SUSPECTS: usize = 64;
 /// So often the buckets are put in order and the canaries looked at, in correct requests.
 const TENDING: u64 = 40;
-/// Queries and headers of what is answered with 501, see `docs/s3-compatibility.md`.
-const REFUSED: &[&str] = &[
-    "abac",
-    "accelerate",
-    "acl",
-    "analytics",
-    "append",
-    "attributes",
-    "cors",
-    "delete",
-    "encryption",
-    "events",
-    "intelligent-tiering",
-    "inventory",
-    "legal-hold",
-    "lifecycle",
-    "location",
-    "logging",
-    "metadata",
-    "metrics",
-    "notification",
-    "object-lock",
-    "ownershipcontrols",
-    "policy",
-    "policystatus",
-    "position",
-    "publicaccessblock",
-    "renameobject",
-    "replication",
-    "requestpayment",
-    "restore",
-    "retention",
-    "select",
-    "session",
-    "tagging",
-    "torrent",
-    "uploadid",
-    "uploads",
-    "versioning",
-    "versions",
-    "website",
-];
-const REFUSED_HEADERS: &[&str] = &[
-    "x-amz-mfa",
-    "x-amz-website-redirect-location",
-    "x-amz-write-offset-bytes",
-    "aws:kms",
-    "x-amz-server-side-encryption",
-];
-
 fn setting(name: &str) -> Option<u64> {
     std::env::var_os(name).map(|text| text.to_str().unwrap().parse().unwrap())
 }
@@ -106,59 +58,6 @@ fn setting(name: &str) -> Option<u64> {
 fn request_of(seed: u64, number: u64) -> Request {
     const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
     damage::damaged(&mut StdRng::seed_from_u64(seed.wrapping_add(number.wrapping_mul(STRIDE))))
-}
-
-/// What is wrong with how a request was answered.
-fn judge(request: &Request, sent: &[u8], end: &End) -> Result<(), String> {
-    let answer = match end {
-        End::Answered(answer) => answer,
-        End::Closed => return Ok(()),
-        End::Silent => return Err(format!("neither answered nor closed within {} s", LIMIT.as_secs())),
-        End::Broken(what) => return Err(what.clone()),
-        End::NoServer => return Err("the server is gone".to_owned()),
-    };
-    let code = code_of(answer);
-    let documented = match answer.status {
-        501 => request.door == Door::S3 && is_refused(sent),
-        // the drives of a test take everything; only a server that stops says so, and /readyz of one that starts
-        503 => false,
-        status => status < 500,
-    };
-    if !documented || code == "InternalError" {
-        return Err(format!("answered {} {code}", answer.status));
-    }
-    if request.door == Door::S3 && answer.status >= 400 && !answer.body.is_empty() && code.is_empty() {
-        return Err(format!("answered {} with a body that names no code", answer.status));
-    }
-    Ok(())
-}
-
-/// What faults are told apart by: what the request was, or its method alone where that is not implemented.
-fn kind_of(request: &Request, sent: &[u8], end: &End) -> String {
-    if matches!(end, End::Answered(answer) if answer.status == 501) {
-        let method = sent.trim_ascii_start().split(|byte| *byte == b' ').next().unwrap_or_default();
-        let known = [b"GET".as_slice(), b"PUT", b"POST", b"DELETE", b"HEAD"].contains(&method);
-        return format!(
-            "{} at {:?}",
-            if known { String::from_utf8_lossy(method) } else { "another method".into() },
-            request.door
-        );
-    }
-    request.what.split(" | ").next().unwrap_or_default().to_owned()
-}
-
-fn code_of(answer: &Answer) -> String {
-    let text = answer.text();
-    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    code.map(|(code, _)| code.to_owned()).unwrap_or_default()
-}
-
-fn is_refused(sent: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(sent).to_ascii_lowercase();
-    let line = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
-    let names = line.split(['?', '&', ' ']).map(|pair| pair.split('=').next().unwrap_or_default());
-    names.into_iter().any(|name| REFUSED.contains(&name) || name.starts_with("metadata"))
-        || REFUSED_HEADERS.iter().any(|name| text.contains(name))
 }
 
 /// The first request of a kind of fault, and how many there were.
