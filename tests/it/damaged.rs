@@ -10,7 +10,7 @@
 //! valid.rs     correct requests of all kinds      request.rs   templates of requests, filled in and in files
 //! damage.rs    what can be wrong                  sign.rs      signatures, presigned addresses, chunks
 //! exchange.rs  one request on one connection      house.rs     the server, its buckets, what nothing may change
-//! judge.rs     whether an answer may be            stalls.rs    clients that stop half way
+//! judge.rs     whether an answer may be           stalls.rs    clients that stop half way
 //! ```
 
 mod damage;
