@@ -40,7 +40,7 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub(crate) enum End {
     Answered(Answer),
-    /// The server closed without an answer, or the request was cut off on purpose.
+    /// The server closed without an answer or reset the connection, or the request was cut off on purpose.
     Closed,
     /// Neither an answer nor an end within the limit.
     Silent,
@@ -91,7 +91,7 @@ fn read(stream: &mut TcpStream, sent: &[u8]) -> End {
     let first_line = sent.split(|byte| *byte == b'\n').find(|line| line.len() > 1).unwrap_or_default();
     let head = first_line.windows(4).any(|word| word == b"HEAD");
     let start = wait::now();
-    let mut told = false;
+    let (mut told, mut reset) = (false, false);
     let mut got = Vec::new();
     let mut piece = vec![0; READ_CHUNK_BYTES];
     loop {
@@ -112,15 +112,19 @@ fn read(stream: &mut TcpStream, sent: &[u8]) -> End {
                     told = true;
                 }
             }
-            Err(_) => break,
+            Err(_) => {
+                reset = true;
+                break;
+            }
         }
     }
     match answer_in(&got, head, true) {
         Err(what) => End::Broken(what),
         Ok(Some(answer)) => End::Answered(answer),
         Ok(None) if got.is_empty() || !got.starts_with(b"HTTP/1") => End::Closed,
-        // told that nothing more comes, hyper gives up an answer that it has begun
-        Ok(None) if told => End::Closed,
+        // told that nothing more comes, hyper gives up an answer that it has begun; where it closes before it has read all that was sent,
+        // the kernel resets the connection, and what is on its way is lost
+        Ok(None) if told || reset => End::Closed,
         Ok(None) => End::Broken(format!("the answer broke off: {}", String::from_utf8_lossy(&got))),
     }
 }
