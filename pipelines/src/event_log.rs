@@ -51,6 +51,11 @@ pub(crate) struct EventLog {
 pub(crate) struct Room(OwnedSemaphorePermit);
 
 impl Room {
+    /// Adds another share.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.0.merge(other.0);
+    }
+
     /// Gives back what is more than `bytes`.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let surplus = self.0.num_permits().saturating_sub(bytes);

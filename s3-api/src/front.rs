@@ -170,10 +170,7 @@ impl S3Door {
         let uploads = FormUploads { objects: &self.objects, judge: &self.judge, notes };
         let stored = match (check_head(&parts, asks.key.as_deref()), asks.bucket.as_deref()) {
             (Err(refusal), _) => Err(refusal),
-            (Ok(()), None) => Err(Refusal::new(
-                ("MethodNotAllowed", 405),
-                "The specified method is not allowed against this resource.",
-            )),
+            (Ok(()), None) => Err(Refusal::from(method_not_allowed())),
             (Ok(()), Some(bucket)) => uploads.answer(&parts, bucket, asks.by_host, body).await,
         };
         stored.unwrap_or_else(|refusal| error_answer(refusal.logged(notes)))
@@ -188,6 +185,7 @@ impl S3Door {
     ) -> std::result::Result<Request<Body>, S3Error> {
         let (mut parts, body) = request.into_parts();
         name_host(&mut parts);
+        check_method(&parts, asks)?;
         let screen = Screen { now: notes.received, clock_skew_max: self.config.clock_skew_max };
         screen.check(&parts.uri, &mut parts.headers)?;
         hide_secrets(&mut parts.headers);
@@ -198,12 +196,15 @@ impl S3Door {
         let body = if bodiless { body } else { limit_idle(body, self.config.body_idle_max) };
         let body = match (chunk_kind(&parts), may_be_xml(&parts, asks)) {
             (Some(_), true) => {
-                let text = "Only the bytes of objects may come in aws-chunked coding.";
-                return Err(refusal(("NotImplemented", 501), text));
+                return Err(refusal(
+                    ("InvalidRequest", 400),
+                    "Only the bytes of objects may come in aws-chunked coding.",
+                ));
             }
             (Some(kind), false) => rechunk(body, kind),
             (None, true) => {
                 let query = parts.uri.query().map(Query::parse).unwrap_or_default();
+                check_empty(&parts.headers, &body)?;
                 // on the completion of an upload the checksum is that of the object
                 let digests = ClaimedDigests::new(&parts.headers, !query.has("uploadId")).map_err(Refusal::into_s3)?;
                 parts.extensions.insert(XmlHead { headers: parts.headers.clone(), uri: parts.uri.clone() });
@@ -220,6 +221,39 @@ impl S3Door {
         &self.metrics
     }
 }
+
+/// Refuses methods that S3 does not have, or not there.
+fn check_method(parts: &Parts, asks: &Asks) -> std::result::Result<(), S3Error> {
+    let has_query = parts.uri.query().is_some_and(|query| !query.is_empty());
+    match parts.method {
+        Method::POST if asks.bucket.is_some() && asks.key.is_none() && !has_query => Err(refusal(
+            ("PreconditionFailed", 412),
+            "At least one of the pre-conditions you specified did not hold. Bucket POST must be of the enclosure-type \
+             multipart/form-data",
+        )),
+        Method::POST | Method::HEAD if asks.bucket.is_none() => Err(method_not_allowed()),
+        Method::GET | Method::PUT | Method::DELETE | Method::POST | Method::HEAD => Ok(()),
+        _ => Err(method_not_allowed()),
+    }
+}
+
+fn method_not_allowed() -> S3Error {
+    refusal(("MethodNotAllowed", 405), "The specified method is not allowed against this resource.")
+}
+
+/// Refuses a body of no bytes that should have some: s3s does not look at the hash of one that it need not read.
+fn check_empty(headers: &HeaderMap, body: &Body) -> std::result::Result<(), S3Error> {
+    let claimed = headers.get(CONTENT_SHA256).map(HeaderValue::as_bytes);
+    let is_hash =
+        claimed.is_some_and(|claimed| claimed.len() == EMPTY_SHA256.len() && claimed != EMPTY_SHA256.as_bytes());
+    if is_hash && http_body::Body::size_hint(body).exact() == Some(0) {
+        return Err(refusal(("XAmzContentSHA256Mismatch", 400), SHA256_MISMATCH_TEXT));
+    }
+    Ok(())
+}
+
+/// The SHA-256 of nothing.
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// HTTP/2 names the host in the address; whatever reads a request later finds it where HTTP/1 has it.
 fn name_host(parts: &mut Parts) {

@@ -90,9 +90,8 @@ impl Screen {
             refusal(("AuthorizationHeaderMalformed", 400), "The authorization header that you provided is not valid.")
         };
         let signed = field("SignedHeaders=").ok_or_else(malformed)?;
-        if field("Credential=").is_none() || field("Signature=").is_none() {
-            return Err(malformed());
-        }
+        let credential = field("Credential=").filter(|_| field("Signature=").is_some()).ok_or_else(malformed)?;
+        check_service(credential).map_err(|text| refusal(("AuthorizationHeaderMalformed", 400), text))?;
         let date = headers.get("x-amz-date").or(by_date).and_then(|value| value.to_str().ok()).and_then(amz_date);
         let date = date.ok_or_else(|| {
             refusal(("AccessDenied", 403), "AWS authentication requires a valid Date or x-amz-date header")
@@ -120,7 +119,8 @@ impl Screen {
                 "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"",
             ));
         }
-        field("X-Amz-Credential")?;
+        check_service(field("X-Amz-Credential")?)
+            .map_err(|text| refusal(("AuthorizationQueryParametersError", 400), text))?;
         field("X-Amz-Signature")?;
         let date = amz_date(field("X-Amz-Date")?).ok_or_else(|| {
             refusal(
@@ -142,6 +142,16 @@ impl Screen {
             return Err(refusal(("AccessDenied", 403), "Request has expired"));
         }
         check_covered(field("X-Amz-SignedHeaders")?, headers)
+    }
+}
+
+/// The words of a credential's scope are key, date, region, service and `aws4_request`.
+fn check_service(credential: &str) -> Result<(), String> {
+    match credential.rsplit('/').nth(1) {
+        Some(service) if service != "s3" => {
+            Err(format!("The credential is malformed; incorrect service {service:?}. This endpoint belongs to \"s3\"."))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -8,9 +8,16 @@ use axum::body::Body;
 use cistern_runtime::offload;
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt as _;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Plain bodies up to this size are validated in place: it takes less than the hop to another thread twice.
 const INLINE_BYTES_MAX: usize = 32 << 10;
+
+/// So much is allocated for a body before it comes.
+const AHEAD_BYTES: usize = 1 << 20;
+/// A body of which nothing comes for so long is given up.
+const IDLE_MAX: Duration = Duration::from_mins(1);
 
 /// Reads and judges a body. The room covers the events until they are in the log.
 pub(super) async fn receive(
@@ -26,13 +33,10 @@ pub(super) async fn receive(
     if announced.is_some_and(|bytes| bytes > limit_bytes) {
         return Err(Error::BodyTooLarge { limit_bytes });
     }
-    let needed = match (encoding, announced) {
-        (ContentEncoding::Identity, Some(bytes)) => bytes,
-        _ => limit_bytes,
-    };
-    // A body may end with a newline more than it came with.
-    let mut room = log.room(needed + 1).await?;
-    let body = read(request.into_body(), announced, limit_bytes).await?;
+    let (body, mut room) = read(log, request.into_body(), announced, limit_bytes).await?;
+    if encoding != ContentEncoding::Identity {
+        room.join(log.room(limit_bytes.saturating_sub(body.len())).await?);
+    }
     let event_bytes_max = config.event_bytes_max;
     let events = if encoding == ContentEncoding::Identity && body.len() <= INLINE_BYTES_MAX {
         validate(body, shape, event_bytes_max)?
@@ -43,18 +47,22 @@ pub(super) async fn receive(
     Ok((events, room))
 }
 
-async fn read(mut body: Body, announced: Option<usize>, limit_bytes: usize) -> Result<Vec<u8>> {
-    let mut whole = Vec::with_capacity(announced.unwrap_or(0));
-    while let Some(frame) = body.frame().await {
+/// Reads a body as it comes, with room for what came: a client that announces much and sends nothing takes nothing from others.
+async fn read(log: &EventLog, mut body: Body, announced: Option<usize>, limit_bytes: usize) -> Result<(Vec<u8>, Room)> {
+    let mut whole = Vec::with_capacity(announced.unwrap_or(0).min(AHEAD_BYTES));
+    // A body may end with a newline more than it came with.
+    let mut room = log.room(1).await?;
+    while let Some(frame) = timeout(IDLE_MAX, body.frame()).await.map_err(|_| Error::IncompleteBody)? {
         let Ok(data) = frame.map_err(|_| Error::IncompleteBody)?.into_data() else {
             continue;
         };
         if whole.len() + data.len() > limit_bytes {
             return Err(Error::BodyTooLarge { limit_bytes });
         }
+        room.join(log.room(data.len()).await?);
         whole.extend_from_slice(&data);
     }
-    Ok(whole)
+    Ok((whole, room))
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {

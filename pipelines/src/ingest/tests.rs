@@ -211,8 +211,7 @@ async fn a_producer_that_is_too_fast_is_told_to_come_back() {
     let house = House::new().await;
     let running = house.open_with(PipelinesConfig { buffered_bytes_max: 1000, ..PipelinesConfig::default() }).await;
     running.create(house.spec("clicks")).await;
-    let slow = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
-    let slow = Request::post("/clicks").header("content-length", 900).body(slow).unwrap();
+    let slow = stalled(&" ".repeat(900));
     let router = running.pipelines.ingest_router();
     let answer = tokio::select! {
         biased; // the slow one takes its room first
@@ -221,6 +220,31 @@ async fn a_producer_that_is_too_fast_is_told_to_come_back() {
     };
     assert_eq!((answer.status, answer.headers["retry-after"].to_str().unwrap()), (429, "1"));
     assert_eq!(send(&running, post("/clicks", &[], "{\"a\":1}")).await.status, 200, "the slow one's room came back");
+}
+
+/// A body of which nothing comes after `sent`.
+fn stalled(sent: &str) -> Request<Body> {
+    let sent = Ok::<_, std::io::Error>(Bytes::copy_from_slice(sent.as_bytes()));
+    let body = futures::StreamExt::chain(futures::stream::iter([sent]), futures::stream::pending());
+    Request::post("/clicks").header("content-length", 990).body(Body::from_stream(body)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stalls_takes_no_room_from_others_and_is_given_up() {
+    let house = House::new().await;
+    let running = house.open_with(PipelinesConfig { buffered_bytes_max: 1000, ..PipelinesConfig::default() }).await;
+    running.create(house.spec("clicks")).await;
+    let slow = send(&running, stalled("["));
+    let others = async {
+        for _ in 0..3 {
+            assert_eq!(
+                send(&running, post("/clicks", &[], format!("{{\"a\":\"{}\"}}", "x".repeat(900)))).await.status,
+                200
+            );
+        }
+    };
+    let (answer, ()) = tokio::join!(slow, others);
+    assert_eq!(answer.status, 400, "it is answered once it is given up");
 }
 
 #[tokio::test(start_paused = true)]

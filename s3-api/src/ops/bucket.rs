@@ -110,19 +110,25 @@ pub(super) async fn create_bucket(
     let private = Acl::canned("private", &owner, &owner);
     let spec = BucketSpec { name: name.clone(), owner, class, location, object_lock, acl, object_ownership };
     let asked = spec.acl.clone().or_else(|| private.clone());
-    match objects.create_bucket(spec).await {
-        Ok(_) => {}
-        // S3 answers a repeated request of the owner like the first, where nothing would be different
-        Err(Error::BucketAlreadyOwnedByYou { bucket }) => {
-            let present = objects.bucket(&bucket).await?;
-            let same = present.settings.acl.or(private) == asked
-                && present.settings.object_ownership == object_ownership
-                && present.settings.object_lock.is_some() >= object_lock;
-            if !same {
+    loop {
+        match objects.create_bucket(spec.clone()).await {
+            Ok(_) => break,
+            // S3 answers a repeated request of the owner like the first, where nothing would be different
+            Err(Error::BucketAlreadyOwnedByYou { bucket }) => {
+                let present = match objects.bucket(&bucket).await {
+                    Err(Error::NoSuchBucket { .. }) => continue, // deleted at this moment
+                    present => present?,
+                };
+                let same = present.settings.acl.or_else(|| private.clone()) == asked
+                    && present.settings.object_ownership == object_ownership
+                    && present.settings.object_lock.is_some() >= object_lock;
+                if same {
+                    break;
+                }
                 return Err(Error::BucketAlreadyExists { bucket }.into());
             }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => return Err(error.into()),
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
 }
