@@ -252,6 +252,11 @@ fn version_of(query: Option<&str>) -> Option<VersionRef> {
     Query::parse(query?).only("versionId")?.parse().ok()
 }
 
+/// Whether a query names another operation than the plain one.
+pub(crate) fn names_sub_resource(query: &str) -> bool {
+    Query::parse(query).names().any(|name| SUB_RESOURCES.contains(&name))
+}
+
 fn has_sub_resource(query: Option<&str>, operation: &str) -> bool {
     let Some(query) = query else { return false };
     let part_of_nothing = |name: &str| name == "partNumber" && !matches!(operation, "GetObject" | "HeadObject");

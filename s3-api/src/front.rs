@@ -3,7 +3,7 @@
 //! Every request gets an id before anything else happens and every answer carries it, also inside error XML; what s3s
 //! would let pass is refused; what s3s words wrongly is put right.
 
-use crate::access_check::AccessCheck;
+use crate::access_check::{AccessCheck, names_sub_resource};
 use crate::auth::{KeyAuth, in_session, session_of};
 use crate::body_idle::limit_idle;
 use crate::body_watch::watch;
@@ -224,13 +224,14 @@ impl S3Door {
 
 /// Refuses methods that S3 does not have, or not there.
 fn check_method(parts: &Parts, asks: &Asks) -> std::result::Result<(), S3Error> {
-    let has_query = parts.uri.query().is_some_and(|query| !query.is_empty());
+    let names_operation = parts.uri.query().is_some_and(names_sub_resource);
     match parts.method {
-        Method::POST if asks.bucket.is_some() && asks.key.is_none() && !has_query => Err(refusal(
+        Method::POST if asks.bucket.is_some() && asks.key.is_none() && !names_operation => Err(refusal(
             ("PreconditionFailed", 412),
             "At least one of the pre-conditions you specified did not hold. Bucket POST must be of the enclosure-type \
              multipart/form-data",
         )),
+        Method::POST if asks.key.is_some() && !names_operation => Err(method_not_allowed()),
         Method::POST | Method::HEAD if asks.bucket.is_none() => Err(method_not_allowed()),
         Method::GET | Method::PUT | Method::DELETE | Method::POST | Method::HEAD => Ok(()),
         _ => Err(method_not_allowed()),

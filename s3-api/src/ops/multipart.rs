@@ -316,7 +316,7 @@ pub(super) async fn complete_multipart_upload(
         conditions: write_conditions(&headers),
         checksum: claimed_of_parts(&headers)?,
         size: size.map_err(|_| Refusal::invalid_request("Value for x-amz-mp-object-size header is invalid."))?,
-        customer_key,
+        customer_key: customer_key.clone(),
     };
     let made = objects.complete_upload(&at, complete).await?;
     let sums = Fields::stored(made.checksum.as_ref());
@@ -335,7 +335,7 @@ pub(super) async fn complete_multipart_upload(
         version_id: written(made.shown_version),
         ..CompleteMultipartUploadOutput::default()
     };
-    Ok(S3Response::with_headers(output, answer_headers(made.encryption, None)))
+    Ok(S3Response::with_headers(output, answer_headers(made.encryption, customer_key.as_ref())))
 }
 
 fn completed_part(part: &dto::CompletedPart) -> Result<CompletedPart, Refusal> {

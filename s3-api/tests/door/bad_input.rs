@@ -272,7 +272,6 @@ async fn what_is_not_implemented_is_said_so_and_never_falls_through() {
         Call::put("/photos/cat?partNumber=1").body("x"),
         Call::post("/photos/cat?restore").body("<RestoreRequest/>"),
         Call::put("/photos/cat").header("x-amz-server-side-encryption", "aws:kms").body("x"),
-        Call::post("/photos/cat"),
     ] {
         house.check_refused(&call, "NotImplemented", 501).await;
     }
@@ -283,4 +282,27 @@ async fn what_is_not_implemented_is_said_so_and_never_falls_through() {
             400,
         )
         .await;
+}
+
+#[tokio::test]
+async fn methods_that_mean_nothing_there_are_refused() {
+    let house = house_with_bucket().await;
+    for call in [
+        Call::post("/photos/cat"),
+        Call::post("/photos/cat?max-parts=1"),
+        Call::post("/"),
+        Call::new("PATCH", "/photos/cat"),
+        Call::new("PROPFIND", "/photos").anonymous(),
+    ] {
+        house.check_refused(&call, "MethodNotAllowed", 405).await;
+    }
+    house.send(&Call::head("/")).await.expect(405);
+    house.check_refused(&Call::post("/photos"), "PreconditionFailed", 412).await;
+    let other_service = Call::get("/photos").anonymous().unsigned_header(
+        "authorization",
+        "AWS4-HMAC-SHA256 Credential=CK/20260501/auto/ec2/aws4_request, SignedHeaders=host;x-amz-date, Signature=00",
+    );
+    house.check_refused(&other_service, "AuthorizationHeaderMalformed", 400).await;
+    let empty = Call::put("/photos?tagging").payload(&crate::sign::sha256(b"something"));
+    house.check_refused(&empty, "XAmzContentSHA256Mismatch", 400).await;
 }

@@ -163,7 +163,7 @@ async fn every_request_on_a_customers_upload_brings_the_key() {
     let complete = Call::post(&format!("/photos/k?uploadId={upload}")).body(completion(&[&tags[0], &tags[1]]));
     house.check_refused(&complete, "InvalidRequest", 400).await;
     house.check_refused(&keyed(complete.clone(), OTHER), "InvalidRequest", 400).await;
-    ok(&house, keyed(complete, MINE)).await;
+    assert_eq!(said(&ok(&house, keyed(complete, MINE)).await), SAYS_MINE);
     let get = |path: &str| keyed(Call::get(path), MINE);
     assert_eq!(ok(&house, get("/photos/k")).await.text(), "from the source and a part");
     assert_eq!(ok(&house, get("/photos/k?partNumber=2")).await.text(), " and a part");
