@@ -7,6 +7,7 @@
 
 use crate::key::owner_id;
 use crate::secret::random_key_id;
+use crate::temporary::Token;
 use crate::{
     Error, Identity, KeyRecord, KeySpec, NewKey, Permission, ROOT_NAME, Result, RootCredentials, Secret,
     TemporaryCredentials, TemporarySpec, temporary,
@@ -229,8 +230,9 @@ impl Access {
 
     /// Who signs with the temporary credentials of `token`; refused when they have ended, with their time or their parent.
     pub async fn session(&self, id: &AccessKeyId, token: &str) -> Result<Identity> {
-        let parent = self.identity(&temporary::parent_of(token)?).await?.ok_or(Error::InvalidToken)?;
-        temporary::open(&parent, id, token, self.shared.clock.now())
+        let token = Token::read(token)?;
+        let parent = self.identity(token.parent()).await?.ok_or(Error::InvalidToken)?;
+        token.open(&parent, id, self.shared.clock.now())
     }
 
     fn forget(&self, id: &AccessKeyId) {

@@ -131,43 +131,52 @@ fn check(parent: &Identity, spec: &TemporarySpec) -> Result<()> {
     }
 }
 
-/// The key that a token says it comes from. Nothing is proven by that.
-pub(crate) fn parent_of(token: &str) -> Result<AccessKeyId> {
-    read(token).map(|(claims, _)| claims.parent)
+/// A session token that was read. Nothing is proven by that.
+pub(crate) struct Token<'a> {
+    text: &'a str,
+    payload: &'a str,
+    claims: Claims,
+    mac: Vec<u8>,
 }
 
-/// Who signs with the credentials of `token`, if it was made under `parent`.
-pub(crate) fn open(parent: &Identity, id: &AccessKeyId, token: &str, now: Timestamp) -> Result<Identity> {
-    let (claims, mac) = read(token)?;
-    let keys = Keys::under(&parent.secret);
-    let payload = token.split('.').next().unwrap_or_default();
-    let is_ours = bool::from(keys.mac(b"token", payload).ct_eq(&mac));
-    if !is_ours || keys.id(token)? != *id {
-        return Err(Error::InvalidToken);
+impl<'a> Token<'a> {
+    pub(crate) fn read(text: &'a str) -> Result<Self> {
+        if text.len() > TOKEN_BYTES_MAX {
+            return Err(Error::InvalidToken);
+        }
+        let (payload, mac) = text.split_once('.').ok_or(Error::InvalidToken)?;
+        let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::InvalidToken);
+        let claims: Claims = serde_json::from_slice(&decode(payload)?).map_err(|_| Error::InvalidToken)?;
+        if claims.v != VERSION {
+            return Err(Error::InvalidToken);
+        }
+        Ok(Self { text, payload, claims, mac: decode(mac)? })
     }
-    if claims.expires <= now {
-        return Err(Error::ExpiredToken);
-    }
-    let key = KeyRecord {
-        access_key_id: id.clone(),
-        bucket: claims.bucket.or_else(|| parent.key.bucket.clone()),
-        permission: claims.permission.min(parent.key.permission),
-        ..parent.key.clone()
-    };
-    Ok(Identity { key, secret: keys.secret(token), scope: claims.scope })
-}
 
-fn read(token: &str) -> Result<(Claims, Vec<u8>)> {
-    if token.len() > TOKEN_BYTES_MAX {
-        return Err(Error::InvalidToken);
+    /// The key that it says it comes from.
+    pub(crate) fn parent(&self) -> &AccessKeyId {
+        &self.claims.parent
     }
-    let (payload, mac) = token.split_once('.').ok_or(Error::InvalidToken)?;
-    let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::InvalidToken);
-    let claims: Claims = serde_json::from_slice(&decode(payload)?).map_err(|_| Error::InvalidToken)?;
-    if claims.v != VERSION {
-        return Err(Error::InvalidToken);
+
+    /// Who signs with its credentials, if it was made under `parent`.
+    pub(crate) fn open(self, parent: &Identity, id: &AccessKeyId, now: Timestamp) -> Result<Identity> {
+        let Self { text, payload, claims, mac } = self;
+        let keys = Keys::under(&parent.secret);
+        let is_ours = bool::from(keys.mac(b"token", payload).ct_eq(&mac));
+        if !is_ours || keys.id(text)? != *id {
+            return Err(Error::InvalidToken);
+        }
+        if claims.expires <= now {
+            return Err(Error::ExpiredToken);
+        }
+        let key = KeyRecord {
+            access_key_id: id.clone(),
+            bucket: claims.bucket.or_else(|| parent.key.bucket.clone()),
+            permission: claims.permission.min(parent.key.permission),
+            ..parent.key.clone()
+        };
+        Ok(Identity { key, secret: keys.secret(text), scope: claims.scope })
     }
-    Ok((claims, decode(mac)?))
 }
 
 /// What follows from a parent's secret.
@@ -221,6 +230,10 @@ mod tests {
         Identity { key, secret: Secret::new("parent's secret"), scope: None }
     }
 
+    fn open(parent: &Identity, id: &AccessKeyId, token: &str, now: Timestamp) -> Result<Identity> {
+        Token::read(token)?.open(parent, id, now)
+    }
+
     fn spec() -> TemporarySpec {
         TemporarySpec {
             parent: "CKPARENT".parse().unwrap(),
@@ -237,7 +250,7 @@ mod tests {
         let made = make(&parent, spec(), NOW).unwrap();
         let (id, token) = (&made.access_key_id, made.session_token.expose());
         assert!(id.as_str().starts_with("CT") && id.as_str().len() == 20, "{id}");
-        assert_eq!(parent_of(token).unwrap(), parent.key.access_key_id);
+        assert_eq!(*Token::read(token).unwrap().parent(), parent.key.access_key_id);
         let last = NOW.plus(Duration::from_millis(59_999));
         let opened = open(&parent, id, token, last).unwrap();
         assert_eq!((&opened.key.access_key_id, opened.secret), (id, made.secret));

@@ -151,9 +151,13 @@ impl AccessCheck {
             Err(Error::NoSuchBucket { .. }) if make => self.make_bucket(asker, &name, headers).await?,
             bucket => bucket?,
         };
-        let facts = &match key.filter(|_| operation.adds_to_upload() && bucket.has(ConfigurationKind::Policy)) {
-            Some(key) => facts.clone().of_upload(self.encryption_of(&bucket, key, uri.query()).await?),
-            None => facts.clone(),
+        let of_upload;
+        let facts = match key.filter(|_| operation.adds_to_upload() && bucket.has(ConfigurationKind::Policy)) {
+            Some(key) => {
+                of_upload = facts.clone().of_upload(self.encryption_of(&bucket, key, uri.query()).await?);
+                &of_upload
+            }
+            None => facts,
         };
         let subject = Subject { bucket: &bucket, key, version: version_of(uri.query()) };
         let judged_by_key = operation.name == DELETE_OBJECTS && bucket.has(ConfigurationKind::Policy);
@@ -170,7 +174,7 @@ impl AccessCheck {
                 self.judge.check(asker, &besides, subject, facts).await?;
             }
         }
-        check_expected_owner(headers, bucket.owner)?;
+        check_expected_owner(headers, EXPECTED_OWNER, bucket.owner)?;
         notes.set_bucket(bucket);
         Ok(())
     }
@@ -185,7 +189,7 @@ impl AccessCheck {
     ) -> Result<BucketRecord, Refusal> {
         let identity = asker.ok_or_else(Refusal::access_denied)?;
         allow(identity, Action::CreateBucket, Some(name), Reach::Whole).map_err(|_| Refusal::access_denied())?;
-        check_expected_owner(headers, identity.owner_id())?;
+        check_expected_owner(headers, EXPECTED_OWNER, identity.owner_id())?;
         let spec = BucketSpec {
             name: name.clone(),
             owner: identity.owner(),
@@ -202,9 +206,7 @@ impl AccessCheck {
             made => Ok(made?),
         }
     }
-}
 
-impl AccessCheck {
     /// How the upload is encrypted that the query names; one that is not there is for the operation to refuse.
     async fn encryption_of(
         &self,
@@ -231,8 +233,11 @@ struct Head<'a> {
     facts: &'a Facts<'a>,
 }
 
-fn check_expected_owner(headers: &HeaderMap, owner: OwnerId) -> Result<(), Refusal> {
-    let expected = headers.get("x-amz-expected-bucket-owner");
+const EXPECTED_OWNER: &str = "x-amz-expected-bucket-owner";
+
+/// Refuses a bucket of another owner than the header of this name says.
+pub(crate) fn check_expected_owner(headers: &HeaderMap, name: &str, owner: OwnerId) -> Result<(), Refusal> {
+    let expected = headers.get(name);
     let other = expected.is_some_and(|expected| expected.as_bytes() != owner.to_string().as_bytes());
     if other { Err(Refusal::access_denied()) } else { Ok(()) }
 }

@@ -88,8 +88,7 @@ impl FormUploads<'_> {
         }
         let length = policy.and_then(|policy| policy.length_range());
         let made = self.store(&name, key.parse()?, &headers, form, length).await?;
-        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let url = if by_host { format!("http://{host}") } else { format!("http://{host}/{name}") };
         let uploaded = Uploaded { bucket_url: &url, bucket: name.as_str(), key: &key, etag: &made.etag };
         let mut answer = SuccessAction::of(&made.fields).answer(&uploaded).map(Body::from);

@@ -81,7 +81,8 @@ impl S3Door {
     }
 
     /// Answers one request. Every answer has `x-amz-request-id` and `x-amz-id-2`.
-    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn handle(&self, mut request: Request<Body>) -> Response<Body> {
+        name_host(&mut request);
         let began = Instant::now();
         let notes = Notes::new(self.clock.now());
         let head = request.method() == Method::HEAD;
@@ -110,9 +111,10 @@ impl S3Door {
             Ok(request) => request,
             Err(error) => return error_answer(error),
         };
-        let (method, extensions) = (request.method().clone(), request.extensions().clone());
+        let is_xml = request.extensions().get::<XmlHead>().is_some();
+        let kept = is_xml.then(|| (request.method().clone(), request.extensions().clone()));
         let answer = ask(&self.service, request, notes).await;
-        let Some(respelled) = notes.respelled() else { return answer };
+        let (Some((method, extensions)), Some(respelled)) = (kept, notes.respelled()) else { return answer };
         match again(method, extensions, respelled, notes) {
             Ok(request) => ask(&self.again, request, notes).await,
             Err(refusal) => error_answer(refusal.into_s3()),
@@ -184,7 +186,6 @@ impl S3Door {
         notes: &Arc<Notes>,
     ) -> std::result::Result<Request<Body>, S3Error> {
         let (mut parts, body) = request.into_parts();
-        name_host(&mut parts);
         check_method(&parts, asks)?;
         let screen = Screen { now: notes.received, clock_skew_max: self.config.clock_skew_max };
         screen.check(&parts.uri, &mut parts.headers)?;
@@ -224,14 +225,14 @@ impl S3Door {
 
 /// Refuses methods that S3 does not have, or not there.
 fn check_method(parts: &Parts, asks: &Asks) -> std::result::Result<(), S3Error> {
-    let names_operation = parts.uri.query().is_some_and(names_sub_resource);
+    let names_operation = || parts.uri.query().is_some_and(names_sub_resource);
     match parts.method {
-        Method::POST if asks.bucket.is_some() && asks.key.is_none() && !names_operation => Err(refusal(
+        Method::POST if asks.bucket.is_some() && asks.key.is_none() && !names_operation() => Err(refusal(
             ("PreconditionFailed", 412),
             "At least one of the pre-conditions you specified did not hold. Bucket POST must be of the enclosure-type \
              multipart/form-data",
         )),
-        Method::POST if asks.key.is_some() && !names_operation => Err(method_not_allowed()),
+        Method::POST if asks.key.is_some() && !names_operation() => Err(method_not_allowed()),
         Method::POST | Method::HEAD if asks.bucket.is_none() => Err(method_not_allowed()),
         Method::GET | Method::PUT | Method::DELETE | Method::POST | Method::HEAD => Ok(()),
         _ => Err(method_not_allowed()),
@@ -244,24 +245,31 @@ fn method_not_allowed() -> S3Error {
 
 /// Refuses a body of no bytes that should have some: s3s does not look at the hash of one that it need not read.
 fn check_empty(headers: &HeaderMap, body: &Body) -> std::result::Result<(), S3Error> {
+    let is_empty = http_body::Body::size_hint(body).exact() == Some(0);
+    if is_empty { check_claimed_hash(headers, EMPTY_SHA256) } else { Ok(()) }
+}
+
+/// Refuses a body whose SHA-256 is `computed`, in hex, and not the one that the request promised, if it promised one.
+fn check_claimed_hash(headers: &HeaderMap, computed: &str) -> std::result::Result<(), S3Error> {
     let claimed = headers.get(CONTENT_SHA256).map(HeaderValue::as_bytes);
-    let is_hash =
-        claimed.is_some_and(|claimed| claimed.len() == EMPTY_SHA256.len() && claimed != EMPTY_SHA256.as_bytes());
-    if is_hash && http_body::Body::size_hint(body).exact() == Some(0) {
-        return Err(refusal(("XAmzContentSHA256Mismatch", 400), SHA256_MISMATCH_TEXT));
-    }
-    Ok(())
+    let is_other = |claimed: &[u8]| claimed.len() == computed.len() && claimed != computed.as_bytes();
+    if claimed.is_some_and(is_other) { Err(hash_mismatch()) } else { Ok(()) }
+}
+
+fn hash_mismatch() -> S3Error {
+    let text = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+    refusal(("XAmzContentSHA256Mismatch", 400), text)
 }
 
 /// The SHA-256 of nothing.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// HTTP/2 names the host in the address; whatever reads a request later finds it where HTTP/1 has it.
-fn name_host(parts: &mut Parts) {
-    if !parts.headers.contains_key(HOST)
-        && let Some(host) = parts.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
+fn name_host(request: &mut Request<Body>) {
+    if !request.headers().contains_key(HOST)
+        && let Some(host) = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
     {
-        parts.headers.insert(HOST, host);
+        request.headers_mut().insert(HOST, host);
     }
 }
 
@@ -281,11 +289,7 @@ fn again(
     notes: &Notes,
 ) -> std::result::Result<Request<Body>, Refusal> {
     let head = extensions.remove::<XmlHead>().ok_or_else(|| Refusal::internal(std::fmt::Error))?;
-    let claimed = head.headers.get(CONTENT_SHA256).map(HeaderValue::as_bytes);
-    let computed = hex::encode(Sha256::digest(&respelled.original));
-    if claimed.is_some_and(|claimed| claimed.len() == computed.len() && claimed != computed.as_bytes()) {
-        return Err(Refusal::new(("XAmzContentSHA256Mismatch", 400), SHA256_MISMATCH_TEXT));
-    }
+    check_claimed_hash(&head.headers, &hex::encode(Sha256::digest(&respelled.original)))?;
     let signer = notes.asker().map(|asker| asker.key.access_key_id.to_string());
     let sent = AsSent { headers: head.headers, uri: head.uri, signer, trailers: None };
     let mut request = second_pass(method, sent, extensions, Body::from(respelled.body.clone()))?;
@@ -296,8 +300,6 @@ fn again(
 }
 
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
-
-const SHA256_MISMATCH_TEXT: &str = "The provided 'x-amz-content-sha256' header does not match what was computed.";
 
 async fn ask(service: &S3Service, request: Request<Body>, notes: &Arc<Notes>) -> Response<Body> {
     // Boxed: s3s's future is large, and this one is moved around with its connection.
@@ -330,7 +332,6 @@ impl Asks {
         let path = decode_path(request.uri().path());
         let path = path.trim_start_matches('/');
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
         let by_host = hosts.zip(host).and_then(|(hosts, host)| hosts.bucket(host));
         let (bucket, key) = match (by_host, path.split_once('/')) {
             (Some(bucket), _) => (bucket.to_ascii_lowercase(), path),
@@ -424,7 +425,7 @@ fn body_fault(answer: &Response<Body>, notes: &Notes) -> Option<S3Error> {
         }
         BodySeen::TooLarge => refusal(("MaxMessageLengthExceeded", 400), "Your request was too big."),
         BodySeen::Broken => refusal(("IncompleteBody", 400), "The request body terminated unexpectedly."),
-        BodySeen::Sound => refusal(("XAmzContentSHA256Mismatch", 400), SHA256_MISMATCH_TEXT),
+        BodySeen::Sound => hash_mismatch(),
     })
 }
 

@@ -62,7 +62,7 @@ pub(crate) struct Lenient {
 #[async_trait]
 impl S3Route for Lenient {
     fn is_match(&self, _method: &Method, _uri: &Uri, headers: &HeaderMap, _extensions: &mut Extensions) -> bool {
-        headers.iter().any(|(name, value)| is_odd(name, value)) || headers.keys().any(|name| is_repeated(name, headers))
+        odd_names(headers).next().is_some()
     }
 
     /// Access is for the second pass to judge.
@@ -107,7 +107,7 @@ pub(crate) fn second_pass(
 fn without_odd(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
     kept.remove(AUTHORIZATION);
-    for (name, _) in headers.iter().filter(|(name, value)| is_odd(name, value) || is_repeated(name, headers)) {
+    for name in odd_names(headers) {
         kept.remove(name);
     }
     kept
@@ -118,6 +118,12 @@ fn without_signature(uri: &Uri) -> Result<Uri, http::uri::InvalidUri> {
     let Some(query) = uri.query() else { return Ok(uri.clone()) };
     let kept: Vec<_> = query.split('&').filter(|pair| !Query::parse(pair).has("X-Amz-Signature")).collect();
     if kept.is_empty() { uri.path().parse() } else { format!("{}?{}", uri.path(), kept.join("&")).parse() }
+}
+
+/// The names of headers that the second pass goes without.
+fn odd_names(headers: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
+    let odd = headers.iter().filter(|(name, value)| is_odd(name, value) || is_repeated(name, headers));
+    odd.map(|(name, _)| name)
 }
 
 /// Whether s3s would refuse a request for this header although S3 would not, or would read something else in it.

@@ -1,6 +1,7 @@
 //! CopyObject: inside the server, under conditions on the source and on what it replaces.
 
 use super::{Answer, Operations, facts_of, place, shown, version_of, written};
+use crate::access_check::check_expected_owner;
 use crate::acl::of_new_object;
 use crate::checksum::{Fields, kind_of, named};
 use crate::encryption::{answer_headers, asked, key_of, key_of_source};
@@ -37,10 +38,7 @@ pub(super) async fn source_of(
     let record = objects.bucket(&bucket).await?;
     let subject = Subject { bucket: &record, key: Some(key.as_str()), version };
     judge.check(notes.asker(), &READ_OBJECT, subject, facts).await?;
-    let expected = headers.get("x-amz-source-expected-bucket-owner");
-    if expected.is_some_and(|expected| expected.as_bytes() != record.owner.to_string().as_bytes()) {
-        return Err(Refusal::access_denied());
-    }
+    check_expected_owner(headers, "x-amz-source-expected-bucket-owner", record.owner)?;
     Ok((bucket, key, version))
 }
 

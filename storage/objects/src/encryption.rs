@@ -70,11 +70,6 @@ impl Sealing {
     }
 }
 
-/// Whether the tag must not be the MD5 of the plain bytes.
-pub(crate) fn hides_tag(sealing: Option<&Sealing>) -> bool {
-    matches!(sealing, Some(Sealing::Customer { .. }))
-}
-
 /// A data key, and what the row keeps of it.
 pub(crate) struct NewSealing {
     pub(crate) sealing: Sealing,

@@ -15,7 +15,7 @@ use crate::changes::ChangeCause;
 use crate::commit::{CommitItem, NewObject, commit_objects};
 use crate::conditions::Conditions;
 use crate::digest::{BodyDigest, Digested};
-use crate::encryption::{BlobSealer, Encryption, NewSealing, hides_tag, stored_bytes};
+use crate::encryption::{BlobSealer, Encryption, NewSealing, Sealing, stored_bytes};
 use crate::record::{Extent, ObjectHeaders, StoredChecksum};
 use crate::seal::DataKey;
 use crate::{BlobSalt, Error, ObjectRecord, Objects, Result};
@@ -86,8 +86,11 @@ pub(crate) struct StagedBody {
 impl StagedBody {
     /// What its tag says: the MD5 of its bytes. Under a customer's key it says nothing to whoever has not the key, since tags are shown
     /// without; the same bytes under the same data key have the same tag, so that a part may be sent again.
-    pub(crate) fn tag(&self, hidden_under: Option<&DataKey>) -> [u8; 16] {
-        hidden_under.map_or(self.digested.md5, |data_key| data_key.hide(&self.digested.md5))
+    pub(crate) fn tag(&self, sealing: Option<&Sealing>, data_key: Option<&DataKey>) -> [u8; 16] {
+        match (sealing, data_key) {
+            (Some(Sealing::Customer { .. }), Some(data_key)) => data_key.hide(&self.digested.md5),
+            _ => self.digested.md5,
+        }
     }
 
     pub(crate) fn into_object(
@@ -98,11 +101,10 @@ impl StagedBody {
         cause: ChangeCause,
         data_key: Option<&DataKey>,
     ) -> NewObject {
-        let hidden_under = data_key.filter(|_| hides_tag(attributes.sealing.as_ref()));
         let size = self.digested.length;
         NewObject {
             headers,
-            etag: ETag::Md5(self.tag(hidden_under)),
+            etag: ETag::Md5(self.tag(attributes.sealing.as_ref(), data_key)),
             attributes,
             class,
             size,

@@ -4,7 +4,7 @@ use super::UploadRef;
 use crate::body::{BodyChecks, BodyError, ExpectedChecksum};
 use crate::commit::claim;
 use crate::conditions::Conditions;
-use crate::encryption::{EncryptionKind, Sealing, hides_tag};
+use crate::encryption::{EncryptionKind, Sealing};
 use crate::garbage::release;
 use crate::get::ByteRange;
 use crate::list::PAGE_ENTRIES_MAX;
@@ -105,7 +105,7 @@ impl Objects {
         let data_key = self.data_key(sealing, &at.key, customer_key)?;
         let checks = BodyChecks { checksum: part_checksum(&upload, checks.checksum)?, ..checks };
         let staged = self.stage_body(upload.class, checks, data_key.as_ref(), body).await?;
-        let md5 = staged.tag(data_key.as_ref().filter(|_| hides_tag(sealing)));
+        let md5 = staged.tag(sealing, data_key.as_ref());
         self.commit_part(at, bucket, number, staged, md5, sealing.map(Sealing::kind)).await
     }
 
@@ -133,7 +133,7 @@ impl Objects {
             ..BodyChecks::default()
         };
         let staged = self.stage_body(upload.class, checks, data_key.as_ref(), read.body).await?;
-        let md5 = staged.tag(data_key.as_ref().filter(|_| hides_tag(sealing)));
+        let md5 = staged.tag(sealing, data_key.as_ref());
         self.commit_part(at, bucket, number, staged, md5, sealing.map(Sealing::kind)).await
     }
 
