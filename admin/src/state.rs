@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use cistern_access::Access;
 use cistern_drives::{DriveStatus, LogStatus, Pass, PassKind, SpaceUsage, Stats};
+use cistern_net::Endpoint;
 use cistern_objects::Objects;
 use cistern_pipelines::Pipelines;
 use cistern_runtime::{Shutdown, Supervisor, offload};
@@ -97,9 +98,9 @@ pub struct Admin {
     /// Begins when the server is told to stop: from then on it is not ready.
     pub stopping: Shutdown,
     /// Where S3 is spoken.
-    pub s3: SocketAddr,
+    pub s3: Endpoint,
     /// Where events are taken.
-    pub ingest: SocketAddr,
+    pub ingest: Endpoint,
 }
 
 impl Admin {
@@ -111,19 +112,19 @@ impl Admin {
 
     /// The address under which whoever sent `headers` reaches the ingest listener.
     pub(crate) fn ingest_url(&self, headers: &HeaderMap) -> String {
-        reachable_url(self.ingest, headers)
+        self.ingest.url("http", reachable(self.ingest.address, headers))
     }
 
     /// The address under which whoever sent `headers` reaches the S3 listener.
     pub(crate) fn s3_url(&self, headers: &HeaderMap) -> String {
-        reachable_url(self.s3, headers)
+        self.s3.url("http", reachable(self.s3.address, headers))
     }
 }
 
-/// A listener on all interfaces has no address of its own: it is reached by the host that this request was sent to.
-fn reachable_url(listener: SocketAddr, headers: &HeaderMap) -> String {
+/// Host and port of a listener. One on all interfaces has no host of its own: it is reached by the one that this request was sent to.
+fn reachable(listener: SocketAddr, headers: &HeaderMap) -> String {
     if !listener.ip().is_unspecified() {
-        return format!("http://{listener}");
+        return listener.to_string();
     }
     let sent_to = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let host = match sent_to.rsplit_once(':') {
@@ -131,7 +132,7 @@ fn reachable_url(listener: SocketAddr, headers: &HeaderMap) -> String {
         _ => sent_to,
     };
     let host = if host.is_empty() { "127.0.0.1" } else { host };
-    format!("http://{host}:{}", listener.port())
+    format!("{host}:{}", listener.port())
 }
 
 #[cfg(test)]
@@ -144,16 +145,16 @@ mod tests {
         if let Some(host) = host {
             headers.insert(HOST, host.parse().unwrap());
         }
-        assert_eq!(reachable_url(listener.parse().unwrap(), &headers), expected);
+        assert_eq!(reachable(listener.parse().unwrap(), &headers), expected);
     }
 
     #[test]
     fn a_listener_on_all_interfaces_is_reached_by_the_host_of_the_request() {
-        check("127.0.0.1:8443", Some("store.example:9001"), "http://127.0.0.1:8443");
-        check("0.0.0.0:8443", Some("store.example:9001"), "http://store.example:8443");
-        check("0.0.0.0:8443", Some("store.example"), "http://store.example:8443");
-        check("[::]:8443", Some("[::1]:9001"), "http://[::1]:8443");
-        check("[::]:8443", Some("[::1]"), "http://[::1]:8443");
-        check("0.0.0.0:8443", None, "http://127.0.0.1:8443");
+        check("127.0.0.1:8443", Some("store.example:9001"), "127.0.0.1:8443");
+        check("0.0.0.0:8443", Some("store.example:9001"), "store.example:8443");
+        check("0.0.0.0:8443", Some("store.example"), "store.example:8443");
+        check("[::]:8443", Some("[::1]:9001"), "[::1]:8443");
+        check("[::]:8443", Some("[::1]"), "[::1]:8443");
+        check("0.0.0.0:8443", None, "127.0.0.1:8443");
     }
 }

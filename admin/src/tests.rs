@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use cistern_access::Access;
 use cistern_drives::{DriveState, DriveStatus, LogStatus, PassKind, Passes, SpaceUsage, Stats};
+use cistern_net::Endpoint;
 use cistern_objects::{Limits, Objects};
 use cistern_pipelines::{Pipelines, PipelinesConfig};
 use cistern_runtime::{Clock, Shutdown, Supervisor, TestClock};
@@ -107,6 +108,7 @@ impl Door {
         register_process_metrics(&mut registry, Arc::clone(&storage), supervisor.clone());
         let (token, account) = ("test-api-token".to_owned(), access.account_id().to_string());
         let stopping = Shutdown::new();
+        let at = |port| Endpoint { address: ([127, 0, 0, 1], port).into(), tls: false };
         let admin = Admin {
             objects,
             access,
@@ -115,8 +117,8 @@ impl Door {
             storage,
             registry: Arc::new(registry),
             stopping: stopping.clone(),
-            s3: ([127, 0, 0, 1], 9000).into(),
-            ingest: ([127, 0, 0, 1], 8443).into(),
+            s3: at(9000),
+            ingest: at(8443),
         };
         Self { router: router(admin), token, account, stopping }
     }

@@ -5,7 +5,7 @@
 //! unknown sub-resource fall through to the plain operation, so that `DELETE /bucket?logging` would delete the bucket.
 
 use crate::error_map::Refusal;
-use crate::facts::{Facts, Peer};
+use crate::facts::Facts;
 use crate::judge::{Judge, Subject, within_key};
 use crate::lenient::AsSent;
 use crate::notes::Notes;
@@ -14,6 +14,7 @@ use crate::query::Query;
 use crate::r2::makes_bucket;
 use async_trait::async_trait;
 use cistern_access::{Action, Identity, Reach, allow};
+use cistern_net::Peer;
 use cistern_objects::{
     BucketRecord, BucketSpec, ConfigurationKind, EncryptionKind, Error, Objects, UploadRef, VersionRef,
 };

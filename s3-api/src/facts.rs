@@ -11,10 +11,6 @@ use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
 use http::{HeaderMap, Uri};
 use std::net::IpAddr;
 
-/// Where a request came from; put into its extensions by whoever accepted the connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) IpAddr);
-
 /// A request as policies may ask about it.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts<'a> {

@@ -7,7 +7,7 @@ use crate::body_stream::body_error;
 use crate::checksum::{content_md5, expected};
 use crate::encryption::{answer_headers, asked, key_of};
 use crate::error_map::{Refusal, refusal};
-use crate::facts::{Facts, Peer};
+use crate::facts::Facts;
 use crate::form::{
     Fields, Form, FormBodyError, FormSignature, PostPolicy, SuccessAction, Uploaded, put_headers, read_form,
 };
@@ -16,6 +16,7 @@ use crate::judge::{Judge, Subject};
 use crate::notes::Notes;
 use crate::operations::{PUT_OBJECT, besides};
 use cistern_access::Identity;
+use cistern_net::Peer;
 use cistern_objects::{Attributes, BodyChecks, BodyError, Conditions, Objects, PutRequest, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
 use futures::StreamExt;

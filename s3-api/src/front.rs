@@ -24,8 +24,9 @@ use crate::screen::{Screen, is_form};
 use crate::{Result, S3Config, S3Metrics};
 use bytes::Bytes;
 use cistern_access::Access;
+use cistern_net::{Listener, ServeLimits, Served, serve_http};
 use cistern_objects::{ConfigurationKind, Objects};
-use cistern_runtime::Clock;
+use cistern_runtime::{Clock, Shutdown};
 use cistern_types::BucketName;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, ORIGIN, SERVER, VARY};
 use http::request::Parts;
@@ -78,6 +79,15 @@ impl S3Door {
         let mut first = service();
         first.set_route(Lenient { again: again.clone() });
         Ok(Self { service: first.build(), again, objects, judge, hosts, clock, config: Arc::new(config), metrics })
+    }
+
+    /// Answers the requests of a listener until `shutdown` begins.
+    pub async fn serve(self, listener: Listener, limits: &ServeLimits, shutdown: Shutdown) -> Served {
+        serve_http(listener, limits, shutdown, move |request| {
+            let door = self.clone();
+            async move { door.handle(request.map(Body::from)).await }
+        })
+        .await
     }
 
     /// Answers one request. Every answer has `x-amz-request-id` and `x-amz-id-2`.
@@ -216,10 +226,6 @@ impl S3Door {
         };
         parts.extensions.insert(Arc::clone(notes));
         Ok(Request::from_parts(parts, body))
-    }
-
-    pub(crate) fn metrics(&self) -> &S3Metrics {
-        &self.metrics
     }
 }
 

@@ -5,8 +5,6 @@
 //! stored here and nothing below knows HTTP.
 //!
 //! ```text
-//! serve.rs   connections: TCP_NODELAY, HTTP/1.1 and 2, bounds, graceful stop
-//!    ▼
 //! front.rs   request id ─▶ screen.rs refuse what s3s would let pass ─▶ body_idle.rs, rechunk.rs, body_watch.rs: bodies
 //!    │       cors.rs: preflights, and the headers of every answer · form.rs, form_upload.rs: browsers' forms
 //!    ▼
@@ -49,12 +47,10 @@ mod query;
 mod r2;
 mod rechunk;
 mod screen;
-mod serve;
 mod xml_text;
 
-pub use config::{S3Config, ServeLimits};
+pub use config::S3Config;
 pub use error::{Error, Result};
 pub use front::S3Door;
 pub use metrics::S3Metrics;
 pub use s3s::Body;
-pub use serve::{Served, serve};

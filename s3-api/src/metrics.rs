@@ -3,7 +3,6 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use std::time::Duration;
@@ -19,21 +18,16 @@ struct OperationLabels {
     operation: &'static str,
 }
 
-/// Counters of requests and connections. Clones share them.
+/// Counters of requests. Clones share them.
 #[derive(Debug, Clone)]
 pub struct S3Metrics {
     requests: Family<RequestLabels, Counter>,
     head_seconds: Family<OperationLabels, Histogram, fn() -> Histogram>,
-    connections: Gauge,
 }
 
 impl Default for S3Metrics {
     fn default() -> Self {
-        Self {
-            requests: Family::default(),
-            head_seconds: Family::new_with_constructor(head_histogram),
-            connections: Gauge::default(),
-        }
+        Self { requests: Family::default(), head_seconds: Family::new_with_constructor(head_histogram) }
     }
 }
 
@@ -56,7 +50,6 @@ impl S3Metrics {
             "Time from the head of a request to the head of its answer, by operation",
             metrics.head_seconds.clone(),
         );
-        registry.register("cistern_s3_api_connections", "Open connections", metrics.connections.clone());
         metrics
     }
 
@@ -64,9 +57,5 @@ impl S3Metrics {
         let operation = operation.unwrap_or("none");
         self.requests.get_or_create(&RequestLabels { operation, status: status.as_u16() }).inc();
         self.head_seconds.get_or_create(&OperationLabels { operation }).observe(after.as_secs_f64());
-    }
-
-    pub(crate) fn connections(&self, open: usize) {
-        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 }

@@ -21,11 +21,12 @@ mod tagging;
 mod versioning;
 
 use crate::error_map::Refusal;
-use crate::facts::{Facts, Peer};
+use crate::facts::Facts;
 use crate::judge::Judge;
 use crate::lenient::AsSent;
 use crate::notes::Notes;
 use async_trait::async_trait;
+use cistern_net::Peer;
 use cistern_objects::{Objects, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
 use http::{Extensions, HeaderMap, Uri};

@@ -48,6 +48,9 @@ struct GlobalArgs {
     /// Address of the server's management API [default: http://127.0.0.1:9001]
     #[arg(long, global = true, value_name = "URL")]
     api_url: Option<String>,
+    /// PEM file with certificates to trust besides those of the system, for https:// addresses
+    #[arg(long, global = true, value_name = "FILE")]
+    api_ca: Option<String>,
     /// Token of the management API [default: the one in the local credentials.toml]
     #[arg(long, global = true, value_name = "TOKEN")]
     api_token: Option<String>,
@@ -178,9 +181,11 @@ impl Cli {
 
 impl GlobalArgs {
     fn layers(&self, surroundings: &Surroundings, mut flags: RawConfig) -> config::Result<RawConfig> {
-        for (key, flag, value) in
-            [("api_url", "--api-url", &self.api_url), ("api_token", "--api-token", &self.api_token)]
-        {
+        for (key, flag, value) in [
+            ("api_url", "--api-url", &self.api_url),
+            ("api_ca", "--api-ca", &self.api_ca),
+            ("api_token", "--api-token", &self.api_token),
+        ] {
             if let Some(value) = value {
                 flags.set(key, Value::Text(value.clone()), Origin::Flag(flag));
             }

@@ -7,10 +7,11 @@ use cistern_access::RootCredentials;
 use futures::stream::BoxStream;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode};
-use reqwest::{Response, Url};
+use reqwest::{Certificate, Response, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a server may take to take the connection.
@@ -72,6 +73,13 @@ struct ApiError {
     message: String,
 }
 
+/// The certificates of a PEM file.
+fn certificates(path: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let pem = std::fs::read(path).with_context(|| format!("--api-ca: read {}", path.display()))?;
+    let found = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
+    found.with_context(|| format!("--api-ca: {} holds no certificate; use a PEM file", path.display()))
+}
+
 impl Client {
     /// A client of the server that `config` names, or of the local one.
     pub(crate) fn new(config: &ClientConfig) -> anyhow::Result<Self> {
@@ -81,9 +89,9 @@ impl Client {
             endpoints["management"].as_str().map(Into::into)
         };
         let text = config.api_url.clone().or_else(local_url).unwrap_or_else(|| ClientConfig::DEFAULT_API_URL.into());
-        let wrong = || format!("--api-url {text:?} is not an address; use http://HOST:PORT");
+        let wrong = || format!("--api-url {text:?} is not an address; use http://HOST:PORT or https://HOST:PORT");
         let url: Url = text.parse().with_context(wrong)?;
-        if url.scheme() != "http" || !url.has_host() {
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             bail!(wrong());
         }
         let token = match &config.api_token {
@@ -91,8 +99,11 @@ impl Client {
             None => local_token(config)?,
         };
         // A store of one's own is not reached through the proxy of the house.
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build();
-        Ok(Self { http: http.context("make the HTTP client")?, url, token })
+        let mut http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT);
+        if let Some(path) = &config.api_ca {
+            http = http.tls_certs_merge(certificates(path)?);
+        }
+        Ok(Self { http: http.build().context("make the HTTP client")?, url, token })
     }
 
     /// The account of this server.

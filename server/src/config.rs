@@ -202,15 +202,33 @@ pub(crate) struct InfrequentAccessConfig {
     pub(crate) compression: Compression,
 }
 
-/// The addresses to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How one listener is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListenOn {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// Its certificate, when it speaks TLS.
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// The files of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    /// The certificate and those that lead to its root, in PEM.
+    pub(crate) certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub(crate) key: PathBuf,
+}
+
+/// The listeners.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listen {
     /// S3.
-    pub(crate) s3: SocketAddr,
+    pub(crate) s3: ListenOn,
     /// Management API, health, metrics, dashboard.
-    pub(crate) management: SocketAddr,
+    pub(crate) management: ListenOn,
     /// HTTP ingest.
-    pub(crate) ingest: SocketAddr,
+    pub(crate) ingest: ListenOn,
 }
 
 /// How large and how many things that S3 clients write may be.
@@ -275,6 +293,8 @@ pub(crate) struct Config {
 pub(crate) struct ClientConfig {
     /// Address of the management API, when somebody named one.
     pub(crate) api_url: Option<String>,
+    /// Certificates to trust besides those of the system.
+    pub(crate) api_ca: Option<PathBuf>,
     /// Its token, when somebody named one.
     pub(crate) api_token: Option<String>,
     /// Where the credentials file of a local server lies.
@@ -287,7 +307,8 @@ impl ClientConfig {
 
     /// Takes what a client needs.
     pub(crate) fn new(raw: &RawConfig) -> Self {
-        Self { api_url: raw.text("api_url"), api_token: raw.text("api_token"), data_dir: data_dir(raw) }
+        let api_ca = raw.text("api_ca").map(Into::into);
+        Self { api_url: raw.text("api_url"), api_ca, api_token: raw.text("api_token"), data_dir: data_dir(raw) }
     }
 }
 
@@ -298,9 +319,9 @@ impl Config {
         Ok(Self {
             storage: storage(raw, &data_dir)?,
             listen: Listen {
-                s3: raw.parse_with("s3.listen", listen_address)?,
-                management: raw.parse_with("management.listen", listen_address)?,
-                ingest: raw.parse_with("ingest.listen", listen_address)?,
+                s3: listen_on(raw, "s3.listen", "s3.tls_certificate", "s3.tls_key")?,
+                management: listen_on(raw, "management.listen", "management.tls_certificate", "management.tls_key")?,
+                ingest: listen_on(raw, "ingest.listen", "ingest.tls_certificate", "ingest.tls_key")?,
             },
             s3_domain: raw.parse_optional("s3.domain", domain)?,
             s3_limits: s3_limits(raw)?,
@@ -450,6 +471,20 @@ fn size(raw: &RawConfig, key: &'static str, bounds: RangeInclusive<u64>, rule: &
         let size: ByteSize = text.parse().map_err(|error: cistern_types::Invalid| error.to_string())?;
         if bounds.contains(&size.as_u64()) { Ok(size) } else { Err(rule.to_owned()) }
     })
+}
+
+fn listen_on(raw: &RawConfig, listen: &'static str, certificate: &'static str, key: &'static str) -> Result<ListenOn> {
+    let address = raw.parse_with(listen, listen_address)?;
+    let tls = match (raw.get(certificate), raw.get(key)) {
+        (None, None) => None,
+        (Some(given), None) => return Err(given.refused(certificate, format!("{key} is missing; set both, or none"))),
+        (None, Some(given)) => return Err(given.refused(key, format!("{certificate} is missing; set both, or none"))),
+        (Some(_), Some(_)) => raw
+            .text(certificate)
+            .zip(raw.text(key))
+            .map(|(certificate, key)| TlsFiles { certificate: certificate.into(), key: key.into() }),
+    };
+    Ok(ListenOn { address, tls })
 }
 
 fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {

@@ -1,42 +1,85 @@
-//! Sockets: bound before anything is opened, so that a port in use is known at once and changes nothing.
+//! Sockets and certificates: taken before anything is opened, so that a port in use is known at once and changes nothing.
 
-use crate::config::Listen;
+use crate::config::{Listen, ListenOn};
+use cistern_net::{Listener, Tls, TlsError};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
-/// Why an address cannot be listened on.
+/// Why a listener cannot be.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: cannot listen on {address}: {reason}")]
-pub(crate) struct Error {
-    key: &'static str,
-    address: SocketAddr,
-    reason: String,
+pub(crate) enum Error {
+    /// Its address cannot be listened on.
+    #[error("{key}: cannot listen on {address}: {reason}")]
+    Address {
+        /// The setting.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// Its certificate cannot be used.
+    #[error("{key}: no TLS on this listener")]
+    Certificate {
+        /// The setting of its address.
+        key: &'static str,
+        /// Why not.
+        source: TlsError,
+    },
 }
 
-/// The bound sockets and their addresses in force.
+/// The bound listeners.
 #[derive(Debug)]
-pub(crate) struct Sockets {
+pub(crate) struct Listeners {
     /// S3.
-    pub(crate) s3: TcpListener,
+    pub(crate) s3: Listener,
     /// Management.
-    pub(crate) management: TcpListener,
+    pub(crate) management: Listener,
     /// Ingest.
-    pub(crate) ingest: TcpListener,
-    /// Where they are.
-    pub(crate) at: Listen,
+    pub(crate) ingest: Listener,
+    open: Family<OfListener, Gauge>,
 }
 
-/// Binds all listeners; warns of those that others can reach, since none of them speaks TLS.
-pub(crate) async fn bind(wanted: Listen) -> Result<Sockets, Error> {
-    let (s3, s3_at) = bind_one("s3.listen", wanted.s3, "objects").await?;
-    let (management, management_at) =
-        bind_one("management.listen", wanted.management, "the API token, new secrets and objects").await?;
-    let (ingest, ingest_at) = bind_one("ingest.listen", wanted.ingest, "events and send tokens").await?;
-    Ok(Sockets { s3, management, ingest, at: Listen { s3: s3_at, management: management_at, ingest: ingest_at } })
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfListener {
+    listener: &'static str,
 }
 
-async fn bind_one(key: &'static str, address: SocketAddr, carries: &str) -> Result<(TcpListener, SocketAddr), Error> {
+impl Listeners {
+    /// Binds all of them; warns of those that others can reach in clear.
+    pub(crate) async fn bind(wanted: &Listen) -> Result<Self, Error> {
+        let open = Family::default();
+        let bind = async |name, key, on, carries| {
+            let gauge = open.get_or_create_owned(&OfListener { listener: name });
+            bind_one(key, on, carries, gauge).await
+        };
+        Ok(Self {
+            s3: bind("s3", "s3.listen", &wanted.s3, "objects").await?,
+            management: bind(
+                "management",
+                "management.listen",
+                &wanted.management,
+                "the API token, new secrets and objects",
+            )
+            .await?,
+            ingest: bind("ingest", "ingest.listen", &wanted.ingest, "events and send tokens").await?,
+            open,
+        })
+    }
+
+    /// Shows how many connections each has open.
+    pub(crate) fn register_metrics(&self, registry: &mut Registry) {
+        registry.register("cistern_connections", "Open connections, by listener", self.open.clone());
+    }
+}
+
+async fn bind_one(key: &'static str, on: &ListenOn, carries: &str, open: Gauge) -> Result<Listener, Error> {
+    let address = on.address;
     let refuse = |error: std::io::Error| {
         let reason = match error.kind() {
             ErrorKind::AddrInUse => {
@@ -46,16 +89,18 @@ async fn bind_one(key: &'static str, address: SocketAddr, carries: &str) -> Resu
             ErrorKind::PermissionDenied => "not permitted; set a port from 1024 up".into(),
             _ => error.to_string(),
         };
-        Error { key, address, reason }
+        Error::Address { key, address, reason }
     };
-    let listener = TcpListener::bind(address).await.map_err(refuse)?;
-    let bound = listener.local_addr().map_err(refuse)?;
-    if !bound.ip().is_loopback() {
+    let tls = on.tls.as_ref().map(|files| Tls::load(&files.certificate, &files.key, Tls::HTTP)).transpose();
+    let tls = tls.map_err(|source| Error::Certificate { key, source })?;
+    let socket = TcpListener::bind(address).await.map_err(refuse)?;
+    let bound = socket.local_addr().map_err(refuse)?;
+    if tls.is_none() && !bound.ip().is_loopback() {
         tracing::warn!(
-            "{key}: {bound} can be reached from elsewhere, and {carries} travel in clear: there is no TLS on it"
+            "{key}: {bound} can be reached from elsewhere, and {carries} travel in clear: set a certificate and its key"
         );
     }
-    Ok((listener, bound))
+    Ok(Listener { socket, tls, open })
 }
 
 #[cfg(test)]
@@ -63,30 +108,40 @@ mod tests {
     use super::*;
 
     fn loopback(s3: u16) -> Listen {
-        let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        Listen { s3: SocketAddr::from(([127, 0, 0, 1], s3)), management: free, ingest: free }
+        let on = |port| ListenOn { address: SocketAddr::from(([127, 0, 0, 1], port)), tls: None };
+        Listen { s3: on(s3), management: on(0), ingest: on(0) }
     }
 
     #[tokio::test]
     async fn port_0_takes_a_free_one() {
-        let sockets = bind(loopback(0)).await.unwrap();
-        assert_eq!(sockets.s3.local_addr().unwrap(), sockets.at.s3);
-        assert!(sockets.at.s3.port() != 0 && sockets.at.s3 != sockets.at.ingest);
+        let listeners = Listeners::bind(&loopback(0)).await.unwrap();
+        let port = |listener: &Listener| listener.endpoint().unwrap().address.port();
+        assert!(port(&listeners.s3) != 0 && port(&listeners.s3) != port(&listeners.ingest));
     }
 
     #[tokio::test]
     async fn a_port_in_use_names_setting_address_and_remedy() {
         let taken = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = taken.local_addr().unwrap().port();
-        let error = bind(loopback(port)).await.unwrap_err().to_string();
+        let error = Listeners::bind(&loopback(port)).await.unwrap_err().to_string();
         let expected = format!("s3.listen: cannot listen on 127.0.0.1:{port}: the port is in use; ");
         assert!(error.starts_with(&expected), "{error}");
     }
 
     #[tokio::test]
     async fn an_address_of_another_machine_is_refused_in_words() {
-        let wanted = Listen { s3: SocketAddr::from(([192, 0, 2, 1], 0)), ..loopback(0) };
-        let error = bind(wanted).await.unwrap_err().to_string();
+        let mut wanted = loopback(0);
+        wanted.s3.address = SocketAddr::from(([192, 0, 2, 1], 0));
+        let error = Listeners::bind(&wanted).await.unwrap_err().to_string();
         assert!(error.contains("this machine has no such address"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_not_there_names_the_listener() {
+        let mut wanted = loopback(0);
+        let none = || "/none.pem".into();
+        wanted.ingest.tls = Some(crate::config::TlsFiles { certificate: none(), key: none() });
+        let error = Listeners::bind(&wanted).await.unwrap_err();
+        assert_eq!(error.to_string(), "ingest.listen: no TLS on this listener");
     }
 }

@@ -1,38 +1,39 @@
 //! Builds the house from the bottom up, opens its doors, and takes it down again without losing anything.
 //!
 //! ```text
-//! sockets ─▶ data directory ─▶ sets of drives ─▶ EmbeddedEngine, EmbeddedBlobs ─▶ Objects ─▶ Access ─▶ Pipelines
+//! listeners ─▶ data directory ─▶ sets of drives ─▶ EmbeddedEngine, EmbeddedBlobs ─▶ Objects ─▶ Access ─▶ Pipelines
 //!                                                                  ─▶ doors: S3, ingest, management ─▶ `ready`
 //! a signal: not ready ─▶ S3 and ingest finish ─▶ management finishes ─▶ event log ─▶ workers ─▶ the sets close
 //! ```
 //! Every value is made here and handed down; there is no other place that knows who stands on whom.
 
-use crate::config::{Config, Listen, S3Limits};
+use crate::config::{Config, S3Limits};
 use crate::instance::Instance;
-use crate::listen::{self, Sockets};
+use crate::listen::Listeners;
 use crate::logs;
 use crate::stop::StopSignals;
 use crate::storage::Sets;
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
 use cistern_access::{Access, Made, RootCredentials, RootOverrides};
 use cistern_admin::Admin;
 use cistern_blobs::EmbeddedBlobs;
 use cistern_metadata::{EmbeddedEngine, Store};
+use cistern_net::{Endpoint, IdleLimited, Listener, ServeLimits, Served, serve_http};
 use cistern_objects::{Limits, MasterKeys, Objects, SweepSchedule};
 use cistern_pipelines::{Pipelines, PipelinesConfig};
 use cistern_runtime::{Clock, Shutdown, Supervisor, SystemClock};
-use cistern_s3_api::{S3Config, S3Door, S3Metrics, ServeLimits};
+use cistern_s3_api::{S3Config, S3Door, S3Metrics};
 use prometheus_client::registry::Registry;
-use std::future::Future;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout, timeout_at};
+use tower::ServiceExt as _;
 
 /// How long requests under way may take to end. With the limits below it stays under the 30 s a stop may take.
 const REQUESTS_STOP_LIMIT: Duration = Duration::from_secs(20);
+/// A body of which nothing comes for so long is given up; S3 words that itself.
+const BODY_IDLE_MAX: Duration = Duration::from_mins(1);
 /// How long the event log may take to write what is on its way.
 const EVENTS_STOP_LIMIT: Duration = Duration::from_secs(2);
 /// How long workers may take to end the piece of work they are at.
@@ -54,34 +55,48 @@ struct House {
 /// Runs a server until a signal stops it.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = StopSignals::new()?;
-    let sockets = listen::bind(config.listen).await?;
+    let listeners = Listeners::bind(&config.listen).await?;
     let mut instance = Instance::open(&config.data_dir)?;
     instance.withdraw_endpoints()?;
     let built = tokio::select! {
-        built = Box::pin(build(&config, &mut instance)) => built?,
+        built = Box::pin(build(&config, &mut instance, &listeners)) => built?,
         () = signals.next() => {
             tracing::info!("told to stop before the storage was open");
             return Ok(());
         }
     };
-    let at = sockets.at;
-    instance.publish_endpoints(&endpoints(at))?;
+    let at = Endpoints::of(&listeners)?;
+    instance.publish_endpoints(&at.to_json())?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), instance = instance.id(),
         s3 = %at.s3, management = %at.management, ingest = %at.ingest, "ready"
     );
     drop(writeln!(std::io::stdout(), "ready")); // whoever started us may have stopped listening
-    let ended = Box::pin(run(&built, sockets, signals)).await;
+    let ended = Box::pin(run(&built, listeners, at, signals)).await;
     instance.withdraw_endpoints()?;
     ended
 }
 
-fn endpoints(at: Listen) -> serde_json::Value {
-    serde_json::json!({
-        "s3": format!("http://{}", at.s3),
-        "management": format!("http://{}", at.management),
-        "ingest": format!("http://{}", at.ingest),
-    })
+/// Where the listeners are.
+#[derive(Debug, Clone, Copy)]
+struct Endpoints {
+    s3: Endpoint,
+    management: Endpoint,
+    ingest: Endpoint,
+}
+
+impl Endpoints {
+    fn of(listeners: &Listeners) -> anyhow::Result<Self> {
+        let at = |listener: &Listener| listener.endpoint().context("ask a socket for its address");
+        Ok(Self { s3: at(&listeners.s3)?, management: at(&listeners.management)?, ingest: at(&listeners.ingest)? })
+    }
+
+    fn to_json(self) -> serde_json::Value {
+        let Self { s3, management, ingest } = self;
+        serde_json::json!({
+            "s3": s3.to_string(), "management": management.to_string(), "ingest": ingest.to_string(),
+        })
+    }
 }
 
 fn limits(config: &Config) -> Limits {
@@ -97,7 +112,7 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House> {
+async fn build(config: &Config, instance: &mut Instance, listeners: &Listeners) -> anyhow::Result<House> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sets = Sets::open(&config.storage, instance, Arc::clone(&clock)).await.context("open the drives")?;
     logs::end_on_panic();
@@ -123,6 +138,7 @@ async fn build(config: &Config, instance: &mut Instance) -> anyhow::Result<House
     let s3 = S3Door::new(objects.clone(), access.clone(), s3_config, S3Metrics::new(&mut registry))
         .context("make the S3 door")?;
     pipelines.register_metrics(&mut registry);
+    listeners.register_metrics(&mut registry);
     cistern_admin::register_process_metrics(&mut registry, Arc::new(sets.clone()), supervisor.clone());
     Ok(House { sets, access, pipelines, supervisor, registry: Arc::new(registry), s3, objects })
 }
@@ -157,9 +173,9 @@ fn credentials(config: &Config, instance: &Instance) -> anyhow::Result<RootCrede
 }
 
 /// Serves until a signal comes, then stops in order.
-async fn run(house: &House, sockets: Sockets, mut signals: StopSignals) -> anyhow::Result<()> {
+async fn run(house: &House, listeners: Listeners, at: Endpoints, mut signals: StopSignals) -> anyhow::Result<()> {
     let (stopping, last_door) = (Shutdown::new(), Shutdown::new());
-    let Sockets { s3, management, ingest, at } = sockets;
+    let Listeners { s3, management, ingest, .. } = listeners;
     let admin = Admin {
         objects: house.objects.clone(),
         access: house.access.clone(),
@@ -172,14 +188,14 @@ async fn run(house: &House, sockets: Sockets, mut signals: StopSignals) -> anyho
         ingest: at.ingest,
     };
     let limits = ServeLimits { stop_timeout: REQUESTS_STOP_LIMIT, ..ServeLimits::default() };
-    let s3 = cistern_s3_api::serve(s3, house.s3.clone(), limits, stopping.clone());
-    let ingest = serve_http(ingest, house.pipelines.ingest_router(), stopping.clone());
-    let management = serve_http(management, cistern_admin::router(admin), last_door.clone());
+    let s3 = house.s3.clone().serve(s3, &limits, stopping.clone());
+    let ingest = serve_router(ingest, &limits, stopping.clone(), house.pipelines.ingest_router());
+    let management = serve_router(management, &limits, last_door.clone(), cistern_admin::router(admin));
     let mut first_doors = Box::pin(async { tokio::join!(s3, ingest) });
     let mut management = Box::pin(management);
     tokio::select! {
         _ = &mut first_doors => anyhow::bail!("a listener ended by itself"),
-        ended = &mut management => return ended.context("serve the management listener"),
+        _ = &mut management => anyhow::bail!("the management listener ended by itself"),
         () = signals.next() => {}
     }
     tracing::info!("stopping: no new requests, those under way may end");
@@ -188,9 +204,9 @@ async fn run(house: &House, sockets: Sockets, mut signals: StopSignals) -> anyho
         // Management goes on meanwhile, so that /readyz can say that this server is on its way out.
         let deadline = Instant::now() + REQUESTS_STOP_LIMIT;
         let closing = async {
-            let (served, _) = (&mut first_doors).await;
+            let (s3, ingest) = (&mut first_doors).await;
             last_door.begin();
-            served.cut
+            s3.cut + ingest.cut
         };
         let drained = timeout_at(deadline, async { tokio::join!(closing, &mut management) }).await;
         match drained {
@@ -224,16 +240,14 @@ async fn finish(house: &House) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves a router with `TCP_NODELAY`: without it a small answer waits some 40 ms for the client's delayed ACK.
-fn serve_http(
-    listener: TcpListener,
-    router: axum::Router,
-    shutdown: Shutdown,
-) -> impl Future<Output = std::io::Result<()>> {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
+async fn serve_router(listener: Listener, limits: &ServeLimits, shutdown: Shutdown, router: axum::Router) -> Served {
+    serve_http(listener, limits, shutdown, move |request| {
+        let request = request.map(|body| axum::body::Body::new(IdleLimited::new(body, BODY_IDLE_MAX)));
+        let answered = router.clone().oneshot(request);
+        async move {
+            let Ok(answer) = answered.await;
+            answer
         }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.begun().await }).into_future()
+    })
+    .await
 }

@@ -2,8 +2,9 @@
 
 use crate::house::{Call, House, house_with_bucket};
 use crate::sign::UNSIGNED;
+use cistern_net::{Listener, ServeLimits, Served};
 use cistern_runtime::Shutdown;
-use cistern_s3_api::{ServeLimits, Served, serve};
+use prometheus_client::metrics::gauge::Gauge;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,10 +19,12 @@ struct Served1 {
 }
 
 async fn serving(house: &House, limits: ServeLimits) -> Served1 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let shutdown = Shutdown::new();
-    let ended = tokio::spawn(serve(listener, house.door.clone(), limits, shutdown.clone()));
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = Listener { socket, tls: None, open: Gauge::default() };
+    let (door, shutdown) = (house.door.clone(), Shutdown::new());
+    let stop = shutdown.clone();
+    let ended = tokio::spawn(async move { door.serve(listener, &limits, stop).await });
     Served1 { address, shutdown, ended }
 }
 

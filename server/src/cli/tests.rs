@@ -69,7 +69,7 @@ fn flags_of_serve_become_the_top_layer() {
     let Command::Serve(arguments) = cli.command else { panic!("serve is serve") };
     let config = config::Config::new(&RawConfig::defaults().under(arguments.to_raw())).unwrap();
     assert_eq!(config.storage.drives.len(), 3);
-    assert_eq!((config.storage.code.parity, config.listen.s3.port()), (1, 0));
+    assert_eq!((config.storage.code.parity, config.listen.s3.address.port()), (1, 0));
     assert_eq!(config.data_dir, PathBuf::from("/d"));
 }
 

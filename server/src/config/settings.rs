@@ -38,6 +38,10 @@ const fn setting(key: &'static str, default: Option<&'static str>, kind: Kind, m
     Setting { key, default, meaning, kind }
 }
 
+const CERTIFICATE: &str =
+    "PEM file with the certificate of this listener and those that lead to its root; none: no TLS";
+const KEY: &str = "PEM file with the private key of that certificate";
+
 /// All settings; keys without a table first, as TOML wants them.
 pub(super) const SETTINGS: &[Setting] = &[
     setting("data_dir", Some("./cistern-data"), Kind::Plain, "folder of credentials, view and default drives"),
@@ -46,6 +50,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("secret_access_key", None, Kind::Secret, "root secret access key; made on first start"),
     setting("api_token", None, Kind::Secret, "token of the management API; made on first start"),
     setting("api_url", None, Kind::Plain, "where the commands find the server"),
+    setting(
+        "api_ca",
+        None,
+        Kind::Plain,
+        "PEM file with certificates that the commands trust besides those of the system",
+    ),
     setting(
         "log",
         Some("info,fjall=warn,lsm_tree=warn,s3s=off"),
@@ -95,6 +105,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "how bodies of STANDARD_IA are compressed: zstd or none",
     ),
     setting("s3.listen", Some("127.0.0.1:9000"), Kind::Plain, "address of the S3 listener"),
+    setting("s3.tls_certificate", None, Kind::Plain, CERTIFICATE),
+    setting("s3.tls_key", None, Kind::Plain, KEY),
     setting("s3.domain", None, Kind::Plain, "domain of virtual-host-style requests: BUCKET.DOMAIN"),
     setting("s3.object_size_max", Some("5TiB"), Kind::Plain, "the largest object"),
     setting(
@@ -112,7 +124,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         "the most bytes of names and values of an object's x-amz-meta-*, 1B to 32KiB",
     ),
     setting("management.listen", Some("127.0.0.1:9001"), Kind::Plain, "address of API, health, metrics and dashboard"),
+    setting("management.tls_certificate", None, Kind::Plain, CERTIFICATE),
+    setting("management.tls_key", None, Kind::Plain, KEY),
     setting("ingest.listen", Some("127.0.0.1:8443"), Kind::Plain, "address of HTTP ingest"),
+    setting("ingest.tls_certificate", None, Kind::Plain, CERTIFICATE),
+    setting("ingest.tls_key", None, Kind::Plain, KEY),
     setting("kafka.listen", None, Kind::WithoutEffect, "address of the Kafka listener"),
     setting("lifecycle.day_seconds", None, Kind::WithoutEffect, "length of a day for lifecycle rules"),
 ];

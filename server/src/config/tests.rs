@@ -30,9 +30,9 @@ fn nothing_at_all_is_a_working_configuration() {
     assert_eq!(config.storage.drives.len(), 6);
     assert_eq!(config.storage.drives[5], PathBuf::from("./cistern-data/drives/d6"));
     assert_eq!((config.storage.code.parity, config.storage.view), (2, ViewKind::Fjall));
-    assert_eq!(config.listen.s3.to_string(), "127.0.0.1:9000");
-    assert_eq!(config.listen.management.to_string(), "127.0.0.1:9001");
-    assert_eq!(config.listen.ingest.to_string(), "127.0.0.1:8443");
+    assert_eq!(config.listen.s3.address.to_string(), "127.0.0.1:9000");
+    assert_eq!(config.listen.management.address.to_string(), "127.0.0.1:9001");
+    assert_eq!(config.listen.ingest.address.to_string(), "127.0.0.1:8443");
     assert!(config.credentials.api_token.is_none() && config.without_effect.is_empty());
 }
 
@@ -41,7 +41,7 @@ fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
     let file = "[s3]\nlisten = \"127.0.0.1:1\"";
     let variables = [("CISTERN_S3__LISTEN", "127.0.0.1:2")];
     let flags = [("s3.listen", "127.0.0.1:3")];
-    let port = |file, variables: &[_], flags: &[_]| load(file, variables, flags).unwrap().listen.s3.port();
+    let port = |file, variables: &[_], flags: &[_]| load(file, variables, flags).unwrap().listen.s3.address.port();
     assert_eq!(port("", &[], &[]), 9000);
     assert_eq!(port(file, &[], &[]), 1);
     assert_eq!(port(file, &variables, &[]), 2);
