@@ -238,11 +238,16 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
         | Below::BodyTooLarge { .. }
         | Below::UnsupportedEncoding { .. }
         | Below::BrokenEncoding { .. }
+        | Below::FencedProducer { .. }
+        | Below::SequenceGap { .. }
+        | Below::OldSequence { .. }
+        | Below::ReusedSequence { .. }
         | Below::IncompleteBody => MALFORMED,
         Below::Flush(_)
         | Below::DamagedLog { .. }
         | Below::Parquet { .. }
         | Below::Compress(_)
+        | Below::Access(_)
         | Below::Metadata(_)
         | Below::Blobs(_) => match error.kind() {
             cistern_pipelines::ErrorKind::Busy => BUSY,

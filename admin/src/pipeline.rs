@@ -9,7 +9,7 @@ use crate::state::Admin;
 use axum::body::Body;
 use axum::extract::State;
 use body::PipelineBody;
-use cistern_pipelines::{DeleteMode, PipelineRecord};
+use cistern_pipelines::{DeleteMode, IngestAuth, PipelineRecord};
 use cistern_types::PipelineName;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -80,13 +80,33 @@ pub(crate) async fn delete(
 }
 
 fn shown(admin: &Admin, record: &PipelineRecord, headers: &HeaderMap) -> Value {
-    let endpoint = format!("{}/{}", admin.ingest_url(headers), record.spec.name);
+    let (name, kafka) = (&record.spec.name, admin.kafka_address(headers));
+    let endpoint = format!("{}/{name}", admin.ingest_url(headers));
     let mut answer = body::describe(record);
-    answer["endpoints"] = json!([{ "label": "HTTPS", "address": endpoint }]);
+    answer["endpoints"] = json!([
+        { "label": "HTTPS", "address": endpoint },
+        { "label": "WebSocket", "address": format!("{}/{name}", admin.websocket_url(headers)) },
+        {
+            "label": "Kafka",
+            "address": format!("{kafka} (topic: {name})"),
+            "bootstrap": kafka,
+            "security_protocol": security_protocol(record.spec.auth, admin.kafka.tls),
+        },
+    ]);
     answer["endpoint"] = endpoint.into();
     // A pipeline that has just gone has nothing to report.
     if let Ok(health) = admin.pipelines.health_of(&record.spec.name) {
         answer["status"] = body::describe_health(&health);
     }
     answer
+}
+
+/// What Kafka's clients call the way to a pipeline.
+fn security_protocol(auth: IngestAuth, tls: bool) -> &'static str {
+    match (auth, tls) {
+        (IngestAuth::Token, true) => "SASL_SSL",
+        (IngestAuth::Token, false) => "SASL_PLAINTEXT",
+        (IngestAuth::None, true) => "SSL",
+        (IngestAuth::None, false) => "PLAINTEXT",
+    }
 }

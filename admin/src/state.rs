@@ -101,6 +101,10 @@ pub struct Admin {
     pub s3: Endpoint,
     /// Where events are taken.
     pub ingest: Endpoint,
+    /// Where Kafka's protocol is spoken.
+    pub kafka: Endpoint,
+    /// The host and port that its clients are told, when they were set.
+    pub kafka_advertised: Option<(String, u16)>,
 }
 
 impl Admin {
@@ -113,6 +117,19 @@ impl Admin {
     /// The address under which whoever sent `headers` reaches the ingest listener.
     pub(crate) fn ingest_url(&self, headers: &HeaderMap) -> String {
         self.ingest.url("http", reachable(self.ingest.address, headers))
+    }
+
+    /// The same for WebSockets.
+    pub(crate) fn websocket_url(&self, headers: &HeaderMap) -> String {
+        self.ingest.url("ws", reachable(self.ingest.address, headers))
+    }
+
+    /// Host and port under which whoever sent `headers` reaches the Kafka listener.
+    pub(crate) fn kafka_address(&self, headers: &HeaderMap) -> String {
+        match &self.kafka_advertised {
+            Some((host, port)) => format!("{host}:{port}"),
+            None => reachable(self.kafka.address, headers),
+        }
     }
 
     /// The address under which whoever sent `headers` reaches the S3 listener.

@@ -24,7 +24,7 @@ pub(crate) async fn status(State(admin): State<Admin>, headers: HeaderMap) -> Su
         "ready": ready,
         "reasons": reasons,
         "notes": notes,
-        "endpoints": { "s3": admin.s3_url(&headers), "ingest": admin.ingest_url(&headers) },
+        "endpoints": { "s3": admin.s3_url(&headers), "ingest": admin.ingest_url(&headers), "kafka": admin.kafka_address(&headers) },
         "storage": storage_body(&storage),
         "workers": admin.supervisor.workers().iter().map(worker).collect::<Vec<_>>(),
     }))

@@ -119,6 +119,8 @@ impl Door {
             stopping: stopping.clone(),
             s3: at(9000),
             ingest: at(8443),
+            kafka: at(9092),
+            kafka_advertised: None,
         };
         Self { router: router(admin), token, account, stopping }
     }
@@ -453,7 +455,19 @@ async fn a_pipeline_is_made_with_its_token_shown_without_and_deleted() {
     let door = Door::with_bucket().await;
     let made = door.post("/pipelines", &clicks()).await.json()["result"].clone();
     assert_eq!(made["endpoint"], "http://127.0.0.1:8443/clicks");
-    assert_eq!(made["endpoints"], json!([{ "label": "HTTPS", "address": "http://127.0.0.1:8443/clicks" }]));
+    assert_eq!(
+        made["endpoints"],
+        json!([
+            { "label": "HTTPS", "address": "http://127.0.0.1:8443/clicks" },
+            { "label": "WebSocket", "address": "ws://127.0.0.1:8443/clicks" },
+            {
+                "label": "Kafka",
+                "address": "127.0.0.1:9092 (topic: clicks)",
+                "bootstrap": "127.0.0.1:9092",
+                "security_protocol": "SASL_PLAINTEXT",
+            },
+        ])
+    );
     assert!(!made["send_token"].as_str().unwrap().is_empty());
     let shown = door.result("/pipelines/clicks").await;
     assert!(shown.get("send_token").is_none());

@@ -1,5 +1,6 @@
 //! A batch: events of one pipeline and one key value, gathered until a limit is reached.
 
+use crate::rejected;
 use bytes::Bytes;
 use cistern_types::Timestamp;
 use std::ops::Range;
@@ -112,6 +113,12 @@ impl Batch {
     pub(crate) fn into_chunks(mut self) -> Vec<Bytes> {
         self.end_chunk();
         self.chunks
+    }
+
+    /// Whether something in it is no event.
+    pub(crate) fn has_rejected(&mut self) -> bool {
+        self.end_chunk();
+        rejected::any_in(&self.chunks)
     }
 
     /// Hands out its events with their offsets, freeing each chunk once it has been walked.

@@ -1,5 +1,7 @@
 //! Dead letters: events that cannot be rows, each with its offset and the reason, one JSON object a line.
 
+use crate::rejected::{is_rejected, read_line};
+
 /// The dead letters of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetters {
@@ -15,6 +17,18 @@ impl DeadLetters {
         self.lines.extend_from_slice(event);
         self.lines.extend_from_slice(b"}\n");
         self.count += 1;
+    }
+
+    /// Takes a line of the log if it is no event but something rejected.
+    pub(crate) fn take_rejected(&mut self, offset: u64, line: &[u8]) -> bool {
+        if !is_rejected(line) {
+            return false;
+        }
+        match read_line(line) {
+            Some((reason, value)) => self.push(offset, &reason, value.get().as_bytes()),
+            None => self.push(offset, "the log holds something that is no event", b"null"),
+        }
+        true
     }
 
     pub(crate) fn count(&self) -> u64 {

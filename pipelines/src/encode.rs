@@ -48,29 +48,47 @@ pub(crate) fn encode(batch: Batch, spec: &PipelineSpec, schema: &mut EventSchema
         dead_letters: 0,
         objects: Vec::new(),
     };
-    let key = object_name::rows_key(spec, &batch);
-    match spec.format {
+    let (key, dead_key) = (object_name::rows_key(spec, &batch), object_name::dead_letters_key(spec, &batch));
+    let (content_type, (rows, dead)) = match spec.format {
         OutputFormat::Parquet { compression } => {
-            let dead_key = object_name::dead_letters_key(spec, &batch);
-            let (rows, dead) = encode_parquet(batch, spec, compression, schema)?;
-            if let Some(body) = rows {
-                encoded.objects.push(object(key, "application/vnd.apache.parquet", body));
-            }
-            encoded.dead_letters = dead.count();
-            if let Some(body) = dead.into_file() {
-                encoded.objects.push(object(dead_key, "application/x-ndjson", body));
-            }
+            ("application/vnd.apache.parquet", encode_parquet(batch, spec, compression, schema)?)
         }
         OutputFormat::JsonLines { compression } => {
-            let body = json_lines::write(batch.into_chunks(), compression).map_err(Error::Compress)?;
             let content_type = match compression {
                 JsonCompression::Gzip => "application/gzip",
                 JsonCompression::None => "application/x-ndjson",
             };
-            encoded.objects.push(object(key, content_type, body));
+            (content_type, encode_json(batch, compression)?)
         }
+    };
+    if let Some(body) = rows {
+        encoded.objects.push(object(key, content_type, body));
+    }
+    encoded.dead_letters = dead.count();
+    if let Some(body) = dead.into_file() {
+        encoded.objects.push(object(dead_key, "application/x-ndjson", body));
     }
     Ok(encoded)
+}
+
+/// The events as they came, without copying them where all are events.
+fn encode_json(mut batch: Batch, compression: JsonCompression) -> Result<(Option<Vec<u8>>, DeadLetters)> {
+    let mut dead = DeadLetters::default();
+    let chunks = if batch.has_rejected() {
+        let mut lines = Vec::with_capacity(batch.bytes());
+        batch.drain(|offset, event| {
+            if !dead.take_rejected(offset, event) {
+                lines.extend_from_slice(event);
+                lines.push(b'\n');
+            }
+        });
+        vec![Bytes::from(lines)]
+    } else {
+        batch.into_chunks()
+    };
+    let rows = chunks.iter().any(|chunk| !chunk.is_empty());
+    let file = rows.then(|| json_lines::write(chunks, compression)).transpose().map_err(Error::Compress)?;
+    Ok((file, dead))
 }
 
 fn object(key: ObjectKey, content_type: &'static str, body: Vec<u8>) -> EncodedObject {
@@ -92,11 +110,16 @@ fn encode_parquet(
     let mut columns = Columns::new(schema);
     let mut dead = DeadLetters::default();
     let mut accepted = Vec::new();
-    batch.drain(|offset, event| match columns.push(event) {
-        // Kept until a column exists: without one these have nowhere to go.
-        Ok(()) if columns.is_bare() => accepted.push((offset, event.to_vec())),
-        Ok(()) => accepted.clear(),
-        Err(reason) => dead.push(offset, &reason, event),
+    batch.drain(|offset, event| {
+        if dead.take_rejected(offset, event) {
+            return;
+        }
+        match columns.push(event) {
+            // Kept until a column exists: without one these have nowhere to go.
+            Ok(()) if columns.is_bare() => accepted.push((offset, event.to_vec())),
+            Ok(()) => accepted.clear(),
+            Err(reason) => dead.push(offset, &reason, event),
+        }
     });
     let arrow_failed = |error: ArrowError| Error::Parquet { rows, source: error.into() };
     let Finished { schema: grown, batch: record_batch } = columns.finish().map_err(arrow_failed)?;
@@ -146,6 +169,50 @@ mod tests {
         assert_eq!(dead.trim_end(), expected);
         let encoded = encode_events(&[r#"{"a":"y"}"#], &mut schema);
         assert_eq!(keys(&encoded), ["dead-letters"], "the schema stays from batch to batch");
+    }
+
+    #[test]
+    fn what_was_rejected_on_its_way_in_is_a_dead_letter_in_every_format() {
+        let rejected = r#"["an event must be a JSON object","oops"]"#;
+        for format in [OutputFormat::default(), OutputFormat::JsonLines { compression: JsonCompression::None }] {
+            let mut spec = PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
+            spec.format = format;
+            let mut encode_lines = |lines: &[&str]| {
+                let mut batch = Batch::new(b"".as_slice().into(), 0, Timestamp::default());
+                for (offset, line) in lines.iter().enumerate() {
+                    batch.push(offset as u64, line);
+                }
+                encode(batch, &spec, &mut EventSchema::default()).unwrap()
+            };
+            let encoded = encode_lines(&[r#"{"a":1}"#, rejected]);
+            assert_eq!((keys(&encoded).len(), encoded.dead_letters), (2, 1));
+            let dead = std::str::from_utf8(&encoded.objects[1].body).unwrap();
+            assert_eq!(dead.trim_end(), r#"{"offset":1,"reason":"an event must be a JSON object","event":"oops"}"#);
+            let encoded = encode_lines(&[rejected]);
+            assert_eq!((keys(&encoded), encoded.dead_letters), (vec!["dead-letters"], 1));
+        }
+    }
+
+    #[test]
+    fn what_was_rejected_on_its_way_in_is_a_dead_letter_in_every_format() {
+        let rejected = r#"["an event must be a JSON object","oops"]"#;
+        for format in [OutputFormat::default(), OutputFormat::JsonLines { compression: JsonCompression::None }] {
+            let mut spec = PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
+            spec.format = format;
+            let mut encode_lines = |lines: &[&str]| {
+                let mut batch = Batch::new(b"".as_slice().into(), 0, Timestamp::default());
+                for (offset, line) in lines.iter().enumerate() {
+                    batch.push(offset as u64, line);
+                }
+                encode(batch, &spec, &mut EventSchema::default()).unwrap()
+            };
+            let encoded = encode_lines(&[r#"{"a":1}"#, rejected]);
+            assert_eq!((keys(&encoded).len(), encoded.dead_letters), (2, 1));
+            let dead = std::str::from_utf8(&encoded.objects[1].body).unwrap();
+            assert_eq!(dead.trim_end(), r#"{"offset":1,"reason":"an event must be a JSON object","event":"oops"}"#);
+            let encoded = encode_lines(&[rejected]);
+            assert_eq!((keys(&encoded), encoded.dead_letters), (vec!["dead-letters"], 1));
+        }
     }
 
     #[test]

@@ -109,6 +109,34 @@ pub enum Error {
         /// What the decoder says.
         source: std::io::Error,
     },
+    /// A producer of the same name with a higher epoch has sent since.
+    #[error("another producer of this name has epoch {epoch}: begin a new epoch to take over, or use another name")]
+    FencedProducer {
+        /// The epoch in force.
+        epoch: i16,
+    },
+    /// Between what the producer sent before and this something is missing.
+    #[error("sequence {given} leaves a gap: {expected} is next")]
+    SequenceGap {
+        /// The number that would follow.
+        expected: i32,
+        /// The number that was given.
+        given: i32,
+    },
+    /// It is so far behind what the producer sent last that nobody remembers it.
+    #[error("sequence {sequence} is behind the last batches that are remembered: it was stored long ago, or never")]
+    OldSequence {
+        /// The number that was given.
+        sequence: i32,
+    },
+    /// The number, or the idempotency key, was used for something else.
+    #[error(
+        "sequence {sequence} was used before for other events: retries must send the same, new events need a new one"
+    )]
+    ReusedSequence {
+        /// The number that was given.
+        sequence: i32,
+    },
     /// The connection ended before the body did.
     #[error("body ended early")]
     IncompleteBody,
@@ -124,6 +152,9 @@ pub enum Error {
     /// A flush of the log failed for all that waited for it. Whether their events were stored may be open.
     #[error("write events to the log")]
     Flush(#[source] Arc<Error>),
+    /// A key could not be looked up.
+    #[error("look an access key up")]
+    Access(#[from] cistern_access::Error),
     /// Other changes kept overtaking this one.
     #[error("{tries} tries were overtaken by other changes of the same rows")]
     TooMuchContention {
@@ -206,6 +237,10 @@ impl Error {
             | Self::UnsupportedEncoding { .. }
             | Self::BrokenEncoding { .. }
             | Self::IncompleteBody => ErrorKind::Invalid,
+            Self::FencedProducer { .. }
+            | Self::SequenceGap { .. }
+            | Self::OldSequence { .. }
+            | Self::ReusedSequence { .. } => ErrorKind::Conflict,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::BodyTooLarge { .. } => ErrorKind::TooLarge,
             Self::TooMuchBuffered { .. } | Self::TooMuchContention { .. } => ErrorKind::Busy,
@@ -213,10 +248,21 @@ impl Error {
             Self::Flush(error) => error.kind(),
             Self::DamagedLog { .. } => ErrorKind::Corrupt,
             Self::Parquet { .. } | Self::Compress(_) => ErrorKind::Internal,
+            Self::Access(error) => access_kind(error),
             Self::Metadata(error) => metadata_kind(error),
             Self::Blobs(error) => blobs_kind(error),
             Self::Objects(error) => objects_kind(error),
         }
+    }
+}
+
+fn access_kind(error: &cistern_access::Error) -> ErrorKind {
+    use cistern_access::ErrorKind as Below;
+    match error.kind() {
+        Below::Busy => ErrorKind::Busy,
+        Below::Unavailable => ErrorKind::Unavailable,
+        Below::Corrupt => ErrorKind::Corrupt,
+        _ => ErrorKind::Internal,
     }
 }
 

@@ -1,24 +1,27 @@
 //! The log every event goes through before it is acknowledged: [`EventLog::append`] answers when it is durable.
 //!
 //! ```text
-//! append, append, … (all pipelines) ─▶ queue ─▶ Flusher: one blob, the events of a pipeline together
-//!                                                        + one transaction: run and head rows, the blob's claim
+//! append, append, … (all pipelines) ─▶ queue ─▶ Flusher: one blob, the events of a pipeline and shard together
+//!                                                        + one transaction: run, head and producer rows, the blob's claim
 //! ```
 //! There is no artificial delay: what arrives while a flush is on its way goes into the next one. A crash before the
 //! commit leaves a blob that nobody claims; after it nothing is lost. Trimming is the workers' business (`reader`).
 
+use crate::claim::{Claim, Producer, Verdict};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::registry::Tries;
-use crate::rows::{HEADS, HeadRow, PipelineId, RUNS, RunRow, SHARED, SharedRow};
+use crate::rows::{HEADS, HeadRow, PipelineId, ProducerRow, RUNS, RunRow, SHARED, SharedRow};
 use crate::validate::ValidEvents;
 use crate::{Error, PipelinesConfig, Result};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use cistern_blobs::Blob;
+use cistern_metadata::Transaction;
 use cistern_objects::Objects;
 use cistern_runtime::{Clock, Work, Worker, WorkerError};
-use cistern_types::StorageClass;
+use cistern_types::{StorageClass, Timestamp};
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +36,9 @@ const PIPELINES_PER_FLUSH: usize = 1000;
 
 /// How long a body waits for room before its producer is told to come back.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
+
+/// Stands for the offset of a batch that is about to be logged.
+const NOT_YET: u64 = u64::MAX;
 
 /// Bodies up to this size are handed to the blob store in one piece.
 const PIECE_BYTES: usize = 1 << 20;
@@ -56,6 +62,11 @@ impl Room {
         self.0.merge(other.0);
     }
 
+    /// Splits off what `bytes` take, as far as there is so much.
+    pub(crate) fn split(&mut self, bytes: usize) -> Option<Self> {
+        self.0.split(bytes.min(self.0.num_permits())).map(Self)
+    }
+
     /// Gives back what is more than `bytes`.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let surplus = self.0.num_permits().saturating_sub(bytes);
@@ -63,12 +74,48 @@ impl Room {
     }
 }
 
+/// Events to be logged, all or none.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub(crate) events: ValidEvents,
+    /// The Kafka partition they came to; 0 for those that came otherwise.
+    pub(crate) shard: u8,
+    /// What the producer says about them, so that a retry is recognised.
+    pub(crate) claim: Option<Claim>,
+}
+
+impl From<ValidEvents> for Append {
+    fn from(events: ValidEvents) -> Self {
+        Self { events, shard: 0, claim: None }
+    }
+}
+
+/// Events on their way into the log.
+#[derive(Debug)]
+pub(crate) struct Pending(oneshot::Receiver<Result<Appended>>);
+
+impl Pending {
+    /// Waits until they are durable. On an error of kind `Unavailable` it is open whether they were logged.
+    pub(crate) async fn done(self) -> Result<Appended> {
+        self.0.await.unwrap_or(Err(Error::Stopping))
+    }
+}
+
+/// How events were logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// The offset of the first one; those of one append follow one another.
+    pub(crate) first: u64,
+    /// Whether they had been logged before, by an append with the same claim.
+    pub(crate) seen: bool,
+}
+
 #[derive(Debug)]
 struct Entry {
     live: Arc<Live>,
     id: PipelineId,
-    events: ValidEvents,
-    answer: oneshot::Sender<Result<()>>,
+    append: Append,
+    answer: oneshot::Sender<Result<Appended>>,
     /// Held until the entry is flushed.
     _room: Room,
 }
@@ -91,6 +138,11 @@ impl EventLog {
 
     /// Room for a body of at most `bytes`; waits a moment for it.
     pub(crate) async fn room(&self, bytes: usize) -> Result<Room> {
+        self.room_within(bytes, ROOM_WAIT).await
+    }
+
+    /// Room for at most `bytes`; waits as long as it takes, but not longer than `wait`.
+    pub(crate) async fn room_within(&self, bytes: usize, wait: Duration) -> Result<Room> {
         let full = Error::TooMuchBuffered { buffered_bytes_max: self.room_bytes };
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::Stopping);
@@ -98,25 +150,47 @@ impl EventLog {
         let Some(permits) = u32::try_from(bytes).ok().filter(|_| bytes <= self.room_bytes) else {
             return Err(full);
         };
-        match tokio::time::timeout(ROOM_WAIT, Arc::clone(&self.room).acquire_many_owned(permits)).await {
+        match tokio::time::timeout(wait, Arc::clone(&self.room).acquire_many_owned(permits)).await {
             Ok(Ok(permit)) => Ok(Room(permit)),
             Ok(Err(_)) => Err(Error::Stopping),
             Err(_) => Err(full),
         }
     }
 
-    /// Appends the events of one body, all or none. On an error of kind `Unavailable` it is open whether they were.
-    pub(crate) async fn append(&self, live: Arc<Live>, events: ValidEvents, room: Room) -> Result<()> {
+    /// Appends events, all or none. On an error of kind `Unavailable` it is open whether they were.
+    pub(crate) async fn append(&self, live: Arc<Live>, append: Append, room: Room) -> Result<Appended> {
+        self.queue_entry(live, append, room, |entry| {
+            self.queue.try_send(entry).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => Error::TooMuchBuffered { buffered_bytes_max: self.room_bytes },
+                mpsc::error::TrySendError::Closed(_) => Error::Stopping,
+            })
+        })?
+        .done()
+        .await
+    }
+
+    /// Queues events to be appended, behind those queued before; waits while the queue is full.
+    pub(crate) async fn queue(&self, live: Arc<Live>, append: Append, room: Room) -> Result<Pending> {
+        let place = self.queue.reserve().await.map_err(|_| Error::Stopping)?;
+        self.queue_entry(live, append, room, |entry| {
+            place.send(entry);
+            Ok(())
+        })
+    }
+
+    fn queue_entry(
+        &self,
+        live: Arc<Live>,
+        append: Append,
+        room: Room,
+        send: impl FnOnce(Entry) -> Result<()>,
+    ) -> Result<Pending> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::Stopping);
         }
         let (answer, answered) = oneshot::channel();
-        let entry = Entry { id: live.id(), live, events, answer, _room: room };
-        self.queue.try_send(entry).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::TooMuchBuffered { buffered_bytes_max: self.room_bytes },
-            mpsc::error::TrySendError::Closed(_) => Error::Stopping,
-        })?;
-        answered.await.unwrap_or(Err(Error::Stopping))
+        send(Entry { id: live.id(), live, append, answer, _room: room })?;
+        Ok(Pending(answered))
     }
 
     /// Takes no more events and waits until those that have room are flushed.
@@ -143,15 +217,34 @@ pub(crate) struct Flusher {
     flush_bytes_max: usize,
 }
 
-/// The events of one pipeline in a flush.
+/// The events of one pipeline and shard in a flush: one run.
 #[derive(Debug)]
 struct Group {
-    live: Arc<Live>,
+    id: PipelineId,
+    shard: u8,
     /// Which entries of the flush.
     entries: Vec<usize>,
     position: u64,
     length: u64,
     events: u32,
+}
+
+/// What a flush found of one entry.
+#[derive(Debug)]
+enum Found {
+    /// To be logged.
+    New,
+    Seen(u64),
+    Refused(Error),
+    /// The pipeline takes no more events.
+    Closed,
+}
+
+/// What a flush knows while it decides: rows as they are, then as they will be.
+#[derive(Debug, Default)]
+struct Known {
+    heads: BTreeMap<PipelineId, HeadRow>,
+    producers: BTreeMap<(PipelineId, Producer), Option<ProducerRow>>,
 }
 
 #[async_trait]
@@ -181,15 +274,17 @@ impl Flusher {
     fn gather(&mut self) -> Vec<Entry> {
         let mut entries = Vec::new();
         let mut bytes = 0;
-        let mut pipelines = BTreeSet::new();
+        let (mut pipelines, mut claims) = (BTreeSet::new(), BTreeSet::new());
         while let Some(entry) = self.next.take().or_else(|| self.queue.try_recv().ok()) {
-            let full = bytes + entry.events.lines.len() > self.flush_bytes_max
+            let full = bytes + entry.append.events.lines.len() > self.flush_bytes_max
                 || (pipelines.len() == PIPELINES_PER_FLUSH && !pipelines.contains(&entry.id));
-            if full && !entries.is_empty() {
+            // A retry of something in this flush waits for the next, which knows how it was logged.
+            let again = entry.append.claim.is_some_and(|claim| !claims.insert((entry.id, claim.producer, claim.first)));
+            if (full && !entries.is_empty()) || again {
                 self.next = Some(entry);
                 break;
             }
-            bytes += entry.events.lines.len();
+            bytes += entry.append.events.lines.len();
             pipelines.insert(entry.id);
             entries.push(entry);
         }
@@ -198,87 +293,71 @@ impl Flusher {
 
     /// Flushes and answers everybody who waits for it.
     async fn flush(&self, entries: Vec<Entry>) {
-        let (groups, body) = lay_out(&entries);
-        let bytes = body.len() as u64;
-        let outcome = match self.write(&groups, body.clone()).await {
+        let outcome = match self.write(&entries).await {
             // The drives lost bytes before they were durable: once more, with a new blob.
-            Err(Error::Metadata(cistern_metadata::Error::LostPrerequisite)) => self.write(&groups, body).await,
+            Err(Error::Metadata(cistern_metadata::Error::LostPrerequisite)) => self.write(&entries).await,
             outcome => outcome,
         };
-        let mut answers: Vec<Option<Result<()>>> = entries.iter().map(|_| None).collect();
-        match outcome {
-            Ok(heads) => {
-                self.metrics.flushed(bytes);
-                for (group, head) in groups.iter().zip(heads) {
-                    let head = head.inspect(|head| {
-                        group.live.set_head(*head);
-                        self.metrics.accepted(&group.live.name(), u64::from(group.events), group.length);
-                    });
-                    for entry in &group.entries {
-                        answers[*entry] = Some(match &head {
-                            Some(_) => Ok(()),
-                            None => Err(gone(&group.live)),
-                        });
-                    }
-                }
-            }
+        let answers: Vec<Result<Appended>> = match outcome {
+            Ok(answers) => answers,
             Err(error) => {
                 tracing::warn!(error = %error, bodies = entries.len(), "events could not be written to the log");
                 let error = Arc::new(error);
-                for answer in &mut answers {
-                    *answer = Some(Err(Error::Flush(Arc::clone(&error))));
-                }
+                entries.iter().map(|_| Err(Error::Flush(Arc::clone(&error)))).collect()
             }
-        }
+        };
         for (entry, answer) in entries.into_iter().zip(answers) {
-            let answer = answer.expect("every entry belongs to one group");
             if entry.answer.send(answer).is_err() {
                 tracing::debug!("a producer hung up before its answer; what was accepted stays accepted");
             }
         }
     }
 
-    /// The commit point of the log. Answers each group's new head, or `None` when its pipeline takes no more events.
-    async fn write(&self, groups: &[Group], body: Bytes) -> Result<Vec<Option<HeadRow>>> {
-        let blob = self.write_blob(body).await?;
+    /// The commit point of the log: an answer for each entry, whose events are durable if it says so.
+    async fn write(&self, entries: &[Entry]) -> Result<Vec<Result<Appended>>> {
         let mut tries = Tries::new();
+        let mut written: Option<(Vec<usize>, Vec<Group>, Blob)> = None;
         loop {
             let mut txn = self.objects.store().begin().await?;
-            let mut heads = Vec::with_capacity(groups.len());
-            for group in groups {
-                let head = HEADS.get(&mut txn, &group.live.id()).await?;
-                heads.push(head.filter(|head| !head.closed));
-            }
-            let runs = heads.iter().flatten().count();
             let now = self.clock.now();
-            for (group, head) in groups.iter().zip(&mut heads) {
-                let Some(head) = head else { continue };
-                let id = group.live.id();
-                let at = now.max(head.at);
-                let run = RunRow {
-                    blob: blob.id,
-                    position: group.position,
-                    length: group.length,
-                    events: group.events,
-                    at,
-                    shared: runs > 1,
-                };
-                RUNS.put(&mut txn, &(id, head.next), &run)?;
-                let next = head.next + u64::from(group.events);
-                *head = HeadRow { next, bytes: head.bytes + group.length, at, closed: false };
-                HEADS.put(&mut txn, &id, head)?;
+            let mut known = Known::default();
+            let found = known.decide(&mut txn, entries, now).await?;
+            let new: Vec<usize> = (0..entries.len()).filter(|number| matches!(found[*number], Found::New)).collect();
+            if new.is_empty() {
+                return Ok(answers(entries, found, &BTreeMap::new()));
             }
-            if runs == 0 {
-                return Ok(heads);
-            }
-            if runs > 1 {
-                let runs = u32::try_from(runs).expect("a flush serves a thousand pipelines at most");
+            // The same blob serves the next try, unless the producers' rows have changed meanwhile.
+            let (groups, blob) = match written.take().filter(|(before, ..)| *before == new) {
+                Some((_, groups, blob)) => (groups, blob),
+                None => {
+                    let (groups, body) = lay_out(entries, &new);
+                    (groups, self.write_blob(body).await?)
+                }
+            };
+            let offsets = known.log(&mut txn, entries, &groups, &blob, now)?;
+            known.store_producers(&mut txn, entries, &new, &offsets)?;
+            if groups.len() > 1 {
+                let runs = u32::try_from(groups.len()).expect("a flush has a few thousand runs at most");
                 SHARED.put(&mut txn, &blob.id, &SharedRow { runs })?;
             }
             self.objects.claim_blob(&mut txn, blob.id, blob.receipt)?;
             if tries.commit(txn).await? {
-                return Ok(heads);
+                self.tell(entries, &groups, &known);
+                return Ok(answers(entries, found, &offsets));
             }
+            written = Some((new, groups, blob));
+        }
+    }
+
+    /// Tells workers and counters what has been logged.
+    fn tell(&self, entries: &[Entry], groups: &[Group], known: &Known) {
+        self.metrics.flushed(groups.iter().map(|group| group.length).sum());
+        for group in groups {
+            let live = &entries[group.entries[0]].live;
+            if let Some(head) = known.heads.get(&group.id) {
+                live.set_head(*head);
+            }
+            self.metrics.accepted(&live.name(), u64::from(group.events), group.length);
         }
     }
 
@@ -299,37 +378,145 @@ impl Flusher {
     }
 }
 
+impl Known {
+    /// Decides about each entry in the order they came.
+    async fn decide(&mut self, txn: &mut Transaction, entries: &[Entry], now: Timestamp) -> Result<Vec<Found>> {
+        let mut found = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if let MapEntry::Vacant(place) = self.heads.entry(entry.id)
+                && let Some(head) = HEADS.get(txn, &entry.id).await?
+            {
+                place.insert(head);
+            }
+            let head = self.heads.get(&entry.id).filter(|head| !head.closed).copied();
+            found.push(match (head, &entry.append.claim) {
+                (None, _) => Found::Closed,
+                (Some(_), None) => Found::New,
+                (Some(head), Some(claim)) => self.judge(txn, entry.id, claim, now.max(head.at)).await?,
+            });
+        }
+        Ok(found)
+    }
+
+    async fn judge(&mut self, txn: &mut Transaction, id: PipelineId, claim: &Claim, at: Timestamp) -> Result<Found> {
+        let key = (id, claim.producer);
+        if let MapEntry::Vacant(place) = self.producers.entry(key) {
+            place.insert(claim.producer.load(txn, id, at).await?);
+        }
+        let known = self.producers.get_mut(&key).expect("it was put there");
+        Ok(match claim.judge(known.as_ref()) {
+            Ok(Verdict::New) => {
+                *known = Some(claim.record(known.take(), NOT_YET));
+                Found::New
+            }
+            Ok(Verdict::Seen { offset }) => Found::Seen(offset),
+            Err(error) => Found::Refused(error),
+        })
+    }
+
+    /// Puts the runs behind the heads; the offset of the first event of each entry that is in one.
+    fn log(
+        &mut self,
+        txn: &mut Transaction,
+        entries: &[Entry],
+        groups: &[Group],
+        blob: &Blob,
+        now: Timestamp,
+    ) -> Result<BTreeMap<usize, u64>> {
+        let mut offsets = BTreeMap::new();
+        for group in groups {
+            let head = self.heads.get_mut(&group.id).expect("only entries of open pipelines are laid out");
+            let run = RunRow {
+                blob: blob.id,
+                position: group.position,
+                length: group.length,
+                events: group.events,
+                at: now.max(head.at),
+                shard: group.shard,
+                shared: groups.len() > 1,
+            };
+            RUNS.put(txn, &(group.id, head.next), &run)?;
+            let mut next = head.next;
+            for number in &group.entries {
+                offsets.insert(*number, next);
+                next += u64::from(entries[*number].append.events.events);
+            }
+            *head = HeadRow { next, bytes: head.bytes + group.length, at: run.at, closed: false };
+        }
+        let heads: BTreeSet<PipelineId> = groups.iter().map(|group| group.id).collect();
+        for id in heads {
+            HEADS.put(txn, &id, &self.heads[&id])?;
+        }
+        Ok(offsets)
+    }
+
+    /// Writes what is known of the producers now.
+    fn store_producers(
+        &mut self,
+        txn: &mut Transaction,
+        entries: &[Entry],
+        new: &[usize],
+        offsets: &BTreeMap<usize, u64>,
+    ) -> Result<()> {
+        let mut changed = BTreeSet::new();
+        for number in new {
+            let Some(claim) = entries[*number].append.claim else { continue };
+            let key = (entries[*number].id, claim.producer);
+            let row = self.producers.get_mut(&key).and_then(Option::as_mut);
+            let batches = row.into_iter().flat_map(|row| row.batches.iter_mut());
+            // More of them may be in this flush than are remembered.
+            if let Some(batch) = batches.rev().find(|batch| batch.first == claim.first) {
+                batch.offset = offsets[number];
+            }
+            changed.insert(key);
+        }
+        for key @ (id, producer) in changed {
+            if let Some(row) = &self.producers[&key] {
+                producer.store(txn, id, self.heads[&id].at, row)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn answers(entries: &[Entry], found: Vec<Found>, offsets: &BTreeMap<usize, u64>) -> Vec<Result<Appended>> {
+    let answer = |(number, (entry, found)): (usize, (&Entry, Found))| match found {
+        Found::New => Ok(Appended { first: offsets[&number], seen: false }),
+        Found::Seen(first) => Ok(Appended { first, seen: true }),
+        Found::Refused(error) => Err(error),
+        Found::Closed => Err(gone(&entry.live)),
+    };
+    entries.iter().zip(found).enumerate().map(answer).collect()
+}
+
 fn gone(live: &Live) -> Error {
     let name = live.name();
     if live.is_removed() { Error::NoSuchPipeline { name: name.to_string() } } else { Error::Draining { name } }
 }
 
-/// Puts the events of each pipeline together, in the order they came.
-fn lay_out(entries: &[Entry]) -> (Vec<Group>, Bytes) {
-    let mut by_pipeline: BTreeMap<PipelineId, Vec<usize>> = BTreeMap::new();
-    for (number, entry) in entries.iter().enumerate() {
-        by_pipeline.entry(entry.id).or_default().push(number);
+/// Puts the events of each pipeline and shard together, in the order they came.
+fn lay_out(entries: &[Entry], new: &[usize]) -> (Vec<Group>, Bytes) {
+    let mut runs: BTreeMap<(PipelineId, u8), Vec<usize>> = BTreeMap::new();
+    for number in new {
+        let entry = &entries[*number];
+        runs.entry((entry.id, entry.append.shard)).or_default().push(*number);
     }
-    if let [only] = entries {
-        let events = &only.events;
-        let length = events.lines.len() as u64;
-        let live = Arc::clone(&only.live);
-        return (
-            vec![Group { live, entries: vec![0], position: 0, length, events: events.events }],
-            events.lines.clone(),
-        );
-    }
-    let mut body = BytesMut::with_capacity(entries.iter().map(|entry| entry.events.lines.len()).sum());
-    let mut groups = Vec::with_capacity(by_pipeline.len());
-    for numbers in by_pipeline.into_values() {
-        let position = body.len() as u64;
-        let mut events = 0;
-        for number in &numbers {
-            body.extend_from_slice(&entries[*number].events.lines);
-            events += entries[*number].events.events;
+    let events_of = |number: &usize| &entries[*number].append.events;
+    let body = match new {
+        [only] => events_of(only).lines.clone(),
+        _ => {
+            let mut body = BytesMut::with_capacity(new.iter().map(|number| events_of(number).lines.len()).sum());
+            runs.values().flatten().for_each(|number| body.extend_from_slice(&events_of(number).lines));
+            body.freeze()
         }
-        let live = Arc::clone(&entries[numbers[0]].live);
-        groups.push(Group { live, entries: numbers, position, length: body.len() as u64 - position, events });
+    };
+    let mut groups = Vec::with_capacity(runs.len());
+    let mut position = 0;
+    for ((id, shard), numbers) in runs {
+        let length = numbers.iter().map(|number| events_of(number).lines.len() as u64).sum();
+        let events = numbers.iter().map(|number| events_of(number).events).sum();
+        groups.push(Group { id, shard, entries: numbers, position, length, events });
+        position += length;
     }
-    (groups, body.freeze())
+    (groups, body)
 }

@@ -1,8 +1,8 @@
-//! What is left of a pipeline that is gone: its log, done rows and schema, removed bit by bit, whoever restarts meanwhile.
+//! What is left of a pipeline that is gone: its log, done rows, producers and schema, removed bit by bit, whoever restarts meanwhile.
 
 use crate::reader::{RUNS_PER_TRIM, remove_runs};
 use crate::registry::Tries;
-use crate::rows::{DONE, GRAVES, PipelineId, RUNS, SCHEMAS};
+use crate::rows::{DONE, GRAVES, PRODUCERS, PipelineId, RUNS, SCHEMAS};
 use crate::{Error, Result};
 use async_trait::async_trait;
 use cistern_metadata::Scan;
@@ -10,8 +10,8 @@ use cistern_objects::Objects;
 use cistern_runtime::{Work, Worker, WorkerError};
 use cistern_types::PipelineName;
 
-/// How many done rows one transaction removes.
-const DONE_PER_TRANSACTION: usize = 5_000;
+/// How many done rows, and rows of producers, one transaction removes.
+const ROWS_PER_TRANSACTION: usize = 5_000;
 
 /// The worker that buries a pipeline.
 #[derive(Debug)]
@@ -49,12 +49,19 @@ pub(crate) async fn bury_some(objects: &Objects, id: PipelineId) -> Result<bool,
         let mut txn = objects.store().begin().await?;
         let runs = RUNS.scan(&mut txn, &Scan::first(RUNS.prefix_range(&id), RUNS_PER_TRIM)).await?;
         remove_runs(objects, &mut txn, &runs).await?;
-        let done = Scan::first(DONE.prefix_range(&id), DONE_PER_TRANSACTION);
+        let done = Scan::first(DONE.prefix_range(&id), ROWS_PER_TRANSACTION);
         let done = DONE.scan_unchecked(&txn, &done).await?;
         for (key, _) in &done {
             DONE.delete(&mut txn, key);
         }
-        let more = runs.len() == RUNS_PER_TRIM || done.len() == DONE_PER_TRANSACTION;
+        let producers = Scan::first(PRODUCERS.prefix_range(&id), ROWS_PER_TRANSACTION);
+        let producers = PRODUCERS.scan_unchecked(&txn, &producers).await?;
+        for (key, _) in &producers {
+            PRODUCERS.delete(&mut txn, key);
+        }
+        let more = producers.len() == ROWS_PER_TRANSACTION
+            || runs.len() == RUNS_PER_TRIM
+            || done.len() == ROWS_PER_TRANSACTION;
         if !more {
             SCHEMAS.delete(&mut txn, &id);
             GRAVES.delete(&mut txn, &id);

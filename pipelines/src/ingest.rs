@@ -72,11 +72,11 @@ async fn post(parts: &Arc<Parts>, live: Arc<Live>, request: Request<Body>) -> Re
     authorize(&live, &request)?;
     let record = live.record();
     if record.draining {
-        return Err(Error::Draining { name: record.spec.name });
+        return Err(Error::Draining { name: record.spec.name.clone() });
     }
     let (events, room) = body::receive(&parts.log, &parts.config, request).await?;
     let committed = events.events;
-    parts.log.append(live, events, room).await?;
+    parts.log.append(live, events.into(), room).await?;
     Ok(committed)
 }
 

@@ -8,7 +8,7 @@ use cistern_types::PipelineName;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Whether a pipeline delivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +53,11 @@ pub struct PipelineHealth {
 /// One pipeline of this process.
 #[derive(Debug)]
 pub(crate) struct Live {
-    record: RwLock<PipelineRecord>,
+    record: RwLock<Arc<PipelineRecord>>,
     known: Mutex<Known>,
     wake: Notify,
+    /// Shows where the log ends to whoever waits for events.
+    heads: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -69,11 +71,12 @@ struct Known {
 impl Live {
     pub(crate) fn new(record: PipelineRecord, head: HeadRow, progress: ProgressRow) -> Self {
         let known = Known { head, progress, waiting: None, removed: false };
-        Self { record: RwLock::new(record), known: Mutex::new(known), wake: Notify::new() }
+        let heads = watch::Sender::new(head.next);
+        Self { record: RwLock::new(Arc::new(record)), known: Mutex::new(known), wake: Notify::new(), heads }
     }
 
-    pub(crate) fn record(&self) -> PipelineRecord {
-        self.record.read().clone()
+    pub(crate) fn record(&self) -> Arc<PipelineRecord> {
+        Arc::clone(&self.record.read())
     }
 
     pub(crate) fn name(&self) -> PipelineName {
@@ -86,13 +89,14 @@ impl Live {
 
     /// Takes note of a changed record and wakes the worker.
     pub(crate) fn set_record(&self, record: PipelineRecord) {
-        *self.record.write() = record;
+        *self.record.write() = Arc::new(record);
         self.wake.notify_one();
     }
 
     /// Takes note that the log has grown and wakes the worker.
     pub(crate) fn set_head(&self, head: HeadRow) {
         self.known.lock().head = head;
+        self.heads.send_replace(head.next);
         self.wake.notify_one();
     }
 
@@ -117,6 +121,11 @@ impl Live {
     /// The offset the next event will have.
     pub(crate) fn head_next(&self) -> u64 {
         self.known.lock().head.next
+    }
+
+    /// Tells each new end of the log.
+    pub(crate) fn heads(&self) -> watch::Receiver<u64> {
+        self.heads.subscribe()
     }
 
     /// Waits until something has changed since the last wait.

@@ -104,12 +104,12 @@ impl Pipelines {
 
     /// All pipelines in the order of their names, those that drain among them.
     pub fn list(&self) -> Vec<PipelineRecord> {
-        self.0.directory.all().iter().map(|live| live.record()).collect()
+        self.0.directory.all().iter().map(|live| PipelineRecord::clone(&live.record())).collect()
     }
 
     /// The pipeline of this name, or `NoSuchPipeline`.
     pub fn get(&self, name: &PipelineName) -> Result<PipelineRecord> {
-        Ok(self.0.directory.find(name)?.record())
+        Ok(PipelineRecord::clone(&self.0.directory.find(name)?.record()))
     }
 
     /// Deletes a pipeline. With [`DeleteMode::Drain`] it is listed until its last event is delivered; one that already
@@ -126,6 +126,11 @@ impl Pipelines {
             }
         }
         Ok(())
+    }
+
+    /// What the endpoints of this crate stand on.
+    pub(crate) fn parts(&self) -> &Arc<Parts> {
+        &self.0
     }
 
     /// The HTTP endpoint: `POST /{pipeline}`.

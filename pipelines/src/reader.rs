@@ -58,21 +58,13 @@ impl LogReader {
         if first > self.next {
             return Err(self.damaged("a run is missing"));
         }
-        let range = run.position..run.position + run.length;
-        let mut stream = objects.blobs().read(run.blob, range).await?;
-        let mut lines = BytesMut::new();
-        while let Some(piece) = stream.try_next().await? {
-            if lines.is_empty() {
-                lines.reserve(usize::try_from(run.length).map_err(|_| self.damaged("its length is out of range"))?);
-            }
-            lines.extend_from_slice(&piece);
-        }
+        let lines = read_lines(objects, &run).await?;
         if memchr::memchr_iter(b'\n', &lines).count() != run.events as usize || lines.last() != Some(&b'\n') {
             return Err(self.damaged("it does not have as many events as its row says"));
         }
         self.page.pop_front();
         self.next = first + u64::from(run.events);
-        Ok(Some(LoggedEvents { first, at: run.at, lines: lines.freeze() }))
+        Ok(Some(LoggedEvents { first, at: run.at, lines }))
     }
 
     async fn read_page(&self, objects: &Objects) -> Result<VecDeque<(u64, RunRow)>> {
@@ -97,6 +89,20 @@ impl LogReader {
     fn damaged(&self, reason: &'static str) -> Error {
         Error::DamagedLog { name: self.name.clone(), offset: self.next, reason }
     }
+}
+
+/// The events of a run, one a line.
+pub(crate) async fn read_lines(objects: &Objects, run: &RunRow) -> Result<Bytes> {
+    let range = run.position..run.position + run.length;
+    let mut stream = objects.blobs().read(run.blob, range).await?;
+    let mut lines = BytesMut::new();
+    while let Some(piece) = stream.try_next().await? {
+        if lines.is_empty() {
+            lines.reserve(usize::try_from(run.length).unwrap_or(0));
+        }
+        lines.extend_from_slice(&piece);
+    }
+    Ok(lines.freeze())
 }
 
 /// Removes runs in the transaction and gives their blobs to the sweeper, each when its last run goes.

@@ -1,10 +1,13 @@
 //! The rows of pipelines come and go here: create, list, close, remove. No memory of its own.
 
-use crate::rows::{GRAVES, GraveRow, HEADS, HeadRow, PIPELINES, PROGRESS, PipelineId, PipelineRecord, ProgressRow};
+use crate::rows::{
+    GRAVES, GraveRow, HEADS, HeadRow, PIPELINES, PROGRESS, PipelineId, PipelineRecord, ProgressRow, TokenRow,
+};
+use crate::scram::Verifier;
 use crate::{Error, IngestAuth, PipelineSpec, Result};
 use cistern_metadata::{Commit, Scan, Transaction};
 use cistern_objects::Objects;
-use cistern_runtime::Backoff;
+use cistern_runtime::{Backoff, offload};
 use cistern_types::PipelineName;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -74,11 +77,16 @@ pub(crate) async fn create(objects: &Objects, spec: PipelineSpec) -> Result<(Pip
         IngestAuth::Token => Some(format!("cst_{}", hex::encode(rand::random::<[u8; TOKEN_BYTES]>()))),
         IngestAuth::None => None,
     };
+    let token_row = match token.clone() {
+        // Deriving what SCRAM needs takes some milliseconds.
+        Some(token) => Some(offload(move || TokenRow { sha256: sha256(&token), scram: Verifier::new(&token) }).await),
+        None => None,
+    };
     let record = PipelineRecord {
         id: PipelineId::random(),
         created: objects.clock().now(),
         draining: false,
-        token_sha256: token.as_deref().map(sha256),
+        token: token_row,
         spec,
     };
     let mut tries = Tries::new();
@@ -187,7 +195,7 @@ async fn stored(txn: &mut Transaction, name: &PipelineName) -> Result<PipelineRe
 
 /// Whether `token` opens the pipeline, in a time that does not depend on how much of it is right.
 pub(crate) fn token_fits(record: &PipelineRecord, token: &str) -> bool {
-    record.token_sha256.is_none_or(|digest| bool::from(digest.ct_eq(&sha256(token))))
+    record.token.as_ref().is_none_or(|row| bool::from(row.sha256.ct_eq(&sha256(token))))
 }
 
 fn sha256(token: &str) -> [u8; 32] {

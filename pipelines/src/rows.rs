@@ -5,15 +5,19 @@
 //! 41 heads      pipeline             -> HeadRow               45 done      pipeline, key -> DoneRow
 //! 42 runs       pipeline, first      -> RunRow                46 schemas   pipeline      -> EventSchema
 //! 43 shared     blob                 -> SharedRow             47 graves    pipeline      -> GraveRow
+//! 48 producers  pipeline, kind, window, producer -> ProducerRow
+//! 49 producer ids  (one row)         -> ProducerIdsRow
 //! ```
 //! Everything but the name stands under the id of one life of a pipeline: one that is deleted and made again under the
 //! same name begins anew. Enums are stored by their variant's number: new variants go to the end.
 
 use crate::PipelineSpec;
 use crate::schema::EventSchema;
+use crate::scram::Verifier;
 use cistern_metadata::{RowKey, RowValue, Table};
 use cistern_types::{BlobId, PipelineName, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::fmt;
 
 pub(crate) const PIPELINES: Table<PipelineName, PipelineRecord> = Table::new("pipelines", 0x40);
@@ -24,6 +28,12 @@ pub(crate) const PROGRESS: Table<PipelineId, ProgressRow> = Table::new("progress
 pub(crate) const DONE: Table<(PipelineId, KeyId), DoneRow> = Table::new("done", 0x45);
 pub(crate) const SCHEMAS: Table<PipelineId, EventSchema> = Table::new("schemas", 0x46);
 pub(crate) const GRAVES: Table<PipelineId, GraveRow> = Table::new("graves", 0x47);
+
+/// By kind and time window, so that whole windows are forgotten: see `claim`.
+pub(crate) const PRODUCERS: Table<(PipelineId, [u8; 1], u32, [u8; 16]), ProducerRow> = Table::new("producers", 0x48);
+
+/// The producer ids that are given out next.
+pub(crate) const PRODUCER_IDS: Table<(), ProducerIdsRow> = Table::new("producer ids", 0x49);
 
 /// The first bytes of the SHA-256 of a key value, which itself may be as long as an event.
 pub(crate) type KeyId = [u8; 16];
@@ -73,11 +83,19 @@ pub struct PipelineRecord {
     pub created: Timestamp,
     /// Whether it takes no more events and goes once all of them are delivered.
     pub draining: bool,
-    /// The SHA-256 of the send token.
-    pub(crate) token_sha256: Option<[u8; 32]>,
+    /// What the send token is known by, where one is needed.
+    pub(crate) token: Option<TokenRow>,
 }
 
-/// Without the token's digest.
+/// What is stored of a send token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TokenRow {
+    pub(crate) sha256: [u8; 32],
+    /// For logging in by SCRAM.
+    pub(crate) scram: Verifier,
+}
+
+/// Without what the token is known by.
 impl fmt::Debug for PipelineRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PipelineRecord")
@@ -113,6 +131,8 @@ pub(crate) struct RunRow {
     pub(crate) events: u32,
     /// When they were logged.
     pub(crate) at: Timestamp,
+    /// The Kafka partition they came to; 0 for those that came otherwise.
+    pub(crate) shard: u8,
     /// Whether the blob has a row in [`SHARED`], because runs of other pipelines lie in it too.
     pub(crate) shared: bool,
 }
@@ -147,6 +167,34 @@ pub(crate) struct DoneRow {
     pub(crate) through: u64,
 }
 
+/// What is known of a producer that numbers its batches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProducerRow {
+    pub(crate) epoch: i16,
+    /// Its last batches, the newest at the end; never empty.
+    pub(crate) batches: VecDeque<SeenBatch>,
+}
+
+/// Which producer ids have been given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProducerIdsRow {
+    /// No id from this one on has been.
+    pub(crate) next: i64,
+}
+
+/// A batch that has been logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SeenBatch {
+    /// The number of its first item.
+    pub(crate) first: i32,
+    /// How many numbers it took.
+    pub(crate) count: u32,
+    /// The offset of its first event.
+    pub(crate) offset: u64,
+    /// Of its content, where the producer's door compares it.
+    pub(crate) digest: u64,
+}
+
 /// The pipeline is gone; rows of it may be left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GraveRow {
@@ -161,4 +209,15 @@ macro_rules! row_values {
         }
     )*};
 }
-row_values!(PipelineRecord, HeadRow, RunRow, SharedRow, ProgressRow, DoneRow, GraveRow, EventSchema);
+row_values!(
+    PipelineRecord,
+    HeadRow,
+    RunRow,
+    SharedRow,
+    ProgressRow,
+    DoneRow,
+    ProducerRow,
+    ProducerIdsRow,
+    GraveRow,
+    EventSchema
+);

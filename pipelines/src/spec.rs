@@ -16,6 +16,9 @@ const BATCH_ROWS_MAX: u64 = 10_000_000;
 /// The longest prefix, in bytes.
 const PREFIX_BYTES_MAX: usize = 256;
 
+/// The most shards.
+const SHARDS_MAX: u8 = 16;
+
 /// The most origins a pipeline may name.
 const ORIGINS_MAX: usize = 32;
 
@@ -38,6 +41,8 @@ pub struct PipelineSpec {
     pub cors_origins: Vec<Origin>,
     /// The class of its objects.
     pub class: StorageClass,
+    /// Its shards, which are the partitions that Kafka's producers see; each has an order of its own.
+    pub shards: u8,
 }
 
 /// When a batch ends: at whichever limit it reaches first. The limits are hints; under memory pressure batches end early.
@@ -183,6 +188,7 @@ impl PipelineSpec {
             auth: IngestAuth::default(),
             cors_origins: Vec::new(),
             class: StorageClass::default(),
+            shards: 1,
         }
     }
 
@@ -197,6 +203,9 @@ impl PipelineSpec {
         }
         if !(1..=BATCH_ROWS_MAX).contains(rows) {
             return Err(refuse("batch rows", &rows.to_string(), "use 1 to 10000000"));
+        }
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            return Err(refuse("shards", &self.shards.to_string(), "use 1 to 16"));
         }
         if self.cors_origins.len() > ORIGINS_MAX {
             return Err(refuse("cors origins", &self.cors_origins.len().to_string(), "use at most 32, or *"));
@@ -322,6 +331,9 @@ mod tests {
             [(0, Some("batch rows")), (1, None), (10_000_000, None), (10_000_001, Some("batch rows"))]
         {
             check(|spec| spec.batch.rows = rows, refused);
+        }
+        for (shards, refused) in [(0, Some("shards")), (1, None), (16, None), (17, Some("shards"))] {
+            check(|spec| spec.shards = shards, refused);
         }
         check(|spec| spec.cors_origins = vec!["*".parse().unwrap(); 33], Some("cors origins"));
     }

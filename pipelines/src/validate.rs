@@ -3,10 +3,14 @@
 //! The shape is decided by the body itself: an array of objects, one object, or one object a line (whatever their white
 //! space). What passes here is what every later step relies on: UTF-8, valid JSON, numbers that fit, bounded depth.
 
+mod sift;
+
 use crate::scan::{digits_stop, hex4, same, string_stop};
 use crate::{Error, Result};
 use bytes::Bytes;
 use std::ops::Range;
+
+pub(crate) use sift::{Rejection, Sifter, sift};
 
 /// How deep objects and arrays of an event may lie in one another; the checker keeps one bit for each level.
 pub(crate) const EVENT_DEPTH_MAX: u32 = 64;
@@ -111,15 +115,19 @@ impl Gather<'_> {
         let start = self.copy.len();
         self.copy.extend_from_slice(&self.body[place]);
         if broken {
-            // Only white space between tokens can hold line ends: strings have them escaped.
-            for byte in &mut self.copy[start..] {
-                if matches!(byte, b'\n' | b'\r') {
-                    *byte = b' ';
-                }
-            }
+            mend_line_ends(&mut self.copy[start..]);
         }
         self.copy.push(b'\n');
         Ok(())
+    }
+}
+
+/// Puts an event into one line. Only white space between tokens can hold line ends: strings have them escaped.
+fn mend_line_ends(event: &mut [u8]) {
+    for byte in event {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::registry::{Removal, Tries};
 use crate::rows::{PROGRESS, ProgressRow, SCHEMAS};
 use crate::schema::EventSchema;
 use crate::sink::{Delivery, DoneKeys, SinkTarget, deliver};
-use crate::{PipelineRecord, PipelineSpec, PipelinesConfig, Result, funeral, registry};
+use crate::{PipelineRecord, PipelineSpec, PipelinesConfig, Result, claim, funeral, registry};
 use async_trait::async_trait;
 use cistern_runtime::{Work, Worker, WorkerError, offload};
 use cistern_types::Timestamp;
@@ -30,6 +30,9 @@ const GROUP_BYTES: usize = 32 << 20;
 
 /// How often a missing destination bucket is asked for.
 const BUCKET_RETRY: Duration = Duration::from_secs(1);
+
+/// How often producers that have not sent for long are forgotten.
+const FORGET_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Runs up to this size are split into batches in place: it takes less than the hop to another thread.
 const INLINE_BYTES_MAX: usize = 32 << 10;
@@ -58,6 +61,8 @@ struct Run {
     progress: ProgressRow,
     /// Below this the log has been trimmed.
     trimmed: u64,
+    /// When to look for producers to forget.
+    forget_at: Timestamp,
 }
 
 impl PipelineWorker {
@@ -89,6 +94,7 @@ impl PipelineWorker {
                     pending: Vec::new(),
                     progress,
                     trimmed: 0,
+                    forget_at: Timestamp::default(),
                 }));
             }
         }
@@ -136,6 +142,10 @@ impl PipelineWorker {
             return Ok(Work::More);
         }
         if run.trimmed < run.progress.watermark && self.trim(&mut run).await? {
+            self.run = Some(run);
+            return Ok(Work::More);
+        }
+        if run.forget_at <= self.parts.clock.now() && self.forget_producers(&mut run).await? {
             self.run = Some(run);
             return Ok(Work::More);
         }
@@ -208,6 +218,19 @@ impl PipelineWorker {
             run.trimmed = watermark;
         }
         Ok(more)
+    }
+
+    /// Forgets some of the producers that have not sent for long; whether there may be more.
+    async fn forget_producers(&self, run: &mut Run) -> Result<bool> {
+        let now = self.parts.clock.now();
+        let mut txn = self.parts.objects.store().begin().await?;
+        // The log's time may be ahead of the clock, never behind it.
+        let more = claim::forget_some(&mut txn, self.live.id(), now).await?;
+        let committed = matches!(txn.commit().await?, cistern_metadata::Commit::Committed { .. });
+        if committed && !more {
+            run.forget_at = now.plus(FORGET_INTERVAL);
+        }
+        Ok(more || !committed)
     }
 
     /// Removes a pipeline whose last event is delivered.

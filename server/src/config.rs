@@ -24,7 +24,7 @@ pub(crate) use show::{shown, to_toml};
 
 use cistern_blobs::Compression;
 use cistern_drives::{LANES_MAX, PARITY_MAX, ViewKind};
-use cistern_types::{AccountId, ByteSize, parse_duration};
+use cistern_types::{AccountId, ByteSize, PipelineName, parse_duration};
 use std::fmt::{self, Display};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -227,8 +227,19 @@ pub(crate) struct Listen {
     pub(crate) s3: ListenOn,
     /// Management API, health, metrics, dashboard.
     pub(crate) management: ListenOn,
-    /// HTTP ingest.
+    /// HTTP and WebSocket ingest.
     pub(crate) ingest: ListenOn,
+    /// Kafka.
+    pub(crate) kafka: ListenOn,
+}
+
+/// How the Kafka endpoint presents itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KafkaSettings {
+    /// Host and port that clients are told to connect to.
+    pub(crate) advertised: Option<(String, u16)>,
+    /// The pipeline whose settings new topics get.
+    pub(crate) topic_template: Option<PipelineName>,
 }
 
 /// How large and how many things that S3 clients write may be.
@@ -272,8 +283,10 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// Where the bytes lie.
     pub(crate) storage: StorageConfig,
-    /// The addresses to listen on.
+    /// The listeners.
     pub(crate) listen: Listen,
+    /// How the Kafka endpoint presents itself.
+    pub(crate) kafka: KafkaSettings,
     /// The domain of virtual-host-style S3 requests.
     pub(crate) s3_domain: Option<String>,
     /// What S3 clients may write.
@@ -322,6 +335,11 @@ impl Config {
                 s3: listen_on(raw, "s3.listen", "s3.tls_certificate", "s3.tls_key")?,
                 management: listen_on(raw, "management.listen", "management.tls_certificate", "management.tls_key")?,
                 ingest: listen_on(raw, "ingest.listen", "ingest.tls_certificate", "ingest.tls_key")?,
+                kafka: listen_on(raw, "kafka.listen", "kafka.tls_certificate", "kafka.tls_key")?,
+            },
+            kafka: KafkaSettings {
+                advertised: raw.parse_optional("kafka.advertised", host_and_port)?,
+                topic_template: raw.parse_optional("kafka.topic_template", parsed)?,
             },
             s3_domain: raw.parse_optional("s3.domain", domain)?,
             s3_limits: s3_limits(raw)?,
@@ -485,6 +503,13 @@ fn listen_on(raw: &RawConfig, listen: &'static str, certificate: &'static str, k
             .map(|(certificate, key)| TlsFiles { certificate: certificate.into(), key: key.into() }),
     };
     Ok(ListenOn { address, tls })
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), String> {
+    let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let parts = parts.filter(|(host, _)| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/'));
+    let (host, port) = parts.ok_or_else(|| format!("{text:?} is not HOST:PORT, such as kafka.example.org:9092"))?;
+    Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
 }
 
 fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The version of the data directory's layout that this program writes and reads.
-const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION: u32 = 4;
 
 const INSTANCE_FILE: &str = "instance.toml";
 const LOCK_FILE: &str = "lock";
@@ -362,8 +362,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let described = folder.path().join(INSTANCE_FILE);
         for (text, expected) in [
-            ("format_version = 4\nnews = true", "has format version 4, this program reads up to 3"),
-            ("format_version = 2", "has format version 2, which only versions before 0.1.0 wrote"),
+            ("format_version = 5\nnews = true", "has format version 5, this program reads up to 4"),
+            ("format_version = 3", "has format version 3, which only versions before 0.1.0 wrote"),
             ("format_version = 3\nwhat = 1", "unknown field `what`"),
             ("nonsense", "understand "),
         ] {

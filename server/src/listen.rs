@@ -42,6 +42,8 @@ pub(crate) struct Listeners {
     pub(crate) management: Listener,
     /// Ingest.
     pub(crate) ingest: Listener,
+    /// Kafka.
+    pub(crate) kafka: Listener,
     open: Family<OfListener, Gauge>,
 }
 
@@ -56,7 +58,8 @@ impl Listeners {
         let open = Family::default();
         let bind = async |name, key, on, carries| {
             let gauge = open.get_or_create_owned(&OfListener { listener: name });
-            bind_one(key, on, carries, gauge).await
+            let protocols = if name == "kafka" { &[] } else { Tls::HTTP };
+            bind_one(key, on, protocols, carries, gauge).await
         };
         Ok(Self {
             s3: bind("s3", "s3.listen", &wanted.s3, "objects").await?,
@@ -68,6 +71,7 @@ impl Listeners {
             )
             .await?,
             ingest: bind("ingest", "ingest.listen", &wanted.ingest, "events and send tokens").await?,
+            kafka: bind("kafka", "kafka.listen", &wanted.kafka, "events and send tokens").await?,
             open,
         })
     }
@@ -78,7 +82,13 @@ impl Listeners {
     }
 }
 
-async fn bind_one(key: &'static str, on: &ListenOn, carries: &str, open: Gauge) -> Result<Listener, Error> {
+async fn bind_one(
+    key: &'static str,
+    on: &ListenOn,
+    protocols: &'static [&'static [u8]],
+    carries: &str,
+    open: Gauge,
+) -> Result<Listener, Error> {
     let address = on.address;
     let refuse = |error: std::io::Error| {
         let reason = match error.kind() {
@@ -91,7 +101,7 @@ async fn bind_one(key: &'static str, on: &ListenOn, carries: &str, open: Gauge) 
         };
         Error::Address { key, address, reason }
     };
-    let tls = on.tls.as_ref().map(|files| Tls::load(&files.certificate, &files.key, Tls::HTTP)).transpose();
+    let tls = on.tls.as_ref().map(|files| Tls::load(&files.certificate, &files.key, protocols)).transpose();
     let tls = tls.map_err(|source| Error::Certificate { key, source })?;
     let socket = TcpListener::bind(address).await.map_err(refuse)?;
     let bound = socket.local_addr().map_err(refuse)?;
@@ -109,7 +119,7 @@ mod tests {
 
     fn loopback(s3: u16) -> Listen {
         let on = |port| ListenOn { address: SocketAddr::from(([127, 0, 0, 1], port)), tls: None };
-        Listen { s3: on(s3), management: on(0), ingest: on(0) }
+        Listen { s3: on(s3), management: on(0), ingest: on(0), kafka: on(0) }
     }
 
     #[tokio::test]

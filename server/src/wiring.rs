@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! listeners ─▶ data directory ─▶ sets of drives ─▶ EmbeddedEngine, EmbeddedBlobs ─▶ Objects ─▶ Access ─▶ Pipelines
-//!                                                                  ─▶ doors: S3, ingest, management ─▶ `ready`
-//! a signal: not ready ─▶ S3 and ingest finish ─▶ management finishes ─▶ event log ─▶ workers ─▶ the sets close
+//!                                                                  ─▶ doors: S3, ingest, Kafka, management ─▶ `ready`
+//! a signal: not ready ─▶ S3, ingest and Kafka finish ─▶ management finishes ─▶ event log ─▶ workers ─▶ the sets close
 //! ```
 //! Every value is made here and handed down; there is no other place that knows who stands on whom.
 
@@ -20,7 +20,7 @@ use cistern_blobs::EmbeddedBlobs;
 use cistern_metadata::{EmbeddedEngine, Store};
 use cistern_net::{Endpoint, IdleLimited, Listener, ServeLimits, Served, serve_http};
 use cistern_objects::{Limits, MasterKeys, Objects, SweepSchedule};
-use cistern_pipelines::{Pipelines, PipelinesConfig};
+use cistern_pipelines::{KafkaConfig, KafkaEndpoint, Pipelines, PipelinesConfig};
 use cistern_runtime::{Clock, Shutdown, Supervisor, SystemClock};
 use cistern_s3_api::{S3Config, S3Door, S3Metrics};
 use prometheus_client::registry::Registry;
@@ -49,6 +49,8 @@ struct House {
     supervisor: Supervisor,
     registry: Arc<Registry>,
     s3: S3Door,
+    kafka: KafkaEndpoint,
+    kafka_advertised: Option<(String, u16)>,
     objects: Objects,
 }
 
@@ -69,7 +71,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     instance.publish_endpoints(&at.to_json())?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), instance = instance.id(),
-        s3 = %at.s3, management = %at.management, ingest = %at.ingest, "ready"
+        s3 = %at.s3, management = %at.management, ingest = %at.ingest, kafka = %at.kafka.address, "ready"
     );
     drop(writeln!(std::io::stdout(), "ready")); // whoever started us may have stopped listening
     let ended = Box::pin(run(&built, listeners, at, signals)).await;
@@ -83,18 +85,25 @@ struct Endpoints {
     s3: Endpoint,
     management: Endpoint,
     ingest: Endpoint,
+    kafka: Endpoint,
 }
 
 impl Endpoints {
     fn of(listeners: &Listeners) -> anyhow::Result<Self> {
         let at = |listener: &Listener| listener.endpoint().context("ask a socket for its address");
-        Ok(Self { s3: at(&listeners.s3)?, management: at(&listeners.management)?, ingest: at(&listeners.ingest)? })
+        Ok(Self {
+            s3: at(&listeners.s3)?,
+            management: at(&listeners.management)?,
+            ingest: at(&listeners.ingest)?,
+            kafka: at(&listeners.kafka)?,
+        })
     }
 
     fn to_json(self) -> serde_json::Value {
-        let Self { s3, management, ingest } = self;
+        let Self { s3, management, ingest, kafka } = self;
         serde_json::json!({
             "s3": s3.to_string(), "management": management.to_string(), "ingest": ingest.to_string(),
+            "kafka": kafka.address.to_string(),
         })
     }
 }
@@ -140,7 +149,15 @@ async fn build(config: &Config, instance: &mut Instance, listeners: &Listeners) 
     pipelines.register_metrics(&mut registry);
     listeners.register_metrics(&mut registry);
     cistern_admin::register_process_metrics(&mut registry, Arc::new(sets.clone()), supervisor.clone());
-    Ok(House { sets, access, pipelines, supervisor, registry: Arc::new(registry), s3, objects })
+    let kafka_config = KafkaConfig {
+        cluster_id: instance.id().to_owned(),
+        advertised: config.kafka.advertised.clone(),
+        topic_template: config.kafka.topic_template.clone(),
+    };
+    let kafka = KafkaEndpoint::new(pipelines.clone(), access.clone(), kafka_config);
+    let kafka_advertised = config.kafka.advertised.clone();
+    let registry = Arc::new(registry);
+    Ok(House { sets, access, pipelines, supervisor, registry, s3, kafka, kafka_advertised, objects })
 }
 
 /// The same with the master keys of this data directory. They are made only for a store that has used none before.
@@ -175,7 +192,7 @@ fn credentials(config: &Config, instance: &Instance) -> anyhow::Result<RootCrede
 /// Serves until a signal comes, then stops in order.
 async fn run(house: &House, listeners: Listeners, at: Endpoints, mut signals: StopSignals) -> anyhow::Result<()> {
     let (stopping, last_door) = (Shutdown::new(), Shutdown::new());
-    let Listeners { s3, management, ingest, .. } = listeners;
+    let Listeners { s3, management, ingest, kafka, .. } = listeners;
     let admin = Admin {
         objects: house.objects.clone(),
         access: house.access.clone(),
@@ -186,12 +203,15 @@ async fn run(house: &House, listeners: Listeners, at: Endpoints, mut signals: St
         stopping: stopping.clone(),
         s3: at.s3,
         ingest: at.ingest,
+        kafka: at.kafka,
+        kafka_advertised: house.kafka_advertised.clone(),
     };
     let limits = ServeLimits { stop_timeout: REQUESTS_STOP_LIMIT, ..ServeLimits::default() };
     let s3 = house.s3.clone().serve(s3, &limits, stopping.clone());
     let ingest = serve_router(ingest, &limits, stopping.clone(), house.pipelines.ingest_router());
+    let kafka = house.kafka.clone().serve(kafka, &limits, stopping.clone());
     let management = serve_router(management, &limits, last_door.clone(), cistern_admin::router(admin));
-    let mut first_doors = Box::pin(async { tokio::join!(s3, ingest) });
+    let mut first_doors = Box::pin(async { tokio::join!(s3, ingest, kafka) });
     let mut management = Box::pin(management);
     tokio::select! {
         _ = &mut first_doors => anyhow::bail!("a listener ended by itself"),
@@ -204,9 +224,9 @@ async fn run(house: &House, listeners: Listeners, at: Endpoints, mut signals: St
         // Management goes on meanwhile, so that /readyz can say that this server is on its way out.
         let deadline = Instant::now() + REQUESTS_STOP_LIMIT;
         let closing = async {
-            let (s3, ingest) = (&mut first_doors).await;
+            let (s3, ingest, kafka) = (&mut first_doors).await;
             last_door.begin();
-            s3.cut + ingest.cut
+            s3.cut + ingest.cut + kafka.cut
         };
         let drained = timeout_at(deadline, async { tokio::join!(closing, &mut management) }).await;
         match drained {

@@ -44,7 +44,7 @@ impl ServerSpec {
     /// The same with another binary.
     pub fn of_binary(binary: PathBuf, data_dir: &Path) -> Self {
         let listen = |name: &str| (format!("{SETTINGS_PREFIX}{name}__LISTEN"), "127.0.0.1:0".to_owned());
-        let mut environment = ["S3", "MANAGEMENT", "INGEST"].map(listen).to_vec();
+        let mut environment = ["S3", "MANAGEMENT", "INGEST", "KAFKA"].map(listen).to_vec();
         environment.push((format!("{SETTINGS_PREFIX}DATA_DIR"), data_dir.display().to_string()));
         Self { binary, data_dir: data_dir.to_owned(), environment, arguments: Vec::new(), start_limit: START_LIMIT }
     }
@@ -125,6 +125,7 @@ struct Endpoints {
     s3: String,
     management: String,
     ingest: String,
+    kafka: String,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -185,6 +186,11 @@ impl Server {
     /// The address of the ingest listener: host and port.
     pub fn ingest_host(&self) -> &str {
         host_of(&self.endpoints.ingest)
+    }
+
+    /// The address of the Kafka listener: host and port.
+    pub fn kafka_host(&self) -> &str {
+        &self.endpoints.kafka
     }
 
     /// The root key.

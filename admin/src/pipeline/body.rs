@@ -1,6 +1,6 @@
 //! The JSON of a pipeline: Cloudflare's legacy shape, with our own `on_json_key`, `parquet` and `storage_class`.
 //!
-//! What clients send and we have no use for (`metadata`, `credentials`, file names) is taken and never shown again; a
+//! What clients send and we have no use for (`credentials`, file names, `metadata` but for `shards`) is taken and never shown again; a
 //! field nobody knows is refused by name.
 
 use crate::error::{Error, Result};
@@ -25,8 +25,13 @@ pub(crate) struct PipelineBody {
     destination: DestinationBody,
     #[serde(default)]
     transforms: Vec<IgnoredAny>,
-    #[serde(rename = "metadata")]
-    _metadata: Option<IgnoredAny>,
+    metadata: Option<MetadataBody>,
+}
+
+/// Fields nobody here knows are taken: clients keep what they like in it.
+#[derive(Debug, Deserialize)]
+struct MetadataBody {
+    shards: Option<u8>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -109,6 +114,7 @@ impl PipelineBody {
         let format = destination.format.as_deref().unwrap_or("parquet");
         spec.format = OutputFormat::from_names(format, compression.as_deref())?;
         spec.class = destination.storage_class.as_deref().map_or(Ok(StorageClass::Standard), str::parse)?;
+        spec.shards = self.metadata.and_then(|metadata| metadata.shards).unwrap_or(spec.shards);
         if let Some(sources) = self.source {
             let http = http_source(sources)?;
             spec.auth = if http.authentication.unwrap_or(true) { IngestAuth::Token } else { IngestAuth::None };
@@ -157,7 +163,7 @@ pub(crate) fn describe(record: &PipelineRecord) -> Value {
         "version": VERSION,
         "name": spec.name,
         "created_at": record.created.to_string(),
-        "metadata": {},
+        "metadata": { "shards": spec.shards },
         "source": [{
             "type": "http",
             "format": "json",

@@ -89,6 +89,10 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
         | Error::NoEvents
         | Error::BrokenEncoding { .. }
         | Error::IncompleteBody => (StatusCode::BAD_REQUEST, 1003),
+        Error::FencedProducer { .. }
+        | Error::SequenceGap { .. }
+        | Error::OldSequence { .. }
+        | Error::ReusedSequence { .. } => (StatusCode::CONFLICT, 1021),
         Error::EventTooLarge { .. } => (StatusCode::BAD_REQUEST, 1018),
         Error::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 1019),
         Error::UnsupportedEncoding { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, 1020),
@@ -103,6 +107,7 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
         | Error::DamagedLog { .. }
         | Error::Parquet { .. }
         | Error::Compress(_)
+        | Error::Access(_)
         | Error::Metadata(_)
         | Error::Blobs(_)
         | Error::Objects(_) => match error.kind() {

@@ -292,7 +292,7 @@ impl Process {
     async fn append(&mut self, body: &str) -> bool {
         let events = validate(body.as_bytes().to_vec(), BodyShape::Any, 1_000_000).unwrap();
         let room = self.parts.log.room(events.lines.len()).await.unwrap();
-        let append = self.parts.log.append(Arc::clone(&self.live), events, room);
+        let append = self.parts.log.append(Arc::clone(&self.live), events.into(), room);
         let flush = async {
             self.flusher.wait_for_work().await;
             self.flusher.work().await.unwrap();

@@ -91,6 +91,9 @@ pub(super) struct CreateArgs {
     /// Origin of browser pages that may send, or *; may be given several times
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
+    /// Partitions that Kafka's producers see, 1 to 16 [default: 1]
+    #[arg(long, value_name = "N")]
+    shard_count: Option<u8>,
     /// Class of the files: Standard or InfrequentAccess
     #[arg(long, value_name = "CLASS")]
     storage_class: Option<StorageClass>,
@@ -107,6 +110,10 @@ struct Created {
 struct Endpoint {
     label: String,
     address: String,
+    /// Host and port, where the address says more.
+    bootstrap: Option<String>,
+    /// How Kafka's clients call the way there.
+    security_protocol: Option<String>,
 }
 
 impl PipelinesCommand {
@@ -182,7 +189,11 @@ impl CreateArgs {
         if !self.cors_origin.is_empty() {
             source["cors"] = json!({ "origins": self.cors_origin });
         }
-        json!({ "name": self.name, "source": [source], "destination": destination })
+        let mut body = json!({ "name": self.name, "source": [source], "destination": destination });
+        if let Some(shards) = self.shard_count {
+            body["metadata"] = json!({ "shards": shards });
+        }
+        body
     }
 }
 
@@ -195,13 +206,39 @@ fn created(made: &Created) -> String {
     if let Some(token) = &made.send_token {
         write!(text, "\n🔑 Send token (shown only this once): {token}").expect("writing to a String");
     }
-    if let Some(address) = made.endpoints.first().map(|endpoint| &endpoint.address) {
-        let token = made.send_token.as_ref().map(|token| format!("-H 'Authorization: Bearer {token}' "));
-        let token = token.unwrap_or_default();
-        write!(text, "\nSend an event:\ncurl {token}-d '[{{\"hello\":\"world\"}}]' {address}")
-            .expect("writing to a String");
+    for line in examples(made) {
+        write!(text, "\n{line}").expect("writing to a String");
     }
     text
+}
+
+/// Lines to paste, one for each protocol.
+fn examples(made: &Created) -> Vec<String> {
+    let mut lines = vec!["Send an event:".to_owned()];
+    let token = made.send_token.as_deref();
+    for Endpoint { label, address, bootstrap, security_protocol } in &made.endpoints {
+        match (label.as_str(), bootstrap, security_protocol) {
+            ("HTTPS", ..) => {
+                let header = token.map(|token| format!("-H 'Authorization: Bearer {token}' ")).unwrap_or_default();
+                lines.push(format!("curl {header}-d '[{{\"hello\":\"world\"}}]' {address}"));
+            }
+            ("WebSocket", ..) => {
+                let query = token.map(|token| format!("?token={token}")).unwrap_or_default();
+                lines.push(format!("echo '{{\"hello\":\"world\"}}' | websocat '{address}{query}'"));
+            }
+            ("Kafka", Some(bootstrap), Some(protocol)) => {
+                let name = &made.name;
+                let login = token
+                    .map(|token| format!(" -X sasl.mechanism=PLAIN -X sasl.username={name} -X sasl.password={token}"));
+                let login = login.unwrap_or_default();
+                lines.push(format!(
+                    "echo '{{\"hello\":\"world\"}}' | kcat -P -b {bootstrap} -t {name} -X security.protocol={protocol}{login}"
+                ));
+            }
+            _ => {}
+        }
+    }
+    lines
 }
 
 fn row(pipeline: &Value) -> [String; 5] {
@@ -317,6 +354,8 @@ mod tests {
             endpoints: vec![Endpoint {
                 label: "HTTPS".into(),
                 address: "http://127.0.0.1:8443/clickstream-ingest-prod".into(),
+                bootstrap: None,
+                security_protocol: None,
             }],
             send_token: send_token.map(Into::into),
         }

@@ -28,9 +28,12 @@ pub(super) struct ServeArgs {
     /// Address of API, health, metrics and dashboard [default: 127.0.0.1:9001]
     #[arg(long, value_name = "ADDRESS")]
     management_listen: Option<String>,
-    /// Address of HTTP ingest [default: 127.0.0.1:8443]
+    /// Address of HTTP and WebSocket ingest [default: 127.0.0.1:8443]
     #[arg(long, value_name = "ADDRESS")]
     ingest_listen: Option<String>,
+    /// Address of the Kafka listener [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "ADDRESS")]
+    kafka_listen: Option<String>,
     /// Which log lines appear: error, warn, info, debug, or per crate [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -49,6 +52,7 @@ impl ServeArgs {
             ("s3.listen", "--s3-listen", &self.s3_listen),
             ("management.listen", "--management-listen", &self.management_listen),
             ("ingest.listen", "--ingest-listen", &self.ingest_listen),
+            ("kafka.listen", "--kafka-listen", &self.kafka_listen),
             ("log", "--log", &self.log),
             ("log_format", "--log-format", &self.log_format),
         ];

@@ -126,10 +126,24 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("management.listen", Some("127.0.0.1:9001"), Kind::Plain, "address of API, health, metrics and dashboard"),
     setting("management.tls_certificate", None, Kind::Plain, CERTIFICATE),
     setting("management.tls_key", None, Kind::Plain, KEY),
-    setting("ingest.listen", Some("127.0.0.1:8443"), Kind::Plain, "address of HTTP ingest"),
+    setting("ingest.listen", Some("127.0.0.1:8443"), Kind::Plain, "address of HTTP and WebSocket ingest"),
     setting("ingest.tls_certificate", None, Kind::Plain, CERTIFICATE),
     setting("ingest.tls_key", None, Kind::Plain, KEY),
-    setting("kafka.listen", None, Kind::WithoutEffect, "address of the Kafka listener"),
+    setting("kafka.listen", Some("127.0.0.1:9092"), Kind::Plain, "address of the Kafka listener"),
+    setting("kafka.tls_certificate", None, Kind::Plain, CERTIFICATE),
+    setting("kafka.tls_key", None, Kind::Plain, KEY),
+    setting(
+        "kafka.advertised",
+        None,
+        Kind::Plain,
+        "HOST:PORT that Kafka clients are told to connect to; default the address they came to",
+    ),
+    setting(
+        "kafka.topic_template",
+        None,
+        Kind::Plain,
+        "pipeline whose settings topics get that Kafka clients make; none: they make none",
+    ),
     setting("lifecycle.day_seconds", None, Kind::WithoutEffect, "length of a day for lifecycle rules"),
 ];
 
