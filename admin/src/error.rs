@@ -242,6 +242,7 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
         | Below::SequenceGap { .. }
         | Below::OldSequence { .. }
         | Below::ReusedSequence { .. }
+        | Below::InvalidHeader { .. }
         | Below::IncompleteBody => MALFORMED,
         Below::Flush(_)
         | Below::DamagedLog { .. }

@@ -8,9 +8,11 @@
 //! crash keeps both or neither. The rows of a time window lie together: a producer is looked for in the present window and the
 //! one before, and whole windows are forgotten.
 
-use crate::rows::{PRODUCERS, PipelineId, ProducerRow, SeenBatch};
+use crate::registry::Tries;
+use crate::rows::{HEADS, PRODUCERS, PipelineId, ProducerRow, SeenBatch};
 use crate::{Error, Result};
 use cistern_metadata::{Scan, Transaction};
+use cistern_objects::Objects;
 use cistern_types::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
@@ -118,6 +120,26 @@ impl Producer {
     }
 }
 
+/// Takes a producer's name over: whoever used it before stores nothing more under it. The epoch to send with, and the number after the
+/// last one that was stored, or 0.
+pub(crate) async fn take_over(objects: &Objects, pipeline: PipelineId, producer: Producer) -> Result<(i32, i32)> {
+    let mut tries = Tries::new();
+    loop {
+        let mut txn = objects.store().begin().await?;
+        let Some(head) = HEADS.get(&mut txn, &pipeline).await? else {
+            return Err(Error::NoSuchPipeline { name: pipeline.to_string() });
+        };
+        let at = objects.clock().now().max(head.at);
+        let known = producer.load(&mut txn, pipeline, at).await?.unwrap_or_default();
+        let epoch = known.epoch.checked_add(1).unwrap_or(1);
+        let next = known.batches.back().map_or(0, |last| after(last.first, last.count));
+        producer.store(&mut txn, pipeline, at, &ProducerRow { epoch, ..known })?;
+        if tries.commit(txn).await? {
+            return Ok((epoch, next));
+        }
+    }
+}
+
 /// Removes rows of producers that nobody looks for any more at `at`; whether there may be more.
 pub(crate) async fn forget_some(txn: &mut Transaction, pipeline: PipelineId, at: Timestamp) -> Result<bool> {
     let mut removed = 0;
@@ -143,7 +165,7 @@ fn short_digest(name: &str) -> [u8; 16] {
 pub(crate) struct Claim {
     pub(crate) producer: Producer,
     /// Of two producers of the same name the one with the higher epoch is right.
-    pub(crate) epoch: i16,
+    pub(crate) epoch: i32,
     /// The number of its first item, 0 to 2^31 - 1.
     pub(crate) first: i32,
     /// How many numbers it takes.
@@ -219,7 +241,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn claim(epoch: i16, first: i32, count: u32) -> Claim {
+    fn claim(epoch: i32, first: i32, count: u32) -> Claim {
         Claim { producer: Producer::named("p"), epoch, first, count, digest: 7 }
     }
 

@@ -113,7 +113,7 @@ pub enum Error {
     #[error("another producer of this name has epoch {epoch}: begin a new epoch to take over, or use another name")]
     FencedProducer {
         /// The epoch in force.
-        epoch: i16,
+        epoch: i32,
     },
     /// Between what the producer sent before and this something is missing.
     #[error("sequence {given} leaves a gap: {expected} is next")]
@@ -136,6 +136,14 @@ pub enum Error {
     ReusedSequence {
         /// The number that was given.
         sequence: i32,
+    },
+    /// A header, or a field of the query, is not what it should be.
+    #[error("{header}: {rule}")]
+    InvalidHeader {
+        /// Its name.
+        header: String,
+        /// What would be right.
+        rule: &'static str,
     },
     /// The connection ended before the body did.
     #[error("body ended early")]
@@ -227,7 +235,13 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchPipeline { .. } | Self::NoSuchBucket { .. } => ErrorKind::NotFound,
-            Self::PipelineExists { .. } | Self::Draining { .. } | Self::Superseded { .. } => ErrorKind::Conflict,
+            Self::PipelineExists { .. }
+            | Self::Draining { .. }
+            | Self::Superseded { .. }
+            | Self::FencedProducer { .. }
+            | Self::SequenceGap { .. }
+            | Self::OldSequence { .. }
+            | Self::ReusedSequence { .. } => ErrorKind::Conflict,
             Self::InvalidSetting { .. }
             | Self::InvalidPath { .. }
             | Self::NotUtf8 { .. }
@@ -236,11 +250,9 @@ impl Error {
             | Self::EventTooLarge { .. }
             | Self::UnsupportedEncoding { .. }
             | Self::BrokenEncoding { .. }
+            | Self::InvalidHeader { .. }
             | Self::IncompleteBody => ErrorKind::Invalid,
-            Self::FencedProducer { .. }
-            | Self::SequenceGap { .. }
-            | Self::OldSequence { .. }
-            | Self::ReusedSequence { .. } => ErrorKind::Conflict,
+
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::BodyTooLarge { .. } => ErrorKind::TooLarge,
             Self::TooMuchBuffered { .. } | Self::TooMuchContention { .. } => ErrorKind::Busy,

@@ -21,10 +21,13 @@ use cistern_metadata::Transaction;
 use cistern_objects::Objects;
 use cistern_runtime::{Clock, Work, Worker, WorkerError};
 use cistern_types::{StorageClass, Timestamp};
+use futures::FutureExt as _;
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -67,6 +70,11 @@ impl Room {
         self.0.split(bytes.min(self.0.num_permits())).map(Self)
     }
 
+    /// How much it is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.num_permits()
+    }
+
     /// Gives back what is more than `bytes`.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let surplus = self.0.num_permits().saturating_sub(bytes);
@@ -95,9 +103,20 @@ impl From<ValidEvents> for Append {
 pub(crate) struct Pending(oneshot::Receiver<Result<Appended>>);
 
 impl Pending {
-    /// Waits until they are durable. On an error of kind `Unavailable` it is open whether they were logged.
-    pub(crate) async fn done(self) -> Result<Appended> {
-        self.0.await.unwrap_or(Err(Error::Stopping))
+    /// What failed already.
+    pub(crate) fn failed(error: Error) -> Self {
+        let (answer, answered) = oneshot::channel();
+        drop(answer.send(Err(error)));
+        Self(answered)
+    }
+}
+
+/// Ready when they are durable. On an error of kind `Unavailable` it is open whether they were logged.
+impl Future for Pending {
+    type Output = Result<Appended>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_unpin(cx).map(|answered| answered.unwrap_or(Err(Error::Stopping)))
     }
 }
 
@@ -165,7 +184,6 @@ impl EventLog {
                 mpsc::error::TrySendError::Closed(_) => Error::Stopping,
             })
         })?
-        .done()
         .await
     }
 
@@ -327,12 +345,12 @@ impl Flusher {
                 return Ok(answers(entries, found, &BTreeMap::new()));
             }
             // The same blob serves the next try, unless the producers' rows have changed meanwhile.
-            let (groups, blob) = match written.take().filter(|(before, ..)| *before == new) {
-                Some((_, groups, blob)) => (groups, blob),
-                None => {
-                    let (groups, body) = lay_out(entries, &new);
-                    (groups, self.write_blob(body).await?)
-                }
+            let before = written.take().filter(|(before, ..)| *before == new);
+            let (groups, blob) = if let Some((_, groups, blob)) = before {
+                (groups, blob)
+            } else {
+                let (groups, body) = lay_out(entries, &new);
+                (groups, self.write_blob(body).await?)
             };
             let offsets = known.log(&mut txn, entries, &groups, &blob, now)?;
             known.store_producers(&mut txn, entries, &new, &offsets)?;
@@ -502,13 +520,12 @@ fn lay_out(entries: &[Entry], new: &[usize]) -> (Vec<Group>, Bytes) {
         runs.entry((entry.id, entry.append.shard)).or_default().push(*number);
     }
     let events_of = |number: &usize| &entries[*number].append.events;
-    let body = match new {
-        [only] => events_of(only).lines.clone(),
-        _ => {
-            let mut body = BytesMut::with_capacity(new.iter().map(|number| events_of(number).lines.len()).sum());
-            runs.values().flatten().for_each(|number| body.extend_from_slice(&events_of(number).lines));
-            body.freeze()
-        }
+    let body = if let [only] = new {
+        events_of(only).lines.clone()
+    } else {
+        let mut body = BytesMut::with_capacity(new.iter().map(|number| events_of(number).lines.len()).sum());
+        runs.values().flatten().for_each(|number| body.extend_from_slice(&events_of(number).lines));
+        body.freeze()
     };
     let mut groups = Vec::with_capacity(runs.len());
     let mut position = 0;

@@ -13,6 +13,7 @@ use cistern_runtime::{Clock, Shutdown, Supervisor};
 use cistern_types::{BucketName, Owner, OwnerId, StorageClass, Timestamp};
 use futures::TryStreamExt as _;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -89,7 +90,7 @@ impl House {
     }
 
     pub(crate) async fn make_bucket(&self) {
-        let owner = Owner { id: OwnerId::from_bytes([1; 32]), name: "ada".into() };
+        let owner = Owner { id: OwnerId::from_bytes(Sha256::digest("ada").into()), name: "ada".into() };
         let spec = BucketSpec {
             name: self.bucket.clone(),
             owner,

@@ -1,10 +1,14 @@
 //! The HTTP endpoint: `POST /{pipeline}` with a JSON array, one object, or one object a line; plain, gzip or zstd.
 //!
 //! The answer `200 {"success":true,…,"result":{"committed":N}}` is given when all events of the body are durable. A body
-//! is taken whole or not at all. Browsers of the pipeline's origins are let in (CORS). `answer` words everything.
+//! is taken whole or not at all, unless the producer prefers that what is no event becomes a dead letter. Retries can be told
+//! apart from new events (`retry`). Browsers of the pipeline's origins are let in (CORS). `answer` words everything. The same
+//! path takes WebSockets (`websocket`).
 
 mod answer;
 mod body;
+mod retry;
+mod websocket;
 
 use crate::live::Live;
 use crate::pipelines::Parts;
@@ -16,6 +20,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use body::{Received, Unfit};
 use cistern_types::PipelineName;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::sync::Arc;
@@ -24,7 +29,8 @@ use std::sync::Arc;
 const PREFLIGHT_SECONDS: &str = "86400";
 
 /// What a browser's script may send besides the plain headers.
-const ALLOWED_HEADERS: &str = "authorization, content-encoding, content-type";
+const ALLOWED_HEADERS: &str =
+    "authorization, content-encoding, content-type, idempotency-key, prefer, x-producer-id, x-producer-sequence";
 
 /// The routes of the endpoint.
 pub(crate) fn router(parts: Arc<Parts>) -> Router {
@@ -44,13 +50,17 @@ async fn handle(State(parts): State<Arc<Parts>>, Path(name): Path<String>, reque
     let answer = match *request.method() {
         Method::OPTIONS => preflight(origin.is_some()),
         Method::POST => match post(&parts, live, request).await {
-            Ok(committed) => Answer::committed(committed),
-            Err(error) => Answer::from(error),
+            Ok(answer) => answer,
+            Err(Unfit { error, rejections }) => Answer::from(*error).with_verdicts(&rejections),
+        },
+        Method::GET if websocket::is_upgrade(&request) => match websocket::upgrade(&parts, &live, request) {
+            Ok(response) => return response,
+            Err(answer) => answer,
         },
         _ => {
-            let text = "send events with POST";
+            let text = "send events with POST, or over a WebSocket";
             let answer = Answer::refusal(StatusCode::METHOD_NOT_ALLOWED, answer::METHOD_NOT_ALLOWED, text);
-            answer.with(header::ALLOW, "POST, OPTIONS")
+            answer.with(header::ALLOW, "GET, POST, OPTIONS")
         }
     };
     finish(&parts, answer, origin)
@@ -67,17 +77,18 @@ fn finish(parts: &Parts, answer: Answer, origin: Option<HeaderValue>) -> Respons
     response
 }
 
-/// Takes the events of a body; how many there were.
-async fn post(parts: &Arc<Parts>, live: Arc<Live>, request: Request<Body>) -> Result<u32> {
+/// Takes the events of a body.
+async fn post(parts: &Arc<Parts>, live: Arc<Live>, request: Request<Body>) -> Result<Answer, Unfit> {
     authorize(&live, &request)?;
     let record = live.record();
     if record.draining {
-        return Err(Error::Draining { name: record.spec.name.clone() });
+        return Err(Error::Draining { name: record.spec.name.clone() }.into());
     }
-    let (events, room) = body::receive(&parts.log, &parts.config, request).await?;
-    let committed = events.events;
-    parts.log.append(live, events.into(), room).await?;
-    Ok(committed)
+    let Received { append, rejections, room } = body::receive(&parts.log, &parts.config, request).await?;
+    let rejected = u32::try_from(rejections.len()).expect("there are no more of them than events");
+    let committed = append.events.events - rejected;
+    let appended = parts.log.append(live, append, room).await?;
+    Ok(Answer::committed(committed, &rejections, appended.seen))
 }
 
 fn authorize(live: &Live, request: &Request<Body>) -> Result<()> {
@@ -85,16 +96,21 @@ fn authorize(live: &Live, request: &Request<Body>) -> Result<()> {
     if record.spec.auth == IngestAuth::None {
         return Ok(());
     }
+    match token_in(request) {
+        None => Err(Error::Unauthorized { reason: "the send token is missing" }),
+        Some(token) if token_fits(&record, token) => Ok(()),
+        Some(_) => Err(Error::Unauthorized { reason: "the token is not this pipeline's send token" }),
+    }
+}
+
+/// The token in header or query.
+fn token_in(request: &Request<Body>) -> Option<&str> {
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer =
         bearer.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let query = request.uri().query().unwrap_or("");
     let query = query.split('&').find_map(|pair| pair.strip_prefix("token="));
-    match bearer.map(|(_, token)| token.trim()).or(query) {
-        None => Err(Error::Unauthorized { reason: "the send token is missing" }),
-        Some(token) if token_fits(&record, token) => Ok(()),
-        Some(_) => Err(Error::Unauthorized { reason: "the token is not this pipeline's send token" }),
-    }
+    bearer.map(|(_, token)| token.trim()).or(query)
 }
 
 /// What a browser is told when the request comes from one of the pipeline's origins.
@@ -105,10 +121,14 @@ fn allowed_origin(live: &Live, headers: &HeaderMap) -> Option<HeaderValue> {
     covered.then(|| origin.clone())
 }
 
+fn origin_refused() -> Answer {
+    let text = "this origin may not send to the pipeline: name it with --cors-origin when creating the pipeline";
+    Answer::refusal(StatusCode::FORBIDDEN, answer::ORIGIN_NOT_ALLOWED, text)
+}
+
 fn preflight(allowed: bool) -> Answer {
     if !allowed {
-        let text = "this origin may not send to the pipeline: name it with --cors-origin when creating the pipeline";
-        return Answer::refusal(StatusCode::FORBIDDEN, answer::ORIGIN_NOT_ALLOWED, text);
+        return origin_refused();
     }
     Answer::empty(StatusCode::NO_CONTENT)
         .with(header::ACCESS_CONTROL_ALLOW_METHODS, "POST, OPTIONS")

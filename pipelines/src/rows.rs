@@ -168,10 +168,10 @@ pub(crate) struct DoneRow {
 }
 
 /// What is known of a producer that numbers its batches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct ProducerRow {
-    pub(crate) epoch: i16,
-    /// Its last batches, the newest at the end; never empty.
+    pub(crate) epoch: i32,
+    /// Its last batches, the newest at the end.
     pub(crate) batches: VecDeque<SeenBatch>,
 }
 

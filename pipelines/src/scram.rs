@@ -108,6 +108,7 @@ impl Decoys {
     }
 
     /// Those of a random key, for as long as this lives.
+    #[cfg(test)]
     pub(crate) fn random() -> Self {
         Self::from_key(rand::random())
     }

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use bytes::Bytes;
 use std::ops::Range;
 
-pub(crate) use sift::{Rejection, Sifter, sift};
+pub(crate) use sift::{Rejection, Sifted, Sifter, sift};
 
 /// How deep objects and arrays of an event may lie in one another; the checker keeps one bit for each level.
 pub(crate) const EVENT_DEPTH_MAX: u32 = 64;
@@ -43,8 +43,8 @@ pub(crate) enum BodyShape {
 }
 
 /// Checks a whole body. One that is one event a line already is not copied.
-pub(crate) fn validate(body: Vec<u8>, shape: BodyShape, event_bytes_max: usize) -> Result<ValidEvents> {
-    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
+pub(crate) fn validate(body: &Bytes, shape: BodyShape, event_bytes_max: usize) -> Result<ValidEvents> {
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if let Err(error) = std::str::from_utf8(text) {
         return Err(Error::NotUtf8 { byte: error.valid_up_to() });
     }
@@ -61,13 +61,7 @@ pub(crate) fn validate(body: Vec<u8>, shape: BodyShape, event_bytes_max: usize) 
         Ok(()) if events == 0 => Err(Error::NoEvents),
         Ok(()) => {
             let events = u32::try_from(events).expect("an event has two bytes at least and a body a few million");
-            let lines = if !copy.is_empty() {
-                copy.into()
-            } else if lines == body.len() {
-                body.into_boxed_slice().into()
-            } else {
-                Bytes::copy_from_slice(&body[..lines])
-            };
+            let lines = if copy.is_empty() { body.slice(..lines) } else { copy.into() };
             Ok(ValidEvents { lines, events })
         }
         Err(Stop::Fault(reason)) => Err(Error::Malformed { event: events, byte: checker.at, reason }),

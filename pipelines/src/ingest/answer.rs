@@ -2,10 +2,12 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+use crate::validate::Rejection;
 use crate::{Error, ErrorKind};
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
 
 pub(super) const NO_SUCH_PATH: u32 = 7003;
 pub(super) const METHOD_NOT_ALLOWED: u32 = 10405;
@@ -19,13 +21,30 @@ const RETRY_AFTER_SECONDS: &str = "1";
 pub(super) struct Answer {
     status: StatusCode,
     headers: Vec<(HeaderName, &'static str)>,
-    body: Option<serde_json::Value>,
+    body: Option<Value>,
 }
 
 impl Answer {
-    pub(super) fn committed(events: u32) -> Self {
-        let body = serde_json::json!({"success": true, "errors": [], "messages": [], "result": {"committed": events}});
+    /// `committed` events are stored; those of `rejections` are dead letters. `seen` says that all that had happened before.
+    pub(super) fn committed(committed: u32, rejections: &[Rejection], seen: bool) -> Self {
+        let mut result = json!({ "committed": committed });
+        if !rejections.is_empty() {
+            result["dead_letters"] = rejections.len().into();
+            result["verdicts"] = verdicts(rejections);
+        }
+        if seen {
+            result["duplicate"] = true.into();
+        }
+        let body = json!({ "success": true, "errors": [], "messages": [], "result": result });
         Self { status: StatusCode::OK, headers: Vec::new(), body: Some(body) }
+    }
+
+    /// The same with the events that are to blame.
+    pub(super) fn with_verdicts(mut self, rejections: &[Rejection]) -> Self {
+        if let Some(body) = self.body.as_mut().filter(|_| !rejections.is_empty()) {
+            body["verdicts"] = verdicts(rejections);
+        }
+        self
     }
 
     pub(super) fn empty(status: StatusCode) -> Self {
@@ -33,8 +52,8 @@ impl Answer {
     }
 
     pub(super) fn refusal(status: StatusCode, code: u32, message: &str) -> Self {
-        let errors = serde_json::json!([{"code": code, "message": message}]);
-        let body = serde_json::json!({"success": false, "errors": errors, "messages": [], "result": null});
+        let errors = json!([{"code": code, "message": message}]);
+        let body = json!({"success": false, "errors": errors, "messages": [], "result": null});
         Self { status, headers: Vec::new(), body: Some(body) }
     }
 
@@ -58,16 +77,7 @@ impl Answer {
 
 impl From<Error> for Answer {
     fn from(error: Error) -> Self {
-        let (status, code) = status_of(&error);
-        let text = match status {
-            // What went wrong inside is in the log; the producer needs to know what to do.
-            StatusCode::SERVICE_UNAVAILABLE => "events cannot be stored at the moment: send them again".to_owned(),
-            StatusCode::INTERNAL_SERVER_ERROR => {
-                tracing::error!(error = %error, "a request failed");
-                "internal error: the server's log says more".to_owned()
-            }
-            _ => error.to_string(),
-        };
+        let (status, code, text) = words(&error);
         let answer = Self::refusal(status, code, &text);
         match status {
             StatusCode::UNAUTHORIZED => answer.with(header::WWW_AUTHENTICATE, "Bearer"),
@@ -77,6 +87,29 @@ impl From<Error> for Answer {
             _ => answer,
         }
     }
+}
+
+/// At most so many events are named.
+const VERDICTS_MAX: usize = 100;
+
+fn verdicts(rejections: &[Rejection]) -> Value {
+    let named = rejections.iter().take(VERDICTS_MAX);
+    named.map(|rejection| json!({ "event": rejection.event, "reason": rejection.reason })).collect()
+}
+
+/// Status, code and text for a producer.
+pub(super) fn words(error: &Error) -> (StatusCode, u32, String) {
+    let (status, code) = status_of(error);
+    let text = match status {
+        // What went wrong inside is in the log; the producer needs to know what to do.
+        StatusCode::SERVICE_UNAVAILABLE => "events cannot be stored at the moment: send them again".to_owned(),
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            tracing::error!(error = %error, "a request failed");
+            "internal error: the server's log says more".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    (status, code, text)
 }
 
 fn status_of(error: &Error) -> (StatusCode, u32) {
@@ -89,6 +122,7 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
         | Error::NoEvents
         | Error::BrokenEncoding { .. }
         | Error::IncompleteBody => (StatusCode::BAD_REQUEST, 1003),
+        Error::InvalidHeader { .. } => (StatusCode::BAD_REQUEST, 1004),
         Error::FencedProducer { .. }
         | Error::SequenceGap { .. }
         | Error::OldSequence { .. }

@@ -1,8 +1,10 @@
-//! A request's body on its way to the log: read within its limits, unpacked and validated off the runtime's threads.
+//! A request's body on its way to the log: read within its limits, unpacked and judged off the runtime's threads.
 
+use super::retry::Retry;
+use crate::claim::Claim;
 use crate::decompress::{ContentEncoding, decompress};
-use crate::event_log::{EventLog, Room};
-use crate::validate::{BodyShape, ValidEvents, validate};
+use crate::event_log::{Append, EventLog, Room};
+use crate::validate::{BodyShape, Rejection, ValidEvents, sift, validate};
 use crate::{Error, PipelinesConfig, Result};
 use axum::body::Body;
 use cistern_runtime::offload;
@@ -11,7 +13,7 @@ use http_body_util::BodyExt as _;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Plain bodies up to this size are validated in place: it takes less than the hop to another thread twice.
+/// Plain bodies up to this size are judged in place: it takes less than the hop to another thread twice.
 const INLINE_BYTES_MAX: usize = 32 << 10;
 
 /// So much is allocated for a body before it comes.
@@ -19,32 +21,93 @@ const AHEAD_BYTES: usize = 1 << 20;
 /// A body of which nothing comes for so long is given up.
 const IDLE_MAX: Duration = Duration::from_mins(1);
 
-/// Reads and judges a body. The room covers the events until they are in the log.
+/// What a body turned out to be.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) append: Append,
+    /// The events that are none: dead letters, as the producer asked.
+    pub(super) rejections: Vec<Rejection>,
+    /// Covers the events until they are in the log.
+    pub(super) room: Room,
+}
+
+/// Why a body was not taken.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    pub(super) error: Box<Error>,
+    /// The events that are none, when it can be told which those are.
+    pub(super) rejections: Vec<Rejection>,
+}
+
+impl From<Error> for Unfit {
+    fn from(error: Error) -> Self {
+        Self { error: Box::new(error), rejections: Vec::new() }
+    }
+}
+
+/// Reads and judges a body.
 pub(super) async fn receive(
     log: &EventLog,
     config: &PipelinesConfig,
     request: Request<Body>,
-) -> Result<(ValidEvents, Room)> {
+) -> Result<Received, Unfit> {
     let limit_bytes = config.body_bytes_max;
     let headers = request.headers();
     let encoding = ContentEncoding::from_header(text_of(headers, &header::CONTENT_ENCODING))?;
-    let shape = shape_of(headers);
+    let judge = Judge {
+        shape: shape_of(headers),
+        lenient: prefers_lenient(headers),
+        retry: Retry::from_headers(headers)?,
+        event_bytes_max: config.event_bytes_max,
+    };
     let announced = text_of(headers, &header::CONTENT_LENGTH).and_then(|text| text.parse::<usize>().ok());
     if announced.is_some_and(|bytes| bytes > limit_bytes) {
-        return Err(Error::BodyTooLarge { limit_bytes });
+        return Err(Error::BodyTooLarge { limit_bytes }.into());
     }
     let (body, mut room) = read(log, request.into_body(), announced, limit_bytes).await?;
     if encoding != ContentEncoding::Identity {
         room.join(log.room(limit_bytes.saturating_sub(body.len())).await?);
     }
-    let event_bytes_max = config.event_bytes_max;
-    let events = if encoding == ContentEncoding::Identity && body.len() <= INLINE_BYTES_MAX {
-        validate(body, shape, event_bytes_max)?
+    let (events, claim, rejections) = if encoding == ContentEncoding::Identity && body.len() <= INLINE_BYTES_MAX {
+        judge.judge(body)?
     } else {
-        offload(move || validate(decompress(encoding, body, limit_bytes)?, shape, event_bytes_max)).await?
+        offload(move || judge.judge(decompress(encoding, body, limit_bytes)?)).await?
     };
-    room.shrink(events.lines.len());
-    Ok((events, room))
+    if rejections.is_empty() {
+        room.shrink(events.lines.len());
+    }
+    Ok(Received { append: Append { events, shard: 0, claim }, rejections, room })
+}
+
+/// How a body is judged.
+struct Judge {
+    shape: BodyShape,
+    /// Whether events that are none become dead letters instead of the whole body being refused.
+    lenient: bool,
+    retry: Option<Retry>,
+    event_bytes_max: usize,
+}
+
+impl Judge {
+    fn judge(self, body: Vec<u8>) -> Result<(ValidEvents, Option<Claim>, Vec<Rejection>), Unfit> {
+        let claim = self.retry.map(|retry| retry.claim(&body));
+        let body = bytes::Bytes::from(body);
+        match validate(&body, self.shape, self.event_bytes_max) {
+            Ok(events) => Ok((events, claim, Vec::new())),
+            Err(error @ (Error::Malformed { .. } | Error::NotUtf8 { .. })) => {
+                let sifted = sift(&body, self.shape, self.event_bytes_max);
+                match sifted {
+                    Ok(mut sifted) if self.lenient => {
+                        let rejections = sifted.take_rejections();
+                        Ok((sifted.into_lines(), claim, rejections))
+                    }
+                    Ok(mut sifted) => Err(Unfit { error: Box::new(error), rejections: sifted.take_rejections() }),
+                    Err(_) => Err(error.into()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 /// Reads a body as it comes, with room for what came: a client that announces much and sends nothing takes nothing from others.
@@ -80,3 +143,16 @@ fn shape_of(headers: &HeaderMap) -> BodyShape {
         _ => BodyShape::Any,
     }
 }
+
+/// Whether the request has `Prefer: handling=lenient` (RFC 7240).
+fn prefers_lenient(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(PREFER).into_iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split([',', ';']));
+    preferences.any(|preference| {
+        let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+        name.trim().eq_ignore_ascii_case("handling") && value.trim().trim_matches('"').eq_ignore_ascii_case("lenient")
+    })
+}
+
+/// The header by which a client says how it would like to be treated.
+const PREFER: http::HeaderName = http::HeaderName::from_static("prefer");

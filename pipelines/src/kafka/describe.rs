@@ -77,12 +77,11 @@ pub(super) async fn metadata(
         }
         Some(asked) => {
             for asked in asked {
-                let live = match &asked.name {
-                    Some(name) => name.parse::<PipelineName>().ok().and_then(|name| directory.find(&name).ok()),
-                    None => {
-                        let id = asked.topic_id.simple().to_string();
-                        directory.all().into_iter().find(|live| live.id().to_string() == id)
-                    }
+                let live = if let Some(name) = &asked.name {
+                    name.parse::<PipelineName>().ok().and_then(|name| directory.find(&name).ok())
+                } else {
+                    let id = asked.topic_id.simple().to_string();
+                    directory.all().into_iter().find(|live| live.id().to_string() == id)
                 };
                 let seen = match live {
                     None if asked.name.is_none() => Err(ResponseError::UnknownTopicId.into()),
@@ -182,13 +181,18 @@ pub(super) async fn describe_configs(
         };
         results.push(match error {
             Some(error) => result.with_error_code(error.code()),
-            None => result.with_configs(settings(context, resource.configuration_keys.as_deref(), version)),
+            None => result.with_configs(settings(
+                context,
+                resource.configuration_keys.as_deref().unwrap_or_default(),
+                version,
+            )),
         });
     }
     DescribeConfigsResponse::default().with_results(results)
 }
 
-fn settings(context: &Context, wanted: Option<&[StrBytes]>, version: i16) -> Vec<DescribeConfigsResourceResult> {
+/// Those that are asked for; all when none is named.
+fn settings(context: &Context, wanted: &[StrBytes], version: i16) -> Vec<DescribeConfigsResourceResult> {
     const DEFAULT_SOURCE: i8 = 5;
     let bytes_max = context.kafka.parts.config.body_bytes_max.to_string();
     let all = [
@@ -198,9 +202,8 @@ fn settings(context: &Context, wanted: Option<&[StrBytes]>, version: i16) -> Vec
         ("message.timestamp.type", "LogAppendTime"),
         ("min.insync.replicas", "1"),
     ];
-    let asked = all
-        .into_iter()
-        .filter(|(name, _)| wanted.is_none_or(|wanted| wanted.iter().any(|asked| asked.as_str() == *name)));
+    let asked =
+        all.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|asked| asked.as_str() == *name));
     asked
         .map(|(name, value)| {
             let result = DescribeConfigsResourceResult::default()

@@ -62,10 +62,10 @@ fn code_of(error: &Error) -> ResponseError {
         // All of these are tried again: the first looks for another broker meanwhile.
         Error::Stopping => ResponseError::NotLeaderOrFollower,
         Error::TooMuchBuffered { .. } | Error::TooMuchContention { .. } => ResponseError::NotEnoughReplicas,
-        Error::Flush(error) => match code_of(error) {
-            ResponseError::NotEnoughReplicas => ResponseError::NotEnoughReplicasAfterAppend,
-            code => code,
-        },
+        Error::Flush(error) if code_of(error) == ResponseError::NotEnoughReplicas => {
+            ResponseError::NotEnoughReplicasAfterAppend
+        }
+        Error::Flush(error) => code_of(error),
         Error::PipelineExists { .. } => ResponseError::TopicAlreadyExists,
         Error::InvalidSetting { .. } => ResponseError::InvalidConfig,
         Error::Unauthorized { .. } => ResponseError::TopicAuthorizationFailed,
@@ -74,6 +74,7 @@ fn code_of(error: &Error) -> ResponseError {
         | Error::NoEvents
         | Error::UnsupportedEncoding { .. }
         | Error::BrokenEncoding { .. }
+        | Error::InvalidHeader { .. }
         | Error::IncompleteBody => ResponseError::InvalidRecord,
         Error::NoSuchBucket { .. }
         | Error::InvalidPath { .. }

@@ -26,13 +26,13 @@ use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionRespon
 use kafka_protocol::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, TopicName};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// The most bytes of one answer.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// The longest a request may wait for events.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// How many rows of the log are looked at at once.
 const RUNS_PER_PAGE: usize = 64;

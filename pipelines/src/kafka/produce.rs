@@ -76,7 +76,7 @@ async fn finish(topics: Vec<(TopicName, Vec<(i32, Outcome)>)>, acks: i16, write:
         let mut answered = Vec::with_capacity(partitions.len());
         for (index, outcome) in partitions {
             let outcome = match outcome {
-                Ok(pending) => pending.done().await.map_err(Refusal::from),
+                Ok(pending) => pending.await.map_err(Refusal::from),
                 Err(refusal) => Err(refusal),
             };
             failed |= outcome.is_err();
@@ -168,7 +168,7 @@ fn claim_of(batch: &RecordBatch, shard: u8) -> Result<Option<Claim>, Refusal> {
     }
     Ok(Some(Claim {
         producer: Producer::kafka(header.producer_id, shard),
-        epoch: header.producer_epoch,
+        epoch: i32::from(header.producer_epoch),
         first: header.base_sequence,
         count: u32::try_from(header.record_count).map_err(|_| invalid("a batch needs records"))?,
         digest: 0,

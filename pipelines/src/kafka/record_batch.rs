@@ -11,12 +11,13 @@
 //! What a broker refuses is refused here too: control batches, empty batches, offset deltas other than 0, 1, 2 and so on.
 
 mod codec;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 mod write;
 
-pub(crate) use write::{WriteError, write_batch};
+pub(crate) use write::write_batch;
 
 use bytes::{Buf, Bytes};
 use std::fmt;
@@ -408,6 +409,7 @@ pub(crate) struct Record<'a> {
 
 impl Records {
     /// The number of records, 1 or more.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn count(&self) -> usize {
         self.count
     }

@@ -12,8 +12,8 @@ mod api;
 mod shape;
 mod walk;
 
-pub(crate) use api::{ADVERTISED, ApiKey, SERVED};
-pub(crate) use walk::{ELEMENTS_MAX, Flaw, STRING_BYTES_MAX, TAGGED_FIELDS_MAX};
+pub(crate) use api::{ADVERTISED, ApiKey};
+pub(crate) use walk::Flaw;
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::messages::{

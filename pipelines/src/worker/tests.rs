@@ -2,9 +2,11 @@
 //! neither loses nor doubles an event.
 
 use super::*;
+use crate::claim::{Claim, Producer};
 use crate::event_log::Flusher;
+use crate::event_log::{Append, Appended};
 use crate::fixture::{House, Running};
-use crate::rows::{DONE, GRAVES, HEADS, PIPELINES, RUNS, SHARED};
+use crate::rows::{DONE, GRAVES, HEADS, PIPELINES, PRODUCERS, RUNS, SHARED};
 use crate::validate::{BodyShape, validate};
 use crate::{DeleteMode, OutputFormat, PipelineState};
 use cistern_metadata::{KeyRange, Scan};
@@ -290,14 +292,19 @@ impl Process {
 
     /// Appends a body; whether it was acknowledged.
     async fn append(&mut self, body: &str) -> bool {
-        let events = validate(body.as_bytes().to_vec(), BodyShape::Any, 1_000_000).unwrap();
+        self.append_claimed(body, None).await.is_ok()
+    }
+
+    async fn append_claimed(&mut self, body: &str, claim: Option<Claim>) -> Result<Appended> {
+        let events = validate(&body.to_owned().into(), BodyShape::Any, 1_000_000).unwrap();
         let room = self.parts.log.room(events.lines.len()).await.unwrap();
-        let append = self.parts.log.append(Arc::clone(&self.live), events.into(), room);
+        let append = Append { events, shard: 0, claim };
+        let append = self.parts.log.append(Arc::clone(&self.live), append, room);
         let flush = async {
             self.flusher.wait_for_work().await;
             self.flusher.work().await.unwrap();
         };
-        tokio::join!(append, flush).0.is_ok()
+        tokio::join!(append, flush).0
     }
 
     /// Lets the worker work until it is idle.
@@ -433,6 +440,91 @@ async fn a_commit_whose_answer_is_lost_neither_loses_nor_doubles_an_event() {
     for seed in 1000..1100 {
         exactly_once(seed, 3).await;
     }
+}
+
+/// A producer numbers its bodies and sends each until it is acknowledged, and sometimes once more, over crashes and lost answers: every
+/// event is there once.
+async fn retried_until_acknowledged(seed: u64, lost_answers: u32) {
+    let house = House::new().await;
+    let mut dice = Dice(seed);
+    let mut spec = house.spec("clicks");
+    spec.batch.rows = 1 + dice.below(6);
+    registry::create(&house.objects, spec).await.unwrap();
+    let mut process = Process::start(&house).await;
+    house.engine.lost_answers.store(lost_answers, Ordering::SeqCst);
+    let start = i32::MAX - 5; // the numbers go round
+    let mut sent: Vec<(Claim, String, Option<u64>)> = Vec::new();
+    for number in 0..40_u64 {
+        let body = event(&mut dice, number) + "\n" + &event(&mut dice, number + 1000);
+        let first = start.wrapping_add(i32::try_from(number).unwrap()) & i32::MAX;
+        let claim = Claim { producer: Producer::named("p"), epoch: 3, first, count: 1, digest: 0 };
+        sent.push((claim, body, None));
+        let again = sent.len() - 1 - usize::try_from(dice.below(5)).unwrap().min(sent.len() - 1);
+        for index in [sent.len() - 1, again] {
+            loop {
+                let polls = usize::try_from(dice.below(25)).unwrap() * 3;
+                let (claim, body, offset) = sent[index].clone();
+                match crash_after(polls, process.append_claimed(&body, Some(claim))).await {
+                    Some(Ok(appended)) => {
+                        assert!(
+                            offset.is_none_or(|offset| appended == Appended { first: offset, seen: true }),
+                            "seed {seed}"
+                        );
+                        sent[index].2 = Some(appended.first);
+                        break;
+                    }
+                    Some(Err(_)) => {}
+                    None => process = restart(&house, lost_answers).await,
+                }
+            }
+        }
+        if dice.below(3) == 0 {
+            process.work().await;
+            tokio::time::advance(Duration::from_secs(dice.below(12))).await;
+        }
+    }
+    let mut process = restart(&house, 0).await;
+    for _ in 0..50 {
+        process.work().await;
+        tokio::time::advance(Duration::from_secs(11)).await;
+    }
+    let mut ids: Vec<u64> = house.all_rows().await.iter().map(|row| row["id"].as_u64().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..40).chain(1000..1040).collect::<Vec<u64>>(), "seed {seed}");
+    // Days later nobody remembers the producer, and no row of it is left.
+    assert!(count(&house, PRODUCERS).await > 0, "seed {seed}");
+    tokio::time::advance(Duration::from_hours(72)).await;
+    process.work().await;
+    assert_eq!(count(&house, PRODUCERS).await, 0, "seed {seed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_again_until_it_is_acknowledged_is_there_once() {
+    for seed in 0..60 {
+        retried_until_acknowledged(seed, 0).await;
+        retried_until_acknowledged(seed + 1000, 4).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_a_name_over_is_told_where_to_go_on_and_the_one_before_stores_nothing_more() {
+    let house = House::new().await;
+    registry::create(&house.objects, house.spec("clicks")).await.unwrap();
+    let mut process = Process::start(&house).await;
+    let (producer, id) = (Producer::named("p"), process.live.id());
+    let claim = |epoch, first| Some(Claim { producer, epoch, first, count: 1, digest: 0 });
+    let (first_epoch, next) = claim::take_over(&house.objects, id, producer).await.unwrap();
+    assert_eq!(next, 0);
+    for number in 0..3 {
+        process.append_claimed("{}", claim(first_epoch, number)).await.unwrap();
+    }
+    let (second_epoch, next) = claim::take_over(&house.objects, id, producer).await.unwrap();
+    assert_eq!((second_epoch, next), (first_epoch + 1, 3));
+    let error = process.append_claimed("{}", claim(first_epoch, 3)).await.unwrap_err();
+    assert!(matches!(error, crate::Error::FencedProducer { .. }), "{error}");
+    assert!(process.append_claimed("{}", claim(second_epoch, 2)).await.unwrap().seen);
+    assert!(!process.append_claimed("{}", claim(second_epoch, 3)).await.unwrap().seen);
+    assert_eq!(process.live.health().events_accepted, 4);
 }
 
 #[tokio::test(start_paused = true)]

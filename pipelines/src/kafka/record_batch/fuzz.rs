@@ -37,7 +37,7 @@ pub(super) fn batch_around(attributes: i16, count: i32, body: &[u8]) -> Bytes {
 }
 
 /// Makes the length, the format and the checksum of a batch good, where there is a header.
-pub(super) fn make_good(batch: &mut [u8]) {
+pub(crate) fn make_good(batch: &mut [u8]) {
     if batch.len() < HEADER_BYTES {
         return;
     }

@@ -1,5 +1,6 @@
 //! Frames of every request in every version: as the message crate writes them, and as the table of shapes says they are.
 
+use super::api::SERVED;
 use super::fixture::{Sample, samples};
 use super::shape::{Kind, Structure, shape};
 use super::walk::{ELEMENTS_MAX, STRING_BYTES_MAX, TAGGED_FIELDS_MAX, Walk};

@@ -1,0 +1,462 @@
+//! The WebSocket endpoint: `GET /{pipeline}` with an upgrade, events in messages, acknowledgements in messages.
+//!
+//! A message of the client holds events as a body of the HTTP endpoint does: one object, an array, or one object a line. Messages are
+//! numbered from the `next` of the `welcome` on. What the server says:
+//!
+//! ```text
+//! {"type":"welcome","pipeline":…,"next":0,"credit":{"messages":64,"bytes":8388608}}
+//! {"type":"ack","through":3,"messages":2,"committed":20,"dead_letters":1,"verdicts":[{"message":3,"event":0,"reason":…}]}
+//! {"type":"error","code":1018,"message":…}                                             and then it closes
+//! ```
+//! An `ack` says that every message up to number `through` is durable. What is no event becomes a dead letter and has a verdict. A client
+//! may have as much on its way as `credit` says; what is more waits in the socket.
+//!
+//! With `?producer=NAME` the numbers are the producer's: a client that comes back is told the number after the last one that was stored,
+//! drops what has been, and sends the rest again. It takes its name over from whoever had it: nothing of theirs is stored after that.
+
+use super::answer::Answer;
+use super::{authorize, token_in};
+use crate::claim::{Claim, Producer, take_over};
+use crate::event_log::{Append, Pending, Room};
+use crate::live::Live;
+use crate::pipelines::Parts;
+use crate::registry::token_fits;
+use crate::validate::{BodyShape, Rejection, Sifter, sift};
+use crate::{Error, IngestAuth, Result};
+use axum::body::Body;
+use axum::response::Response;
+use cistern_net::AfterUpgrade;
+use cistern_runtime::{Shutdown, offload};
+use crc_fast::{CrcAlgorithm, checksum};
+use futures::stream::{SplitSink, SplitStream};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use http::{HeaderValue, Request, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
+
+/// How many messages of a connection may wait for their acknowledgement.
+const MESSAGES_MAX: usize = 64;
+
+/// How much more than the largest event a message may have, in bytes.
+const MESSAGE_SLACK_BYTES: usize = 64 << 10;
+
+/// How often the client is asked whether it is there.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A client of which nothing is heard for so long is let go; it answers pings.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// How long a client without a token may take to send one.
+const TOKEN_WAIT: Duration = Duration::from_secs(10);
+
+/// How long events wait for room before the client is told to come back.
+const ROOM_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the client may take to answer a close.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest reason of a close, in bytes, as RFC 6455 has it.
+const CLOSE_REASON_BYTES: usize = 123;
+
+/// Messages up to this size are judged in place.
+const INLINE_BYTES_MAX: usize = 32 << 10;
+
+/// The longest name of a producer, in bytes.
+const PRODUCER_BYTES_MAX: usize = 255;
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Whether a request wants to become a WebSocket.
+pub(super) fn is_upgrade(request: &Request<Body>) -> bool {
+    let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    upgrade.is_some_and(|upgrade| upgrade.split(',').any(|name| name.trim().eq_ignore_ascii_case("websocket")))
+}
+
+/// Answers the upgrade of a connection; what follows is done when the answer has been sent.
+pub(super) fn upgrade(parts: &Arc<Parts>, live: &Arc<Live>, mut request: Request<Body>) -> Result<Response, Answer> {
+    check_origin(live, &request)?;
+    let wants = Wants::from_query(request.uri().query().unwrap_or_default())?;
+    let has_token = token_in(&request).is_some();
+    if has_token {
+        authorize(live, &request)?;
+    }
+    let record = live.record();
+    if record.draining {
+        return Err(Error::Draining { name: record.spec.name.clone() }.into());
+    }
+    let version = request.headers().get(header::SEC_WEBSOCKET_VERSION);
+    if version.is_none_or(|version| version != "13") {
+        let answer = Answer::refusal(StatusCode::UPGRADE_REQUIRED, 1022, "only version 13 of WebSocket is spoken here");
+        return Err(answer.with(header::SEC_WEBSOCKET_VERSION, "13"));
+    }
+    let bad = |text| Answer::refusal(StatusCode::BAD_REQUEST, 1022, text);
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
+    let key = key.and_then(|key| HeaderValue::from_str(&key).ok());
+    let key = key.ok_or_else(|| bad("sec-websocket-key is missing"))?;
+    let extensions = request.extensions_mut();
+    let (Some(after), Some(upgrade)) = (extensions.get::<AfterUpgrade>().cloned(), extensions.remove::<OnUpgrade>())
+    else {
+        return Err(bad("WebSockets need HTTP/1.1"));
+    };
+    let needs_token = record.spec.auth == IngestAuth::Token && !has_token;
+    let session = Session { parts: Arc::clone(parts), live: Arc::clone(live), wants, needs_token };
+    after.set(async move |shutdown| match upgrade.await {
+        Ok(upgraded) => session.serve(TokioIo::new(upgraded), shutdown).await,
+        Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+    Ok(response)
+}
+
+/// Browsers let every page open a WebSocket and say which page it is: here is where that is looked at.
+fn check_origin(live: &Live, request: &Request<Body>) -> Result<(), Answer> {
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
+    let text = origin.to_str().unwrap_or_default();
+    if live.record().spec.cors_origins.iter().any(|allowed| allowed.covers(text)) {
+        return Ok(());
+    }
+    Err(super::origin_refused())
+}
+
+/// What a client asks for in the query.
+#[derive(Debug, Default)]
+struct Wants {
+    producer: Option<Producer>,
+}
+
+impl Wants {
+    fn from_query(query: &str) -> Result<Self> {
+        let value = query.split('&').find_map(|pair| pair.strip_prefix("producer="));
+        let Some(value) = value else { return Ok(Self::default()) };
+        if value.is_empty() || value.len() > PRODUCER_BYTES_MAX {
+            return Err(Error::InvalidHeader { header: "producer".to_owned(), rule: "use 1 to 255 characters" });
+        }
+        Ok(Self { producer: Some(Producer::named(value)) })
+    }
+}
+
+/// The first message of a client that has not sent its token otherwise.
+#[derive(Debug, Deserialize)]
+struct TokenMessage {
+    token: String,
+}
+
+/// A connection that has become a WebSocket.
+struct Session {
+    parts: Arc<Parts>,
+    live: Arc<Live>,
+    wants: Wants,
+    needs_token: bool,
+}
+
+/// What the writing side says next.
+enum Saying {
+    /// A message whose events are on their way.
+    Waiting(Waiting),
+    /// The last thing that is said, if anything.
+    Last(Option<Error>),
+}
+
+/// A message that waits to be acknowledged.
+struct Waiting {
+    number: i32,
+    events: u32,
+    rejections: Vec<Rejection>,
+    pending: Pending,
+}
+
+/// The numbers of a producer's messages.
+#[derive(Debug, Clone, Copy)]
+struct Numbering {
+    producer: Option<(Producer, i32)>,
+    next: i32,
+}
+
+impl Numbering {
+    fn claim(self, message: &[u8]) -> Option<Claim> {
+        let (producer, epoch) = self.producer?;
+        let digest = checksum(CrcAlgorithm::Crc64Nvme, message);
+        Some(Claim { producer, epoch, first: self.next, count: 1, digest })
+    }
+}
+
+impl Session {
+    async fn serve(self, io: TokioIo<Upgraded>, shutdown: Shutdown) {
+        let bytes_max = self.parts.config.event_bytes_max + MESSAGE_SLACK_BYTES;
+        let config = WebSocketConfig::default().max_message_size(Some(bytes_max)).max_frame_size(Some(bytes_max));
+        let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+        let begun = tokio::select! {
+            begun = self.begin(&mut socket) => begun,
+            () = shutdown.begun() => Err(Error::Stopping),
+        };
+        let numbering = match begun {
+            Ok(numbering) => numbering,
+            Err(error) => return end(&mut socket, Some(&error)).await,
+        };
+        let (sink, stream) = socket.split();
+        let (say, queue) = mpsc::channel(MESSAGES_MAX);
+        let mut writing = pin!(write(sink, queue));
+        tokio::select! {
+            () = writing.as_mut() => {}
+            () = self.read(stream, say, numbering, shutdown) => writing.await,
+        }
+    }
+
+    /// Lets the client in and says from which number on it counts.
+    async fn begin(&self, socket: &mut Socket) -> Result<Numbering> {
+        if self.needs_token {
+            self.take_token(socket).await?;
+        }
+        let mut numbering = Numbering { producer: None, next: 0 };
+        if let Some(producer) = self.wants.producer {
+            let (epoch, next) = take_over(&self.parts.objects, self.live.id(), producer).await?;
+            numbering = Numbering { producer: Some((producer, epoch)), next };
+        }
+        let welcome = json!({
+            "type": "welcome",
+            "pipeline": self.live.name(),
+            "next": numbering.next,
+            "credit": { "messages": MESSAGES_MAX, "bytes": self.parts.config.flush_bytes_max },
+        });
+        let sent = socket.send(Message::text(welcome.to_string())).await;
+        sent.map_err(|_| Error::IncompleteBody)?;
+        Ok(numbering)
+    }
+
+    async fn take_token(&self, socket: &mut Socket) -> Result<()> {
+        const MISSING: Error = Error::Unauthorized { reason: "the send token is missing" };
+        let first = timeout(TOKEN_WAIT, next_data(socket)).await.map_err(|_| MISSING)?.ok_or(MISSING)?;
+        let message: TokenMessage = serde_json::from_slice(&first).map_err(|_| Error::Unauthorized {
+            reason: "the first message must be {\"token\":\"…\"}, as there was no token in header or query",
+        })?;
+        if token_fits(&self.live.record(), &message.token) {
+            return Ok(());
+        }
+        Err(Error::Unauthorized { reason: "the token is not this pipeline's send token" })
+    }
+
+    /// Reads messages until the client is done or something ends it.
+    async fn read(
+        &self,
+        mut stream: SplitStream<Socket>,
+        say: mpsc::Sender<Saying>,
+        mut numbering: Numbering,
+        shutdown: Shutdown,
+    ) {
+        let last = loop {
+            let message = tokio::select! {
+                () = shutdown.begun() => break Some(Error::Stopping),
+                message = timeout(SILENCE_MAX, stream.next()) => message,
+            };
+            let data = match message {
+                Ok(Some(Ok(Message::Text(text)))) => bytes::Bytes::from(text),
+                Ok(Some(Ok(Message::Binary(data)))) => data,
+                Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => continue,
+                Ok(Some(Ok(Message::Close(_))) | None) | Err(_) => break None,
+                Ok(Some(Err(WebSocketError::Capacity(CapacityError::MessageTooLong { size, max_size })))) => {
+                    break Some(Error::EventTooLarge { event: 0, bytes: size, limit_bytes: max_size });
+                }
+                Ok(Some(Err(error))) => {
+                    tracing::debug!(%error, "a WebSocket ended with an error");
+                    break None;
+                }
+            };
+            match self.take(data, &mut numbering).await {
+                Ok(waiting) => {
+                    if say.send(Saying::Waiting(waiting)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => break Some(error),
+            }
+        };
+        // Who does not listen any more need not be told.
+        drop(say.send(Saying::Last(last)).await);
+    }
+
+    /// Queues the events of a message for the log.
+    async fn take(&self, data: bytes::Bytes, numbering: &mut Numbering) -> Result<Waiting> {
+        let mut room = self.parts.log.room_within(data.len() + 1, ROOM_WAIT).await?;
+        let event_bytes_max = self.parts.config.event_bytes_max;
+        let claim = numbering.claim(&data);
+        let judge = move || judge(&data, event_bytes_max);
+        let mut sifted = if room.bytes() <= INLINE_BYTES_MAX { judge()? } else { offload(judge).await? };
+        let (events, rejections) = (sifted.events(), sifted.take_rejections());
+        let lines = sifted.into_lines();
+        grow(&mut room, lines.lines.len(), self).await?;
+        let append = Append { events: lines, shard: 0, claim };
+        let pending = self.parts.log.queue(Arc::clone(&self.live), append, room).await?;
+        let number = numbering.next;
+        numbering.next = number.checked_add(1).unwrap_or(0);
+        Ok(Waiting { number, events, rejections, pending })
+    }
+}
+
+/// Room for what a message became: more than it was where something in it is no event.
+async fn grow(room: &mut Room, bytes: usize, session: &Session) -> Result<()> {
+    let more = bytes.saturating_sub(room.bytes());
+    if more > 0 {
+        room.join(session.parts.log.room_within(more, ROOM_WAIT).await?);
+    }
+    room.shrink(bytes);
+    Ok(())
+}
+
+/// The events of a message. One in which it cannot be told where an event ends is one thing that is no event.
+fn judge(message: &[u8], event_bytes_max: usize) -> Result<crate::validate::Sifted> {
+    match sift(message, BodyShape::Any, event_bytes_max) {
+        Err(Error::Malformed { reason, .. }) => {
+            let mut sifter = Sifter::new(message, event_bytes_max);
+            sifter.reject(reason, message);
+            Ok(sifter.finish())
+        }
+        Err(Error::NoEvents) => Ok(Sifter::new(message, event_bytes_max).finish()),
+        judged => judged,
+    }
+}
+
+/// The next message with data; `None` when there is none.
+async fn next_data(socket: &mut Socket) -> Option<bytes::Bytes> {
+    loop {
+        match socket.next().await?.ok()? {
+            Message::Text(text) => return Some(text.into()),
+            Message::Binary(data) => return Some(data),
+            Message::Close(_) => return None,
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+}
+
+/// Says what happened to the messages, in their order, and asks now and then whether the client is there.
+async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<Saying>) {
+    let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut waiting: VecDeque<Waiting> = VecDeque::new();
+    let mut last = None;
+    while last.is_none() || !waiting.is_empty() {
+        let more = last.is_none() && waiting.len() < MESSAGES_MAX;
+        let first_done = async {
+            match waiting.front_mut() {
+                Some(first) => (&mut first.pending).await,
+                None => std::future::pending().await,
+            }
+        };
+        let sent = tokio::select! {
+            done = first_done => {
+                let Some(first) = waiting.pop_front() else { continue };
+                match acknowledge(first, done, &mut waiting) {
+                    Ok(ack) => sink.send(Message::text(ack.to_string())).await,
+                    Err(error) => {
+                        last = Some(Some(error));
+                        break;
+                    }
+                }
+            }
+            said = queue.recv(), if more => {
+                match said {
+                    Some(Saying::Waiting(message)) => waiting.push_back(message),
+                    Some(Saying::Last(error)) => last = Some(error),
+                    None => last = Some(None),
+                }
+                Ok(())
+            }
+            _ = pings.tick() => sink.send(Message::Ping(bytes::Bytes::new())).await,
+        };
+        if sent.is_err() {
+            return; // the client is gone
+        }
+    }
+    end(&mut sink, last.flatten().as_ref()).await;
+}
+
+/// One acknowledgement for the first message and all behind it that are durable too.
+fn acknowledge(
+    first: Waiting,
+    done: Result<crate::event_log::Appended>,
+    waiting: &mut VecDeque<Waiting>,
+) -> Result<Value> {
+    let (mut messages, mut events, mut through) = (0, 0, 0);
+    let mut verdicts = Vec::new();
+    let mut next = Some((first, done));
+    while let Some((message, done)) = next.take() {
+        if let Err(error) = done {
+            if messages == 0 {
+                return Err(error);
+            }
+            // What is durable is said first; this one is asked again when its turn comes.
+            waiting.push_front(Waiting { pending: Pending::failed(error), ..message });
+            break;
+        }
+        (messages, through) = (messages + 1, message.number);
+        events += u64::from(message.events);
+        verdicts.extend(message.rejections.iter().map(
+            |rejection| json!({ "message": message.number, "event": rejection.event, "reason": rejection.reason }),
+        ));
+        next = waiting.front_mut().and_then(|after| (&mut after.pending).now_or_never()).and_then(|done| {
+            let message = waiting.pop_front()?;
+            Some((message, done))
+        });
+    }
+    let dead_letters = verdicts.len() as u64;
+    Ok(json!({
+        "type": "ack",
+        "through": through,
+        "messages": messages,
+        "committed": events - dead_letters,
+        "dead_letters": dead_letters,
+        "verdicts": verdicts,
+    }))
+}
+
+/// Says why, if there is a reason, and closes.
+async fn end<S>(sink: &mut S, error: Option<&Error>)
+where
+    S: futures::Sink<Message, Error = WebSocketError> + Unpin,
+{
+    let close = async {
+        if let Some(error) = error {
+            let (status, code, text) = super::answer::words(error);
+            let message = json!({ "type": "error", "code": code, "message": text });
+            sink.send(Message::text(message.to_string())).await?;
+            let reason: String = text.chars().filter(char::is_ascii).take(CLOSE_REASON_BYTES).collect();
+            let frame = CloseFrame { code: close_code(error, status), reason: reason.into() };
+            sink.send(Message::Close(Some(frame))).await?;
+        }
+        sink.close().await // answers a close of the client too
+    };
+    if let Ok(Err(error)) = timeout(CLOSE_WAIT, close).await {
+        tracing::debug!(%error, "a WebSocket was not closed in order");
+    }
+}
+
+fn close_code(error: &Error, status: StatusCode) -> CloseCode {
+    match (error, status) {
+        (Error::Stopping, _) => CloseCode::Away,
+        (Error::EventTooLarge { .. } | Error::BodyTooLarge { .. }, _) => CloseCode::Size,
+        (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => CloseCode::Again,
+        (_, StatusCode::INTERNAL_SERVER_ERROR) => CloseCode::Error,
+        _ => CloseCode::Policy,
+    }
+}
+
+#[cfg(test)]
+mod tests;
