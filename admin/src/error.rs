@@ -240,6 +240,8 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
         | Below::BrokenEncoding { .. }
         | Below::FencedProducer { .. }
         | Below::SequenceGap { .. }
+        | Below::UnknownProducer { .. }
+        | Below::TooManyRejected { .. }
         | Below::OldSequence { .. }
         | Below::ReusedSequence { .. }
         | Below::InvalidHeader { .. }

@@ -8,8 +8,9 @@
 //! crash keeps both or neither. The rows of a time window lie together: a producer is looked for in the present window and the
 //! one before, and whole windows are forgotten.
 
+use crate::live::Live;
 use crate::registry::Tries;
-use crate::rows::{HEADS, PRODUCERS, PipelineId, ProducerRow, SeenBatch};
+use crate::rows::{HEADS, HeadRow, PRODUCERS, PipelineId, ProducerRow, SeenBatch};
 use crate::{Error, Result};
 use cistern_metadata::{Scan, Transaction};
 use cistern_objects::Objects;
@@ -39,14 +40,16 @@ pub(crate) struct Producer {
 pub(crate) enum ProducerKind {
     /// A producer id that the Kafka endpoint gave out, and a shard: each has numbers of its own.
     Kafka,
-    /// A name the producer gave itself.
+    /// A name that a sender over HTTP gave itself.
     Named,
     /// The idempotency key of one request.
     Key,
+    /// A name that the client of a WebSocket gave itself.
+    Socket,
 }
 
 impl ProducerKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Kafka, Self::Named, Self::Key];
+    pub(crate) const ALL: [Self; 4] = [Self::Kafka, Self::Named, Self::Key, Self::Socket];
 
     /// As it stands in the key of a row.
     pub(crate) fn tag(self) -> [u8; 1] {
@@ -54,6 +57,7 @@ impl ProducerKind {
             Self::Kafka => [0],
             Self::Named => [1],
             Self::Key => [2],
+            Self::Socket => [3],
         }
     }
 
@@ -61,7 +65,7 @@ impl ProducerKind {
     /// kept for a shorter time.
     fn window(self) -> Duration {
         match self {
-            Self::Kafka | Self::Named => Duration::from_hours(24),
+            Self::Kafka | Self::Named | Self::Socket => Duration::from_hours(24),
             Self::Key => Duration::from_hours(1),
         }
     }
@@ -82,6 +86,10 @@ impl Producer {
 
     pub(crate) fn named(name: &str) -> Self {
         Self { kind: ProducerKind::Named, id: short_digest(name) }
+    }
+
+    pub(crate) fn socket(name: &str) -> Self {
+        Self { kind: ProducerKind::Socket, id: short_digest(name) }
     }
 
     pub(crate) fn key(key: &str) -> Self {
@@ -122,14 +130,17 @@ impl Producer {
 
 /// Takes a producer's name over: whoever used it before stores nothing more under it. The epoch to send with, and the number after the
 /// last one that was stored, or 0.
-pub(crate) async fn take_over(objects: &Objects, pipeline: PipelineId, producer: Producer) -> Result<(i32, i32)> {
+pub(crate) async fn take_over(objects: &Objects, live: &Live, producer: Producer) -> Result<(i32, i32)> {
+    let pipeline = live.id();
     let mut tries = Tries::new();
     loop {
         let mut txn = objects.store().begin().await?;
         let Some(head) = HEADS.get(&mut txn, &pipeline).await? else {
-            return Err(Error::NoSuchPipeline { name: pipeline.to_string() });
+            return Err(Error::NoSuchPipeline { name: live.name().to_string() });
         };
+        // The log's time moves on too, so that the flush looks for the row in the window where it is.
         let at = objects.clock().now().max(head.at);
+        HEADS.put(&mut txn, &pipeline, &HeadRow { at, ..head })?;
         let known = producer.load(&mut txn, pipeline, at).await?.unwrap_or_default();
         let epoch = known.epoch.checked_add(1).unwrap_or(1);
         let next = known.batches.back().map_or(0, |last| after(last.first, last.count));
@@ -190,7 +201,12 @@ impl Claim {
     /// Compares it with what is known of the producer.
     pub(crate) fn judge(&self, known: Option<&ProducerRow>) -> Result<Verdict> {
         let Some(known) = known else {
-            return Ok(Verdict::New); // forgotten or unheard of: any number may be the first
+            // Forgotten or unheard of. Where several may be on their way at once, one that comes first need not be the first.
+            return match self.producer.kind {
+                ProducerKind::Kafka if self.first != 0 => Err(Error::UnknownProducer { sequence: self.first }),
+                ProducerKind::Socket if self.first != 0 => Err(self.gap(0)),
+                _ => Ok(Verdict::New),
+            };
         };
         if self.epoch < known.epoch {
             return Err(Error::FencedProducer { epoch: known.epoch });
@@ -204,7 +220,9 @@ impl Claim {
             }
             return Ok(Verdict::Seen { offset: seen.offset });
         }
-        let Some(last) = known.batches.back() else { return Ok(Verdict::New) };
+        let Some(last) = known.batches.back() else {
+            return if self.first == 0 { Ok(Verdict::New) } else { Err(self.gap(0)) };
+        };
         let next = after(last.first, last.count);
         if self.first == next {
             return Ok(Verdict::New);
@@ -270,6 +288,15 @@ mod tests {
     fn numbers_go_on_retries_are_seen_and_gaps_refused() {
         let sent = [claim(0, 0, 3), claim(0, 3, 2)];
         check(&[], claim(0, 17, 1), "New");
+        let kafka = |first| Claim { producer: Producer::kafka(7, 0), ..claim(0, first, 1) };
+        check(&[], kafka(0), "New");
+        check(&[], kafka(3), "nothing is known of the producer of sequence 3");
+        let socket = |first| Claim { producer: Producer::socket("s"), ..claim(1, first, 1) };
+        check(&[], socket(0), "New");
+        check(&[], socket(3), "sequence 3 leaves a gap: 0 is next");
+        let taken_over = ProducerRow { epoch: 1, ..ProducerRow::default() };
+        assert!(said(socket(1).judge(Some(&taken_over))).starts_with("sequence 1 leaves a gap: 0 is next"));
+        assert_eq!(said(socket(0).judge(Some(&taken_over))), "New");
         check(&sent, claim(0, 5, 1), "New");
         check(&sent, claim(0, 0, 3), "Seen { offset: 100 }");
         check(&sent, claim(0, 3, 2), "Seen { offset: 101 }");

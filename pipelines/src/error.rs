@@ -79,6 +79,12 @@ pub enum Error {
     /// The body holds no event.
     #[error("body holds no event: send a JSON array of objects, one object, or one object a line")]
     NoEvents,
+    /// So much of the body is no event that nothing of it was stored.
+    #[error("too much of it is no event ({reason}): send JSON objects")]
+    TooManyRejected {
+        /// What is wrong with one of them.
+        reason: &'static str,
+    },
     /// One event is over the limit.
     #[error("event {event} has {bytes} bytes, an event may have {limit_bytes}")]
     EventTooLarge {
@@ -122,6 +128,12 @@ pub enum Error {
         expected: i32,
         /// The number that was given.
         given: i32,
+    },
+    /// The producer has numbered before, but nobody remembers it.
+    #[error("nothing is known of the producer of sequence {sequence}: begin at 0")]
+    UnknownProducer {
+        /// The number that was given.
+        sequence: i32,
     },
     /// It is so far behind what the producer sent last that nobody remembers it.
     #[error("sequence {sequence} is behind the last batches that are remembered: it was stored long ago, or never")]
@@ -240,6 +252,7 @@ impl Error {
             | Self::Superseded { .. }
             | Self::FencedProducer { .. }
             | Self::SequenceGap { .. }
+            | Self::UnknownProducer { .. }
             | Self::OldSequence { .. }
             | Self::ReusedSequence { .. } => ErrorKind::Conflict,
             Self::InvalidSetting { .. }
@@ -251,6 +264,7 @@ impl Error {
             | Self::UnsupportedEncoding { .. }
             | Self::BrokenEncoding { .. }
             | Self::InvalidHeader { .. }
+            | Self::TooManyRejected { .. }
             | Self::IncompleteBody => ErrorKind::Invalid,
 
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,

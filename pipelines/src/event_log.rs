@@ -37,8 +37,14 @@ const QUEUE_BODIES_MAX: usize = 4096;
 /// How many pipelines one flush serves at most, so that its transaction stays far below its limit.
 const PIPELINES_PER_FLUSH: usize = 1000;
 
+/// How many bodies one flush takes at most: each may have a row of its producer in the transaction.
+const ENTRIES_PER_FLUSH: usize = 2000;
+
 /// How long a body waits for room before its producer is told to come back.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
+
+/// How long events that turned out larger than they came wait for the difference.
+const FIT_WAIT: Duration = Duration::from_secs(10);
 
 /// Stands for the offset of a batch that is about to be logged.
 const NOT_YET: u64 = u64::MAX;
@@ -71,12 +77,22 @@ impl Room {
     }
 
     /// How much it is.
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.0.num_permits()
     }
 
+    /// Makes it `bytes`, however much it was; waits a moment when it grows.
+    pub(crate) async fn fit(&mut self, log: &EventLog, bytes: usize) -> Result<()> {
+        let more = bytes.saturating_sub(self.bytes());
+        if more > 0 {
+            self.join(log.room_within(more, FIT_WAIT).await?);
+        }
+        self.shrink(bytes);
+        Ok(())
+    }
+
     /// Gives back what is more than `bytes`.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
+    fn shrink(&mut self, bytes: usize) {
         let surplus = self.0.num_permits().saturating_sub(bytes);
         drop(self.0.split(surplus));
     }
@@ -206,6 +222,9 @@ impl EventLog {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::Stopping);
         }
+        if append.events.events == 0 {
+            return Err(Error::NoEvents); // a run without events would have the offset of the next one
+        }
         let (answer, answered) = oneshot::channel();
         send(Entry { id: live.id(), live, append, answer, _room: room })?;
         Ok(Pending(answered))
@@ -294,7 +313,8 @@ impl Flusher {
         let mut bytes = 0;
         let (mut pipelines, mut claims) = (BTreeSet::new(), BTreeSet::new());
         while let Some(entry) = self.next.take().or_else(|| self.queue.try_recv().ok()) {
-            let full = bytes + entry.append.events.lines.len() > self.flush_bytes_max
+            let full = entries.len() == ENTRIES_PER_FLUSH
+                || bytes + entry.append.events.lines.len() > self.flush_bytes_max
                 || (pipelines.len() == PIPELINES_PER_FLUSH && !pipelines.contains(&entry.id));
             // A retry of something in this flush waits for the next, which knows how it was logged.
             let again = entry.append.claim.is_some_and(|claim| !claims.insert((entry.id, claim.producer, claim.first)));

@@ -84,11 +84,10 @@ async fn post(parts: &Arc<Parts>, live: Arc<Live>, request: Request<Body>) -> Re
     if record.draining {
         return Err(Error::Draining { name: record.spec.name.clone() }.into());
     }
-    let Received { append, rejections, room } = body::receive(&parts.log, &parts.config, request).await?;
-    let rejected = u32::try_from(rejections.len()).expect("there are no more of them than events");
+    let Received { append, rejected, rejections, room } = body::receive(&parts.log, &parts.config, request).await?;
     let committed = append.events.events - rejected;
     let appended = parts.log.append(live, append, room).await?;
-    Ok(Answer::committed(committed, &rejections, appended.seen))
+    Ok(Answer::committed(committed, rejected, &rejections, appended.seen))
 }
 
 fn authorize(live: &Live, request: &Request<Body>) -> Result<()> {

@@ -43,6 +43,9 @@ use tokio::sync::Semaphore;
 /// How many logins derive keys at the same time: it takes milliseconds of a processor before the client has shown anything.
 const DERIVATIONS_MAX: usize = 2;
 
+/// How many bytes of frames there may be that have not been answered, of all connections together.
+const FRAMES_BYTES_MAX: usize = 128 << 20;
+
 /// How the endpoint presents itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaConfig {
@@ -66,6 +69,8 @@ pub(crate) struct Shared {
     config: KafkaConfig,
     decoys: Decoys,
     derivations: Semaphore,
+    /// What frames may take of memory that have not been answered.
+    frames: Arc<Semaphore>,
     producer_ids: ProducerIds,
 }
 
@@ -76,8 +81,8 @@ impl KafkaEndpoint {
         let secret = access.root().secret.expose().as_bytes();
         let decoys = Decoys::from_key(Sha256::digest([b"cistern kafka decoys v1".as_slice(), secret].concat()).into());
         let (parts, derivations) = (Arc::clone(pipelines.parts()), Semaphore::new(DERIVATIONS_MAX));
-        let producer_ids = ProducerIds::default();
-        Self(Arc::new(Shared { parts, pipelines, access, config, decoys, derivations, producer_ids }))
+        let (frames, producer_ids) = (Arc::new(Semaphore::new(FRAMES_BYTES_MAX)), ProducerIds::default());
+        Self(Arc::new(Shared { parts, pipelines, access, config, decoys, derivations, frames, producer_ids }))
     }
 
     /// Serves connections until `shutdown` begins; requests that have come are answered still.

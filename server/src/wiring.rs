@@ -222,7 +222,8 @@ async fn run(house: &House, listeners: Listeners, at: Endpoints, mut signals: St
     stopping.begin();
     let stop = async {
         // Management goes on meanwhile, so that /readyz can say that this server is on its way out.
-        let deadline = Instant::now() + REQUESTS_STOP_LIMIT;
+        // The doors cut what is left themselves, a moment earlier.
+        let deadline = Instant::now() + REQUESTS_STOP_LIMIT + Duration::from_secs(1);
         let closing = async {
             let (s3, ingest, kafka) = (&mut first_doors).await;
             last_door.begin();

@@ -25,11 +25,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// `committed` events are stored; those of `rejections` are dead letters. `seen` says that all that had happened before.
-    pub(super) fn committed(committed: u32, rejections: &[Rejection], seen: bool) -> Self {
+    /// `committed` events are stored; `rejected` others are dead letters, the first of which are `rejections`. `seen` says that all that had happened before.
+    pub(super) fn committed(committed: u32, rejected: u32, rejections: &[Rejection], seen: bool) -> Self {
         let mut result = json!({ "committed": committed });
-        if !rejections.is_empty() {
-            result["dead_letters"] = rejections.len().into();
+        if rejected > 0 {
+            result["dead_letters"] = rejected.into();
             result["verdicts"] = verdicts(rejections);
         }
         if seen {
@@ -89,12 +89,8 @@ impl From<Error> for Answer {
     }
 }
 
-/// At most so many events are named.
-const VERDICTS_MAX: usize = 100;
-
 fn verdicts(rejections: &[Rejection]) -> Value {
-    let named = rejections.iter().take(VERDICTS_MAX);
-    named.map(|rejection| json!({ "event": rejection.event, "reason": rejection.reason })).collect()
+    rejections.iter().map(|rejection| json!({ "event": rejection.event, "reason": rejection.reason })).collect()
 }
 
 /// Status, code and text for a producer.
@@ -120,11 +116,13 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
         Error::NotUtf8 { .. }
         | Error::Malformed { .. }
         | Error::NoEvents
+        | Error::TooManyRejected { .. }
         | Error::BrokenEncoding { .. }
         | Error::IncompleteBody => (StatusCode::BAD_REQUEST, 1003),
         Error::InvalidHeader { .. } => (StatusCode::BAD_REQUEST, 1004),
         Error::FencedProducer { .. }
         | Error::SequenceGap { .. }
+        | Error::UnknownProducer { .. }
         | Error::OldSequence { .. }
         | Error::ReusedSequence { .. } => (StatusCode::CONFLICT, 1021),
         Error::EventTooLarge { .. } => (StatusCode::BAD_REQUEST, 1018),

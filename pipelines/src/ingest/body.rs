@@ -25,7 +25,9 @@ const IDLE_MAX: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) append: Append,
-    /// The events that are none: dead letters, as the producer asked.
+    /// How many of the events are none: dead letters, as the producer asked.
+    pub(super) rejected: u32,
+    /// The first of them.
     pub(super) rejections: Vec<Rejection>,
     /// Covers the events until they are in the log.
     pub(super) room: Room,
@@ -68,15 +70,22 @@ pub(super) async fn receive(
     if encoding != ContentEncoding::Identity {
         room.join(log.room(limit_bytes.saturating_sub(body.len())).await?);
     }
-    let (events, claim, rejections) = if encoding == ContentEncoding::Identity && body.len() <= INLINE_BYTES_MAX {
-        judge.judge(body)?
-    } else {
-        offload(move || judge.judge(decompress(encoding, body, limit_bytes)?)).await?
-    };
-    if rejections.is_empty() {
-        room.shrink(events.lines.len());
-    }
-    Ok(Received { append: Append { events, shard: 0, claim }, rejections, room })
+    let Judged { events, claim, rejected, rejections } =
+        if encoding == ContentEncoding::Identity && body.len() <= INLINE_BYTES_MAX {
+            judge.judge(body)?
+        } else {
+            offload(move || judge.judge(decompress(encoding, body, limit_bytes)?)).await?
+        };
+    room.fit(log, events.lines.len()).await?;
+    Ok(Received { append: Append { events, shard: 0, claim }, rejected, rejections, room })
+}
+
+/// What a judge finds.
+struct Judged {
+    events: ValidEvents,
+    claim: Option<Claim>,
+    rejected: u32,
+    rejections: Vec<Rejection>,
 }
 
 /// How a body is judged.
@@ -89,19 +98,20 @@ struct Judge {
 }
 
 impl Judge {
-    fn judge(self, body: Vec<u8>) -> Result<(ValidEvents, Option<Claim>, Vec<Rejection>), Unfit> {
+    fn judge(self, body: Vec<u8>) -> Result<Judged, Unfit> {
         let claim = self.retry.map(|retry| retry.claim(&body));
         let body = bytes::Bytes::from(body);
         match validate(&body, self.shape, self.event_bytes_max) {
-            Ok(events) => Ok((events, claim, Vec::new())),
+            Ok(events) => Ok(Judged { events, claim, rejected: 0, rejections: Vec::new() }),
             Err(error @ (Error::Malformed { .. } | Error::NotUtf8 { .. })) => {
                 let sifted = sift(&body, self.shape, self.event_bytes_max);
                 match sifted {
                     Ok(mut sifted) if self.lenient => {
-                        let rejections = sifted.take_rejections();
-                        Ok((sifted.into_lines(), claim, rejections))
+                        let (rejected, rejections) = (sifted.rejected(), sifted.take_rejections());
+                        Ok(Judged { events: sifted.into_lines(), claim, rejected, rejections })
                     }
                     Ok(mut sifted) => Err(Unfit { error: Box::new(error), rejections: sifted.take_rejections() }),
+                    Err(error @ Error::TooManyRejected { .. }) if self.lenient => Err(error.into()),
                     Err(_) => Err(error.into()),
                 }
             }

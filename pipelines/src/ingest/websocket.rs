@@ -17,7 +17,7 @@
 use super::answer::Answer;
 use super::{authorize, token_in};
 use crate::claim::{Claim, Producer, take_over};
-use crate::event_log::{Append, Pending, Room};
+use crate::event_log::{Append, Pending};
 use crate::live::Live;
 use crate::pipelines::Parts;
 use crate::registry::token_fits;
@@ -54,6 +54,9 @@ const MESSAGES_MAX: usize = 64;
 /// How much more than the largest event a message may have, in bytes.
 const MESSAGE_SLACK_BYTES: usize = 64 << 10;
 
+/// An acknowledgement with so many verdicts is not added to.
+const VERDICTS_MAX: usize = 100;
+
 /// How often the client is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -65,6 +68,9 @@ const TOKEN_WAIT: Duration = Duration::from_secs(10);
 
 /// How long events wait for room before the client is told to come back.
 const ROOM_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a message may take to be sent; a client that does not read is let go.
+const WRITE_MAX: Duration = Duration::from_mins(1);
 
 /// How long the client may take to answer a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -150,7 +156,7 @@ impl Wants {
         if value.is_empty() || value.len() > PRODUCER_BYTES_MAX {
             return Err(Error::InvalidHeader { header: "producer".to_owned(), rule: "use 1 to 255 characters" });
         }
-        Ok(Self { producer: Some(Producer::named(value)) })
+        Ok(Self { producer: Some(Producer::socket(value)) })
     }
 }
 
@@ -179,7 +185,10 @@ enum Saying {
 /// A message that waits to be acknowledged.
 struct Waiting {
     number: i32,
+    /// How many events it had, good and bad.
     events: u32,
+    rejected: u32,
+    /// The first of the bad ones.
     rejections: Vec<Rejection>,
     pending: Pending,
 }
@@ -212,12 +221,17 @@ impl Session {
             Ok(numbering) => numbering,
             Err(error) => return end(&mut socket, Some(&error)).await,
         };
-        let (sink, stream) = socket.split();
+        let (sink, mut stream) = socket.split();
         let (say, queue) = mpsc::channel(MESSAGES_MAX);
         let mut writing = pin!(write(sink, queue));
         tokio::select! {
             () = writing.as_mut() => {}
-            () = self.read(stream, say, numbering, shutdown) => writing.await,
+            () = self.read(&mut stream, say, numbering, shutdown) => {
+                writing.await;
+                // What it still sends is read, or the last words would be lost with it.
+                let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+                drop(timeout(CLOSE_WAIT, rest).await);
+            }
         }
     }
 
@@ -228,7 +242,7 @@ impl Session {
         }
         let mut numbering = Numbering { producer: None, next: 0 };
         if let Some(producer) = self.wants.producer {
-            let (epoch, next) = take_over(&self.parts.objects, self.live.id(), producer).await?;
+            let (epoch, next) = take_over(&self.parts.objects, &self.live, producer).await?;
             numbering = Numbering { producer: Some((producer, epoch)), next };
         }
         let welcome = json!({
@@ -257,7 +271,7 @@ impl Session {
     /// Reads messages until the client is done or something ends it.
     async fn read(
         &self,
-        mut stream: SplitStream<Socket>,
+        stream: &mut SplitStream<Socket>,
         say: mpsc::Sender<Saying>,
         mut numbering: Numbering,
         shutdown: Shutdown,
@@ -275,6 +289,7 @@ impl Session {
                 Ok(Some(Err(WebSocketError::Capacity(CapacityError::MessageTooLong { size, max_size })))) => {
                     break Some(Error::EventTooLarge { event: 0, bytes: size, limit_bytes: max_size });
                 }
+                Ok(Some(Err(WebSocketError::Utf8(_)))) => break Some(Error::NotUtf8 { byte: 0 }),
                 Ok(Some(Err(error))) => {
                     tracing::debug!(%error, "a WebSocket ended with an error");
                     break None;
@@ -298,40 +313,31 @@ impl Session {
         let mut room = self.parts.log.room_within(data.len() + 1, ROOM_WAIT).await?;
         let event_bytes_max = self.parts.config.event_bytes_max;
         let claim = numbering.claim(&data);
+        let inline = data.len() <= INLINE_BYTES_MAX;
         let judge = move || judge(&data, event_bytes_max);
-        let mut sifted = if room.bytes() <= INLINE_BYTES_MAX { judge()? } else { offload(judge).await? };
-        let (events, rejections) = (sifted.events(), sifted.take_rejections());
+        let mut sifted = if inline { judge()? } else { offload(judge).await? };
+        let (events, rejected, rejections) = (sifted.events(), sifted.rejected(), sifted.take_rejections());
         let lines = sifted.into_lines();
-        grow(&mut room, lines.lines.len(), self).await?;
+        room.fit(&self.parts.log, lines.lines.len()).await?;
         let append = Append { events: lines, shard: 0, claim };
         let pending = self.parts.log.queue(Arc::clone(&self.live), append, room).await?;
         let number = numbering.next;
         numbering.next = number.checked_add(1).unwrap_or(0);
-        Ok(Waiting { number, events, rejections, pending })
+        Ok(Waiting { number, events, rejected, rejections, pending })
     }
 }
 
-/// Room for what a message became: more than it was where something in it is no event.
-async fn grow(room: &mut Room, bytes: usize, session: &Session) -> Result<()> {
-    let more = bytes.saturating_sub(room.bytes());
-    if more > 0 {
-        room.join(session.parts.log.room_within(more, ROOM_WAIT).await?);
-    }
-    room.shrink(bytes);
-    Ok(())
-}
-
-/// The events of a message. One in which it cannot be told where an event ends is one thing that is no event.
+/// The events of a message. One in which it cannot be told where an event ends, or with little but what is none, is one thing that is
+/// no event.
 fn judge(message: &[u8], event_bytes_max: usize) -> Result<crate::validate::Sifted> {
-    match sift(message, BodyShape::Any, event_bytes_max) {
-        Err(Error::Malformed { reason, .. }) => {
-            let mut sifter = Sifter::new(message, event_bytes_max);
-            sifter.reject(reason, message);
-            Ok(sifter.finish())
-        }
-        Err(Error::NoEvents) => Ok(Sifter::new(message, event_bytes_max).finish()),
-        judged => judged,
-    }
+    let reason = match sift(message, BodyShape::Any, event_bytes_max) {
+        Err(Error::Malformed { reason, .. } | Error::TooManyRejected { reason }) => reason,
+        Err(Error::NoEvents) => "there is no event",
+        judged => return judged,
+    };
+    let mut sifter = Sifter::new(message, event_bytes_max);
+    sifter.reject(reason, message)?;
+    Ok(sifter.finish())
 }
 
 /// The next message with data; `None` when there is none.
@@ -360,11 +366,11 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<S
                 None => std::future::pending().await,
             }
         };
-        let sent = tokio::select! {
+        let saying = tokio::select! {
             done = first_done => {
                 let Some(first) = waiting.pop_front() else { continue };
                 match acknowledge(first, done, &mut waiting) {
-                    Ok(ack) => sink.send(Message::text(ack.to_string())).await,
+                    Ok(ack) => Message::text(ack.to_string()),
                     Err(error) => {
                         last = Some(Some(error));
                         break;
@@ -377,12 +383,17 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<S
                     Some(Saying::Last(error)) => last = Some(error),
                     None => last = Some(None),
                 }
-                Ok(())
+                continue;
             }
-            _ = pings.tick() => sink.send(Message::Ping(bytes::Bytes::new())).await,
+            _ = pings.tick() => Message::Ping(bytes::Bytes::new()),
         };
-        if sent.is_err() {
-            return; // the client is gone
+        match timeout(WRITE_MAX, sink.send(saying)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                last = Some(None); // the client is gone, or has said that it hears no more
+                break;
+            }
+            Err(_) => return, // it does not read
         }
     }
     end(&mut sink, last.flatten().as_ref()).await;
@@ -394,7 +405,7 @@ fn acknowledge(
     done: Result<crate::event_log::Appended>,
     waiting: &mut VecDeque<Waiting>,
 ) -> Result<Value> {
-    let (mut messages, mut events, mut through) = (0, 0, 0);
+    let (mut messages, mut events, mut dead_letters, mut through) = (0, 0, 0, 0);
     let mut verdicts = Vec::new();
     let mut next = Some((first, done));
     while let Some((message, done)) = next.take() {
@@ -408,15 +419,18 @@ fn acknowledge(
         }
         (messages, through) = (messages + 1, message.number);
         events += u64::from(message.events);
+        dead_letters += u64::from(message.rejected);
         verdicts.extend(message.rejections.iter().map(
             |rejection| json!({ "message": message.number, "event": rejection.event, "reason": rejection.reason }),
         ));
+        if verdicts.len() >= VERDICTS_MAX {
+            break;
+        }
         next = waiting.front_mut().and_then(|after| (&mut after.pending).now_or_never()).and_then(|done| {
             let message = waiting.pop_front()?;
             Some((message, done))
         });
     }
-    let dead_letters = verdicts.len() as u64;
     Ok(json!({
         "type": "ack",
         "through": through,
@@ -451,6 +465,7 @@ where
 fn close_code(error: &Error, status: StatusCode) -> CloseCode {
     match (error, status) {
         (Error::Stopping, _) => CloseCode::Away,
+        (Error::NotUtf8 { .. }, _) => CloseCode::Invalid,
         (Error::EventTooLarge { .. } | Error::BodyTooLarge { .. }, _) => CloseCode::Size,
         (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => CloseCode::Again,
         (_, StatusCode::INTERNAL_SERVER_ERROR) => CloseCode::Error,

@@ -23,7 +23,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 /// The largest frame, in bytes: three of the largest batches there may be.
@@ -38,9 +38,15 @@ const IDLE_MAX: Duration = Duration::from_mins(10);
 /// How long a frame that has begun may pause, and how long a client may take for its first one.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 
-/// How long a frame waits for room before the connection is closed, so that frames that are half there cannot keep each other
-/// waiting.
+/// How long a frame may take from its first byte to its last. Frames take from a pool of their own until they are answered, so
+/// that slow ones keep nobody out but each other.
+const FRAME_MAX: Duration = Duration::from_mins(2);
+
+/// How long a whole frame waits for room in the log before the connection is closed.
 const ROOM_WAIT: Duration = Duration::from_secs(30);
+
+/// How long an answer may take to be sent; a client that does not read is let go.
+const WRITE_MAX: Duration = Duration::from_mins(2);
 
 /// How much of a frame is read at once.
 const PIECE_BYTES: usize = 64 << 10;
@@ -58,6 +64,13 @@ pub(super) enum Reply {
 
 /// A reply, now or later.
 pub(super) type Answer = BoxFuture<'static, Reply>;
+
+/// An answer in its place in the queue.
+struct Queued {
+    answer: Answer,
+    /// What its request takes of memory.
+    permit: OwnedSemaphorePermit,
+}
 
 /// What a connection is about, for whoever answers.
 #[derive(Debug, Clone)]
@@ -82,19 +95,25 @@ pub(super) async fn serve_connection(kafka: Arc<Shared>, connection: Connection)
     }
 }
 
-async fn write_answers(mut writer: WriteHalf<Stream>, mut queue: mpsc::Receiver<Answer>) {
+async fn write_answers(mut writer: WriteHalf<Stream>, mut queue: mpsc::Receiver<Queued>) {
     while let Some(answer) = queue.recv().await {
+        let Queued { answer, permit } = answer;
         match answer.await {
             Reply::Frame(frame) => {
-                if writer.write_all(&frame).await.is_err() {
-                    return; // the client is gone
+                let sent = async {
+                    writer.write_all(&frame).await?;
+                    writer.flush().await
+                };
+                if !matches!(timeout(WRITE_MAX, sent).await, Ok(Ok(()))) {
+                    return; // the client is gone, or does not read
                 }
+                drop(permit);
             }
             Reply::Nothing => {}
             Reply::Close => break,
         }
     }
-    drop(writer.shutdown().await);
+    drop(timeout(PAUSE_MAX, writer.shutdown()).await);
 }
 
 /// The reading side of a connection.
@@ -107,7 +126,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn read_requests(mut self, mut reader: ReadHalf<Stream>, answers: mpsc::Sender<Answer>) {
+    async fn read_requests(mut self, mut reader: ReadHalf<Stream>, answers: mpsc::Sender<Queued>) {
         let mut idle_max = PAUSE_MAX;
         let shutdown = self.context.shutdown.clone();
         loop {
@@ -115,21 +134,32 @@ impl Conversation {
                 () = shutdown.begun() => return,
                 frame = self.read_frame(&mut reader, idle_max) => frame,
             };
-            let (frame, room) = match frame {
+            let (frame, permit) = match frame {
                 Ok(Some(read)) => read,
                 Ok(None) => return,
                 Err(error) => return self.say("its bytes could not be read", &error),
             };
             idle_max = IDLE_MAX;
+            let room = match self.context.kafka.parts.log.room_within(frame.len() + 1, ROOM_WAIT).await {
+                Ok(room) => room,
+                Err(error) => return self.say("there was no room for its request", &error),
+            };
+            // Only writing goes on while others wait for their answers: those to anything else may be large.
+            let places = if is_produce(&frame) { 1 } else { IN_FLIGHT_MAX };
+            let Ok(mut places) = answers.reserve_many(places).await else { return };
             let answer = self.answer(frame, room).await;
-            if answers.send(answer).await.is_err() {
-                return;
+            if let Some(place) = places.next() {
+                place.send(Queued { answer, permit });
             }
         }
     }
 
-    /// The next frame without its length, with room for its bytes; `None` when the client is done.
-    async fn read_frame(&self, reader: &mut ReadHalf<Stream>, idle_max: Duration) -> io::Result<Option<(Bytes, Room)>> {
+    /// The next frame without its length, with what it takes of the pool; `None` when the client is done.
+    async fn read_frame(
+        &self,
+        reader: &mut ReadHalf<Stream>,
+        idle_max: Duration,
+    ) -> io::Result<Option<(Bytes, OwnedSemaphorePermit)>> {
         let mut length = [0; 4];
         match timeout(idle_max, reader.read_exact(&mut length)).await {
             Err(_) => return Ok(None),
@@ -143,9 +173,21 @@ impl Conversation {
             );
             io::Error::new(io::ErrorKind::InvalidData, text)
         })?;
-        let log = &self.context.kafka.parts.log;
-        let no_room = |error: crate::Error| io::Error::other(error);
-        let mut room = log.room_within(1, ROOM_WAIT).await.map_err(no_room)?;
+        let read = timeout(FRAME_MAX, self.read_body(reader, length)).await;
+        read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map(Some)
+    }
+
+    async fn read_body(
+        &self,
+        reader: &mut ReadHalf<Stream>,
+        length: usize,
+    ) -> io::Result<(Bytes, OwnedSemaphorePermit)> {
+        let pool = &self.context.kafka.frames;
+        let take = async |bytes: usize| {
+            let permits = u32::try_from(bytes).map_err(io::Error::other)?;
+            Arc::clone(pool).acquire_many_owned(permits).await.map_err(io::Error::other)
+        };
+        let mut permit = take(1).await?;
         let mut frame = BytesMut::with_capacity(length.min(PIECE_BYTES));
         while frame.len() < length {
             let piece = (length - frame.len()).min(PIECE_BYTES);
@@ -156,9 +198,9 @@ impl Conversation {
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            room.join(log.room_within(read, ROOM_WAIT).await.map_err(no_room)?);
+            permit.merge(take(read).await?);
         }
-        Ok(Some((frame.freeze(), room)))
+        Ok((frame.freeze(), permit))
     }
 
     async fn answer(&mut self, frame: Bytes, room: Room) -> Answer {
@@ -257,6 +299,11 @@ impl Conversation {
     fn say(&self, what: &str, error: &dyn std::error::Error) {
         tracing::info!(peer = %self.peer, software = self.software.as_deref(), %error, "a Kafka client was disconnected: {what}");
     }
+}
+
+/// Whether a frame holds record batches, as its first two bytes say.
+fn is_produce(frame: &Bytes) -> bool {
+    frame.starts_with(&ApiKey::Produce.number().to_be_bytes())
 }
 
 /// A text of the client's, short enough for a log line.

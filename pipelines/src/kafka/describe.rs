@@ -112,6 +112,9 @@ pub(super) async fn metadata(
 }
 
 async fn may_see(context: &Context, session: &Session, live: &Live) -> Result<bool> {
+    if live.record().draining {
+        return Ok(false);
+    }
     Ok(session.may_write(&context.kafka, live).await? || session.may_read(&context.kafka, live).await?)
 }
 

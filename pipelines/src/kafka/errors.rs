@@ -55,10 +55,15 @@ impl From<Error> for Refusal {
 fn code_of(error: &Error) -> ResponseError {
     match error {
         Error::NoSuchPipeline { .. } | Error::Draining { .. } => ResponseError::UnknownTopicOrPartition,
-        Error::EventTooLarge { .. } | Error::BodyTooLarge { .. } => ResponseError::MessageTooLarge,
+        Error::EventTooLarge { .. } | Error::BodyTooLarge { .. } | Error::TooManyRejected { .. } => {
+            ResponseError::MessageTooLarge
+        }
         Error::FencedProducer { .. } => ResponseError::InvalidProducerEpoch,
-        Error::SequenceGap { .. } => ResponseError::OutOfOrderSequenceNumber,
-        Error::OldSequence { .. } | Error::ReusedSequence { .. } => ResponseError::DuplicateSequenceNumber,
+        // One that is behind may never have been stored: the code for duplicates would tell that it was.
+        Error::SequenceGap { .. } | Error::OldSequence { .. } | Error::ReusedSequence { .. } => {
+            ResponseError::OutOfOrderSequenceNumber
+        }
+        Error::UnknownProducer { .. } => ResponseError::UnknownProducerId,
         // All of these are tried again: the first looks for another broker meanwhile.
         Error::Stopping => ResponseError::NotLeaderOrFollower,
         Error::TooMuchBuffered { .. } | Error::TooMuchContention { .. } => ResponseError::NotEnoughReplicas,

@@ -1,12 +1,12 @@
 //! Fetch and ListOffsets: events that are still in the log, for readers that follow a pipeline.
 //!
 //! A pipeline's log keeps an event until it is in an object, so a reader sees what came since the last batch and everything new;
-//! one that asks for older offsets is told that they are out of range. Events come in batches as they were logged, with the
+//! one that asks for older offsets gets the oldest there is. Events come in batches as they were logged, with the
 //! log's time. What was rejected on its way in is left out.
 
 use super::connection::Context;
 use super::errors::Refusal;
-use super::produce::shard_of;
+use super::produce::{copied, shard_of};
 use super::record_batch::write_batch;
 use super::session::Session;
 use crate::live::Live;
@@ -104,6 +104,7 @@ impl Fetching {
                 let found = readable(context, session, live.clone(), request.partition, unknown).await;
                 wanted.push(Wanted { request, found });
             }
+            topic.topic = copied(&topic.topic);
             topics.push((topic, wanted));
         }
         Self {
@@ -212,13 +213,16 @@ impl Log<'_> {
     async fn read(&self, from: i64, head: i64, bytes_max: usize, one: bool) -> Result<Read, Refusal> {
         let from = u64::try_from(from).map_err(|_| ResponseError::OffsetOutOfRange)?;
         let start = self.start().await?.map_or(head, offset);
-        if offset(from) > head || offset(from) < start {
+        if offset(from) > head {
             return Err(ResponseError::OffsetOutOfRange.into());
         }
+        // Below the first offset that is there nothing of this shard need be missing: offsets are the pipeline's.
         let mut records = BytesMut::new();
         let mut next = from;
         while records.len() < bytes_max || (one && records.is_empty()) {
-            let Some((first, run)) = self.run_after(next).await? else { break };
+            // What is logged this moment comes with the next request: the head that clients are told is not there yet.
+            let run = self.run_after(next).await?.filter(|(first, _)| offset(*first) < head);
+            let Some((first, run)) = run else { break };
             let lines = read_lines(&self.context.kafka.parts.objects, &run).await?;
             write_run(&mut records, first, &run, &lines, from, bytes_max)?;
             next = first + u64::from(run.events);

@@ -11,8 +11,8 @@
 //!
 //! The user is a pipeline's name and the password its send token, or an access key id and its secret; all are ASCII.
 //! There is no SASLprep: names and passwords that are not ASCII are taken as they come, and then match nothing or
-//! themselves. Not offered: channel binding, delegation tokens, acting for another user. PLAIN is for connections under
-//! TLS only, which the caller sees to. No error repeats anything of a message: people put passwords into the wrong
+//! themselves. Not offered: channel binding, delegation tokens, acting for another user. PLAIN shows the password to
+//! whoever listens where there is no TLS; the listener warns of that when it starts. No error repeats anything of a message: people put passwords into the wrong
 //! field.
 
 use crate::scram::{Decoys, ScramHash, Verifier};

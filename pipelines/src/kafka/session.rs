@@ -41,6 +41,8 @@ struct Login {
     exchange: Exchange,
     /// Whether its messages come inside requests.
     framed: bool,
+    /// Whose proof is awaited.
+    claimed: Option<Who>,
 }
 
 /// What a message of a login led to.
@@ -96,25 +98,30 @@ impl Session {
         let Ok(mechanism) = mechanism.parse() else {
             return response.with_error_code(ResponseError::UnsupportedSaslMechanism.code());
         };
-        (self.who, self.login) = (Who::Nobody, Some(Login { exchange: Exchange::new(mechanism), framed }));
+        (self.who, self.login) =
+            (Who::Nobody, Some(Login { exchange: Exchange::new(mechanism), framed, claimed: None }));
         response
     }
 
     /// Takes the next message of a login.
     pub(super) async fn authenticate(&mut self, kafka: &Shared, message: &[u8]) -> Authenticated {
-        let Some(Login { exchange, framed }) = self.login.take() else { return Authenticated::OutOfTurn };
+        let Some(Login { exchange, framed, claimed }) = self.login.take() else { return Authenticated::OutOfTurn };
         let step = match exchange.message(message) {
             Ok(step) => step,
             Err(error) => return Authenticated::Refused(error),
         };
         let found = match &step {
             Step::CheckPassword { user, password } => check_password(kafka, user, password).await,
-            Step::Done { user, .. } => find(kafka, user).await.map(|found| found.map(|(who, _)| who)),
+            Step::Done { user, .. } => {
+                tracing::debug!(user, "a Kafka client has logged in");
+                Ok(claimed)
+            }
             Step::NeedVerifier(lookup) => match verifier(kafka, lookup.user()).await {
-                Ok(verifier) => {
+                Ok(found) => {
+                    let (claimed, verifier) = found.unzip();
                     let Step::NeedVerifier(lookup) = step else { return Authenticated::Failed };
                     let (answer, exchange) = lookup.challenge(verifier, &kafka.decoys);
-                    self.login = Some(Login { exchange, framed });
+                    self.login = Some(Login { exchange, framed, claimed });
                     return Authenticated::Going(answer);
                 }
                 Err(error) => Err(error),
@@ -201,13 +208,13 @@ async fn check_password(kafka: &Shared, user: &str, password: &Password) -> Resu
     })
 }
 
-async fn verifier(kafka: &Shared, user: &str) -> Result<Option<Verifier>> {
+async fn verifier(kafka: &Shared, user: &str) -> Result<Option<(Who, Verifier)>> {
     Ok(match find(kafka, user).await? {
-        Some((_, Credentials::Token(live))) => live.record().token.as_ref().map(|token| token.scram.clone()),
-        Some((_, Credentials::Secret(identity))) => {
+        Some((who, Credentials::Token(live))) => live.record().token.as_ref().map(|token| (who, token.scram.clone())),
+        Some((who, Credentials::Secret(identity))) => {
             let salt = kafka.decoys.salt(user);
             let Ok(_permit) = kafka.derivations.acquire().await else { return Ok(None) };
-            Some(offload(move || Verifier::derive(identity.secret.expose(), salt)).await)
+            Some((who, offload(move || Verifier::derive(identity.secret.expose(), salt)).await))
         }
         None => None,
     })

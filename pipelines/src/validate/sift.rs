@@ -20,8 +20,19 @@ pub(crate) struct Rejection {
 pub(crate) struct Sifted {
     lines: Vec<u8>,
     events: u32,
+    rejected: u32,
+    /// The first of them.
     rejections: Vec<Rejection>,
 }
+
+/// How many of those that are no events are named.
+const REJECTIONS_MAX: usize = 100;
+
+/// How much larger than what came may be what it becomes in the log: what is no event is escaped there, with its reason.
+const GROWTH_MAX: usize = 4;
+
+/// So much more it may be.
+const GROWTH_BYTES: usize = 4 << 10;
 
 impl Sifted {
     /// How many events there were, good and bad.
@@ -29,7 +40,12 @@ impl Sifted {
         self.events
     }
 
-    /// The bad ones; leaves none.
+    /// How many bad ones.
+    pub(crate) fn rejected(&self) -> u32 {
+        self.rejected
+    }
+
+    /// The first 100 of the bad ones; leaves none.
     pub(crate) fn take_rejections(&mut self) -> Vec<Rejection> {
         std::mem::take(&mut self.rejections)
     }
@@ -71,25 +87,36 @@ impl<'a> Sifter<'a> {
                 lines.push(b'\n');
                 self.sifted.events += 1;
             }
-            Err(reason) => self.reject(reason, &self.checker.bytes[place]),
+            Err(reason) => self.reject(reason, &self.checker.bytes[place])?,
         }
         Ok(())
     }
 
-    /// Notes something that is no event.
-    pub(crate) fn reject(&mut self, reason: &'static str, value: &[u8]) {
-        rejected::write_line(reason, value, &mut self.sifted.lines);
-        self.sifted.rejections.push(Rejection { event: self.sifted.events, reason });
-        self.sifted.events += 1;
-    }
-
-    /// Bytes of the lines so far.
-    pub(crate) fn bytes(&self) -> usize {
-        self.sifted.lines.len()
+    /// Notes something that is no event. Refused when too much is none.
+    pub(crate) fn reject(&mut self, reason: &'static str, value: &[u8]) -> Result<()> {
+        let sifted = &mut self.sifted;
+        if sifted.lines.len() + value.len() > self.checker.bytes.len() * GROWTH_MAX + GROWTH_BYTES {
+            return Err(Error::TooManyRejected { reason });
+        }
+        rejected::write_line(reason, value, &mut sifted.lines);
+        if sifted.rejections.len() < REJECTIONS_MAX {
+            sifted.rejections.push(Rejection { event: sifted.events, reason });
+        }
+        sifted.rejected += 1;
+        sifted.events += 1;
+        Ok(())
     }
 
     pub(crate) fn finish(self) -> Sifted {
         self.sifted
+    }
+
+    /// Where the object that begins at `start` ends, if one does.
+    fn object_end(&mut self, start: usize) -> Option<usize> {
+        let checker = &mut self.checker;
+        (checker.at, checker.broken, checker.names) = (start, false, 0);
+        let whole = checker.peek() == Some(b'{') && checker.object().is_ok();
+        whole.then_some(checker.at)
     }
 
     /// Where the event at `place` begins and ends. The checker may look beyond the place, so where it ends decides.
@@ -178,18 +205,16 @@ fn items(text: &[u8], sifter: &mut Sifter<'_>) -> Result<()> {
     Ok(())
 }
 
-/// One object that may go over several lines, or an event in each line that is not empty.
+/// Objects, each of which may go over several lines; what is none ends with its line.
 fn lines(text: &[u8], sifter: &mut Sifter<'_>) -> Result<()> {
-    if sifter.check(0..text.len()).is_ok() {
-        return sifter.take(0..text.len());
-    }
-    let mut start = 0;
-    let ends = memchr::memchr_iter(b'\n', text).chain([text.len()]);
-    for end in ends {
-        if !text[start..end].trim_ascii().is_empty() {
-            sifter.take(start..end)?;
-        }
-        start = end + 1;
+    let line_end = |at: usize| memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |length| at + length);
+    let mut at = 0;
+    while let Some(ahead) = text[at..].iter().position(|byte| !byte.is_ascii_whitespace()) {
+        let start = at + ahead;
+        let end = sifter.object_end(start).filter(|end| text[*end..line_end(*end)].trim_ascii().is_empty());
+        let end = end.unwrap_or_else(|| line_end(start));
+        sifter.take(start..end)?;
+        at = end;
     }
     Ok(())
 }
@@ -230,6 +255,19 @@ mod tests {
         }
         let large = format!("{{\"a\":\"{}\"}}", "x".repeat(100));
         assert!(matches!(sift(large.as_bytes(), BodyShape::Any, 100), Err(Error::EventTooLarge { event: 0, .. })));
+    }
+
+    #[test]
+    fn what_is_no_event_cannot_become_much_larger_than_it_was() {
+        let noise = "1\n".repeat(100_000);
+        assert!(matches!(sift(noise.as_bytes(), BodyShape::Any, 100), Err(Error::TooManyRejected { .. })));
+        let mut some = sift(
+            "1\n{\"a\":\"some more text than that, and more, and more\"}\n".repeat(1000).as_bytes(),
+            BodyShape::Any,
+            100,
+        )
+        .unwrap();
+        assert_eq!((some.events(), some.rejected(), some.take_rejections().len()), (2000, 1000, 100));
     }
 
     #[test]

@@ -511,14 +511,14 @@ async fn who_takes_a_name_over_is_told_where_to_go_on_and_the_one_before_stores_
     let house = House::new().await;
     registry::create(&house.objects, house.spec("clicks")).await.unwrap();
     let mut process = Process::start(&house).await;
-    let (producer, id) = (Producer::named("p"), process.live.id());
+    let (producer, live) = (Producer::socket("p"), Arc::clone(&process.live));
     let claim = |epoch, first| Some(Claim { producer, epoch, first, count: 1, digest: 0 });
-    let (first_epoch, next) = claim::take_over(&house.objects, id, producer).await.unwrap();
+    let (first_epoch, next) = claim::take_over(&house.objects, &live, producer).await.unwrap();
     assert_eq!(next, 0);
     for number in 0..3 {
         process.append_claimed("{}", claim(first_epoch, number)).await.unwrap();
     }
-    let (second_epoch, next) = claim::take_over(&house.objects, id, producer).await.unwrap();
+    let (second_epoch, next) = claim::take_over(&house.objects, &live, producer).await.unwrap();
     assert_eq!((second_epoch, next), (first_epoch + 1, 3));
     let error = process.append_claimed("{}", claim(first_epoch, 3)).await.unwrap_err();
     assert!(matches!(error, crate::Error::FencedProducer { .. }), "{error}");
