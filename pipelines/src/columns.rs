@@ -13,6 +13,9 @@ mod finish;
 mod nulls;
 mod number;
 
+pub(crate) use nulls::Nulls;
+pub(crate) use number::{Number, read as read_number};
+
 use crate::schema::EventSchema;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;

@@ -8,7 +8,8 @@ use crate::partition::key_id;
 use crate::rows::KeyId;
 use crate::schema::EventSchema;
 use crate::{
-    Error, JsonCompression, OutputFormat, ParquetCompression, PipelineSpec, Result, json_lines, object_name, parquet,
+    DeclaredSchema, Error, JsonCompression, OutputFormat, ParquetCompression, PipelineSpec, Result, declared,
+    json_lines, object_name, parquet,
 };
 use arrow_schema::ArrowError;
 use bytes::Bytes;
@@ -37,7 +38,7 @@ pub(crate) struct EncodedObject {
     pub(crate) body: Bytes,
 }
 
-/// Encodes a batch, and lets `schema` grow by what it brings.
+/// Encodes a batch, and lets `schema` grow by what it brings unless another one is declared.
 pub(crate) fn encode(batch: Batch, spec: &PipelineSpec, schema: &mut EventSchema) -> Result<EncodedBatch> {
     let mut encoded = EncodedBatch {
         key: key_id(batch.partition()),
@@ -51,14 +52,18 @@ pub(crate) fn encode(batch: Batch, spec: &PipelineSpec, schema: &mut EventSchema
     let (key, dead_key) = (object_name::rows_key(spec, &batch), object_name::dead_letters_key(spec, &batch));
     let (content_type, (rows, dead)) = match spec.format {
         OutputFormat::Parquet { compression } => {
-            ("application/vnd.apache.parquet", encode_parquet(batch, spec, compression, schema)?)
+            let encoded = match &spec.schema {
+                Some(declared) => encode_declared(batch, spec, compression, declared)?,
+                None => encode_parquet(batch, spec, compression, schema)?,
+            };
+            ("application/vnd.apache.parquet", encoded)
         }
         OutputFormat::JsonLines { compression } => {
             let content_type = match compression {
                 JsonCompression::Gzip => "application/gzip",
                 JsonCompression::None => "application/x-ndjson",
             };
-            (content_type, encode_json(batch, compression)?)
+            (content_type, encode_json(batch, spec.schema.as_ref(), compression)?)
         }
     };
     if let Some(body) = rows {
@@ -71,10 +76,18 @@ pub(crate) fn encode(batch: Batch, spec: &PipelineSpec, schema: &mut EventSchema
     Ok(encoded)
 }
 
-/// The events as they came, without copying them where all are events.
-fn encode_json(mut batch: Batch, compression: JsonCompression) -> Result<(Option<Vec<u8>>, DeadLetters)> {
+/// The events as they came, without copying them where all are events and no schema is declared.
+fn encode_json(
+    mut batch: Batch,
+    schema: Option<&DeclaredSchema>,
+    compression: JsonCompression,
+) -> Result<(Option<Vec<u8>>, DeadLetters)> {
     let mut dead = DeadLetters::default();
-    let chunks = if batch.has_rejected() {
+    let chunks = if let Some(declared) = schema {
+        let chunks;
+        (chunks, dead) = declared::lines(&mut batch, declared);
+        chunks
+    } else if batch.has_rejected() {
         let mut lines = Vec::with_capacity(batch.bytes());
         batch.drain(|offset, event| {
             if !dead.take_rejected(offset, event) {
@@ -95,6 +108,26 @@ fn object(key: ObjectKey, content_type: &'static str, body: Vec<u8>) -> EncodedO
     EncodedObject { key, content_type, body: body.into() }
 }
 
+fn facts<'a>(batch: &Batch, spec: &'a PipelineSpec) -> FileFacts<'a> {
+    FileFacts { pipeline: spec.name.as_str(), first_offset: batch.first_offset(), last_offset: batch.last_offset() }
+}
+
+fn encode_declared(
+    mut batch: Batch,
+    spec: &PipelineSpec,
+    compression: ParquetCompression,
+    schema: &DeclaredSchema,
+) -> Result<(Option<Vec<u8>>, DeadLetters)> {
+    let rows = usize::try_from(batch.rows()).expect("the rows of a batch are in memory");
+    let facts = facts(&batch, spec);
+    let parquet_failed = |source| Error::Parquet { rows, source };
+    let (record_batch, dead) = declared::rows(&mut batch, schema).map_err(|error| parquet_failed(error.into()))?;
+    if record_batch.num_rows() == 0 {
+        return Ok((None, dead));
+    }
+    Ok((Some(parquet::write(&record_batch, compression, facts).map_err(parquet_failed)?), dead))
+}
+
 fn encode_parquet(
     mut batch: Batch,
     spec: &PipelineSpec,
@@ -102,11 +135,7 @@ fn encode_parquet(
     schema: &mut EventSchema,
 ) -> Result<(Option<Vec<u8>>, DeadLetters)> {
     let rows = usize::try_from(batch.rows()).expect("the rows of a batch are in memory");
-    let facts = FileFacts {
-        pipeline: spec.name.as_str(),
-        first_offset: batch.first_offset(),
-        last_offset: batch.last_offset(),
-    };
+    let facts = facts(&batch, spec);
     let mut columns = Columns::new(schema);
     let mut dead = DeadLetters::default();
     let mut accepted = Vec::new();

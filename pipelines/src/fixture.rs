@@ -3,7 +3,8 @@
 
 use crate::pipelines::{CreatedPipeline, Pipelines};
 use crate::{PipelineSpec, PipelinesConfig};
-use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use ::parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use arrow_schema::{DataType, Field, Fields, Schema};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cistern_blobs::MemoryBlobs;
@@ -156,14 +157,29 @@ impl House {
     }
 }
 
-fn parquet_to_json(file: Bytes) -> Vec<u8> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+/// The rows of a Parquet file, one a line, nulls left out of objects.
+pub(crate) fn parquet_to_json(file: Bytes) -> Vec<u8> {
+    let schema = Arc::clone(ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap().schema());
+    let fields: Fields = schema.fields().iter().map(|field| with_offset(field)).collect();
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap().build().unwrap();
     let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
     for batch in reader {
         writer.write(&batch.unwrap()).unwrap();
     }
     writer.finish().unwrap();
     writer.into_inner()
+}
+
+/// The same field with the offset of UTC instead of its name, which the JSON writer does not know.
+fn with_offset(field: &Field) -> Field {
+    let data_type = match field.data_type() {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
+        DataType::List(item) => DataType::List(Arc::new(with_offset(item))),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| with_offset(field)).collect()),
+        other => other.clone(),
+    };
+    field.clone().with_data_type(data_type)
 }
 
 pub(crate) struct Running {

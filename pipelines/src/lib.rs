@@ -6,7 +6,7 @@
 //!                                                            │ LoggedEvents
 //!   worker, one a pipeline:                                  ▼
 //!   reader ─▶ partition (json_path) ─▶ batcher: size | rows | timeout | memory ─▶ Batch
-//!          ─▶ encode: columns + parquet, or json_lines; dead_letter ─▶ EncodedBatch
+//!          ─▶ encode: columns or declared + parquet, or json_lines; dead_letter ─▶ EncodedBatch
 //!          ─▶ sink: object rows + done rows + progress + schema, ONE transaction
 //! ```
 //! **Exactly once.** Offsets of a pipeline's log are contiguous. `progress.watermark` says below which offset everything
@@ -22,6 +22,7 @@ mod claim;
 mod columns;
 mod config;
 mod dead_letter;
+mod declared;
 mod decompress;
 mod encode;
 mod error;
@@ -52,6 +53,9 @@ mod validate;
 mod worker;
 
 pub use config::PipelinesConfig;
+pub use declared::{
+    DeclaredField, DeclaredSchema, DeclaredType, DeclaredValue, REST, TimestampFormat, TimestampUnit, UnknownFields,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use json_path::JsonPath;
 pub use kafka::{KafkaConfig, KafkaEndpoint};

@@ -10,7 +10,6 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::KeyValue;
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Float64Type, Int64Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use std::collections::HashSet;
@@ -81,7 +80,7 @@ fn properties(
         let path = column.path().clone();
         let repeats = repeats(leaf);
         builder = builder.set_column_dictionary_enabled(path.clone(), repeats);
-        if !repeats && leaf.data_type().is_integer() {
+        if !repeats && (leaf.data_type().is_integer() || matches!(leaf.data_type(), DataType::Timestamp(..))) {
             builder = builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
         }
     }
@@ -101,14 +100,16 @@ fn repeats(array: &ArrayRef) -> bool {
     let step = (array.len() / SAMPLE_VALUES).max(1);
     let rows = (0..array.len()).step_by(step).filter(|row| array.is_valid(*row));
     let (mut taken, mut distinct) = (0_usize, HashSet::new());
+    let data = array.to_data();
     for row in rows {
         taken += 1;
         distinct.insert(match array.data_type() {
             DataType::Utf8 => array.as_string::<i32>().value(row).as_bytes().to_vec(),
-            DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_le_bytes().to_vec(),
-            DataType::UInt64 => array.as_primitive::<UInt64Type>().value(row).to_le_bytes().to_vec(),
-            DataType::Float64 => array.as_primitive::<Float64Type>().value(row).to_le_bytes().to_vec(),
-            _ => return false, // one bit a value needs no dictionary
+            DataType::Binary => array.as_binary::<i32>().value(row).to_vec(),
+            other => match (other.primitive_width(), data.buffers()) {
+                (Some(width), [values, ..]) => values[(data.offset() + row) * width..][..width].to_vec(),
+                _ => return false, // one bit a value needs no dictionary
+            },
         });
     }
     distinct.len() * 2 <= taken

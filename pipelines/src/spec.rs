@@ -1,6 +1,6 @@
 //! What is asked of a pipeline: `PipelineSpec` and the ranges of its settings.
 
-use crate::{Error, JsonPath, Result};
+use crate::{DeclaredSchema, Error, JsonPath, Result};
 use cistern_types::{BucketName, ByteSize, Invalid, PipelineName, StorageClass, format_duration};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -43,6 +43,8 @@ pub struct PipelineSpec {
     pub class: StorageClass,
     /// Its shards, which are the partitions that Kafka's producers see; each has an order of its own.
     pub shards: u8,
+    /// The fields its events shall have; none means that the columns follow from the events.
+    pub schema: Option<DeclaredSchema>,
 }
 
 /// When a batch ends: at whichever limit it reaches first. The limits are hints; under memory pressure batches end early.
@@ -72,7 +74,7 @@ impl Default for BatchSpec {
 /// What batches are written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OutputFormat {
-    /// Apache Parquet, its columns inferred from the events.
+    /// Apache Parquet, its columns declared or inferred from the events.
     Parquet {
         /// How its pages are compressed.
         compression: ParquetCompression,
@@ -189,6 +191,7 @@ impl PipelineSpec {
             cors_origins: Vec::new(),
             class: StorageClass::default(),
             shards: 1,
+            schema: None,
         }
     }
 

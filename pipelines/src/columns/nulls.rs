@@ -5,11 +5,11 @@ use std::ops::Range;
 
 /// The null rows: runs in their order, none empty, none touching another.
 #[derive(Debug, Default)]
-pub(super) struct Nulls(Vec<Range<usize>>);
+pub(crate) struct Nulls(Vec<Range<usize>>);
 
 impl Nulls {
     /// Adds rows behind all others.
-    pub(super) fn append(&mut self, rows: Range<usize>) {
+    pub(crate) fn append(&mut self, rows: Range<usize>) {
         match self.0.last_mut() {
             Some(last) if last.end == rows.start => last.end = rows.end,
             _ => self.0.push(rows),
@@ -17,7 +17,7 @@ impl Nulls {
     }
 
     /// Takes back what lies at `rows` and beyond.
-    pub(super) fn truncate(&mut self, rows: usize) {
+    pub(crate) fn truncate(&mut self, rows: usize) {
         while self.0.pop_if(|run| run.start >= rows).is_some() {}
         if let Some(last) = self.0.last_mut() {
             last.end = last.end.min(rows);
@@ -25,12 +25,12 @@ impl Nulls {
     }
 
     /// Whether all of the first `rows` rows are null.
-    pub(super) fn cover(&self, rows: usize) -> bool {
+    pub(crate) fn cover(&self, rows: usize) -> bool {
         rows == 0 || self.0.first().is_some_and(|run| run.start == 0 && run.end >= rows)
     }
 
     /// The bitmap for `rows` rows, or `None` when no row is null.
-    pub(super) fn finish(&self, rows: usize) -> Option<NullBuffer> {
+    pub(crate) fn finish(&self, rows: usize) -> Option<NullBuffer> {
         if self.0.is_empty() {
             return None;
         }

@@ -11,7 +11,7 @@ const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e1
 
 /// A JSON number.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Number {
+pub(crate) enum Number {
     Int(i64),
     /// Above the range of signed ones.
     UInt(u64),
@@ -20,7 +20,7 @@ pub(super) enum Number {
 
 /// Reads a number as it stands in valid JSON.
 #[inline]
-pub(super) fn read(token: &[u8]) -> Option<Number> {
+pub(crate) fn read(token: &[u8]) -> Option<Number> {
     let (negative, digits) = match token.strip_prefix(b"-") {
         Some(digits) => (true, digits),
         None => (false, token),

@@ -225,6 +225,51 @@ async fn rows_that_do_not_fit_are_dead_letters_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_are_held_against_a_declared_schema() {
+    let house = House::new().await;
+    let running = house.open().await;
+    let fields = json!([
+        { "name": "id", "type": "int32", "required": true },
+        { "name": "at", "type": "timestamp", "unit": "second" },
+    ]);
+    for (name, format) in [("columns", "parquet"), ("lines", "json")] {
+        let mut spec = house.spec(name);
+        spec.schema = Some(serde_json::from_value(json!({ "fields": fields })).unwrap());
+        spec.format = OutputFormat::from_names(format, Some("none")).unwrap();
+        running.create(spec).await;
+        let body =
+            r#"[{"id":1,"at":"2026-05-01T13:00:00Z","more":{"a":1.50}},{"id":2147483648},{"at":null},{"id":3,"at":0}]"#;
+        send(&running, name, body).await;
+    }
+    running.settle().await;
+    let counts = [("columns/dead-letters", 2), ("columns", 2), ("lines/dead-letters", 2), ("lines", 2)];
+    assert_eq!(summary(&house).await, counts.map(|(group, rows)| (group.to_owned(), rows)));
+    let keys = house.keys().await;
+    let dead = [
+        json!({ "offset": 1, "reason": "parse_failure: field id: 2147483648 is out of range of int32", "event": { "id": 2_147_483_648_u64 } }),
+        json!({ "offset": 2, "reason": "missing_field: field id: it is required", "event": { "at": null } }),
+    ];
+    assert_eq!(house.rows(&keys[0]).await, dead);
+    assert_eq!(house.rows(&keys[2]).await, dead);
+    let rows = [
+        json!({ "id": 1, "at": "2026-05-01T13:00:00Z", "_rest": "{\"more\":{\"a\":1.50}}" }),
+        json!({ "id": 3, "at": "1970-01-01T00:00:00Z" }),
+    ];
+    assert_eq!(house.rows(&keys[1]).await, rows);
+    let lines = house.body(&keys[3]).await;
+    assert_eq!(lines, "{\"id\":1,\"at\":\"2026-05-01T13:00:00Z\",\"more\":{\"a\":1.50}}\n{\"id\":3,\"at\":0}\n");
+    for health in running.pipelines.health() {
+        assert_eq!((health.events_delivered, health.dead_letters, health.objects_written), (4, 2, 2));
+    }
+    // The schema is part of what is stored.
+    running.stop().await;
+    let running = house.open().await;
+    send(&running, "columns", "{}").await;
+    running.settle().await;
+    assert_eq!(house.rows(&house.keys().await[1]).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn json_lines_keep_the_events_as_they_came() {
     let house = House::new().await;
     let running = house.open().await;
