@@ -1,11 +1,13 @@
-//! The JSON of a pipeline: Cloudflare's legacy shape, with our own `on_json_key`, `parquet` and `storage_class`.
+//! The JSON of a pipeline: Cloudflare's legacy shape, with our own `on_json_key`, `parquet`, `storage_class` and
+//! `schema`.
 //!
 //! What clients send and we have no use for (`credentials`, file names, `metadata` but for `shards`) is taken and never shown again; a
 //! field nobody knows is refused by name.
 
 use crate::error::{Error, Result};
 use cistern_pipelines::{
-    BatchSpec, IngestAuth, JsonPath, Origin, OutputFormat, PipelineHealth, PipelineRecord, PipelineSpec, PipelineState,
+    BatchSpec, DeclaredSchema, IngestAuth, JsonPath, Origin, OutputFormat, PipelineHealth, PipelineRecord,
+    PipelineSpec, PipelineState,
 };
 use cistern_types::{ByteSize, StorageClass};
 use serde::Deserialize;
@@ -25,6 +27,7 @@ pub(crate) struct PipelineBody {
     destination: DestinationBody,
     #[serde(default)]
     transforms: Vec<IgnoredAny>,
+    schema: Option<DeclaredSchema>,
     metadata: Option<MetadataBody>,
 }
 
@@ -113,6 +116,7 @@ impl PipelineBody {
         let compression = destination.compression.map(|compression| compression.kind);
         let format = destination.format.as_deref().unwrap_or("parquet");
         spec.format = OutputFormat::from_names(format, compression.as_deref())?;
+        spec.schema = self.schema;
         spec.class = destination.storage_class.as_deref().map_or(Ok(StorageClass::Standard), str::parse)?;
         spec.shards = self.metadata.and_then(|metadata| metadata.shards).unwrap_or(spec.shards);
         if let Some(sources) = self.source {
@@ -171,6 +175,7 @@ pub(crate) fn describe(record: &PipelineRecord) -> Value {
             "cors": { "origins": origins },
         }],
         "transforms": [],
+        "schema": spec.schema,
         "destination": {
             "type": "r2",
             "format": spec.format.name(),
@@ -264,6 +269,30 @@ mod tests {
         assert_eq!((spec.class, spec.auth), (StorageClass::InfrequentAccess, IngestAuth::None));
     }
 
+    #[test]
+    fn a_schema_is_taken_and_shown_as_it_was_given() {
+        let mut body = minimal();
+        let fields = json!([
+            { "name": "id", "type": "int64", "required": true },
+            { "name": "at", "type": "timestamp", "required": true, "unit": "microsecond" },
+            { "name": "price", "type": "decimal128", "required": false, "precision": 10, "scale": 2 },
+            { "name": "blob", "type": "bytes", "required": false },
+            { "name": "raw", "type": "binary", "required": false },
+            { "name": "tags", "type": "list", "required": false, "items": { "type": "string", "required": true } },
+            { "name": "user", "type": "struct", "required": false,
+              "fields": [{ "name": "extra", "type": "json", "required": false }] },
+        ]);
+        body["schema"] = json!({ "fields": fields, "unknown_fields": "drop", "timestamp_format": "rfc3339" });
+        let spec = parse(&body).unwrap();
+        let shown = serde_json::to_value(&spec.schema).unwrap();
+        assert_eq!(shown, body["schema"]);
+        body["schema"] = json!({ "fields": [{ "name": "id", "type": "timestamp" }] });
+        let shown = serde_json::to_value(parse(&body).unwrap().schema).unwrap();
+        let field = json!({ "name": "id", "type": "timestamp", "required": false, "unit": "millisecond" });
+        assert_eq!(shown, json!({ "fields": [field], "unknown_fields": "keep" }));
+        assert_eq!(serde_json::to_value(parse(&minimal()).unwrap().schema).unwrap(), Value::Null);
+    }
+
     #[track_caller]
     fn refused(pointer: &str, value: Value, expected: &str) {
         let mut body = minimal();
@@ -280,6 +309,11 @@ mod tests {
         refused("/destination/path/colour", json!(1), "unknown field `colour`");
         refused("/name", json!("a b"), "invalid pipeline name \"a b\"");
         refused("/destination/path/bucket", json!("A"), "invalid bucket name \"A\"");
+        refused("/schema", json!({}), "missing field `fields`");
+        refused("/schema", json!({ "fields": [], "x": 1 }), "unknown field `x`");
+        refused("/schema", json!({ "fields": [] }), "schema field at the top: name at least one field");
+        let unknown = json!({ "fields": [{ "name": "a", "type": "list", "items": { "type": "int16" } }] });
+        refused("/schema", unknown, "schema field a[]: the type is not known; use bool, int32");
         refused("/transforms", json!([{}]), "transforms: events are stored as they come");
         refused("/destination/type", json!("s3"), "destination.type: use r2");
         refused("/destination/format", json!("avro"), "use parquet or json");

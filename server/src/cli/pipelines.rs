@@ -3,11 +3,13 @@
 use super::Format;
 use super::answer::{say, say_json, say_table};
 use crate::client::Client;
+use anyhow::Context as _;
 use cistern_types::{BucketName, ByteSize, PipelineName, StorageClass};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PipelinesCommand {
@@ -97,6 +99,9 @@ pub(super) struct CreateArgs {
     /// Class of the files: Standard or InfrequentAccess
     #[arg(long, value_name = "CLASS")]
     storage_class: Option<StorageClass>,
+    /// JSON file that declares the fields of the events [default: columns follow from the events]
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -121,7 +126,7 @@ impl PipelinesCommand {
         let account = client.account().await?;
         match self {
             Self::Create(arguments) => {
-                let made = account.post("/pipelines", &arguments.body()).await?.result;
+                let made = account.post("/pipelines", &arguments.body()?).await?.result;
                 match format {
                     Format::Json => say_json(&made),
                     Format::Human => say(&created(&serde_json::from_value(made)?)),
@@ -161,7 +166,7 @@ impl PipelinesCommand {
 
 impl CreateArgs {
     /// The body of the create call: only what was given, the server knows the defaults.
-    fn body(&self) -> Value {
+    fn body(&self) -> anyhow::Result<Value> {
         let mut batch = Map::new();
         let mut put = |name: &str, value: Option<Value>| batch.extend(value.map(|value| (name.to_owned(), value)));
         put("max_bytes", self.batch_size.map(|size| size.as_u64().into()));
@@ -193,7 +198,13 @@ impl CreateArgs {
         if let Some(shards) = self.shard_count {
             body["metadata"] = json!({ "shards": shards });
         }
-        body
+        if let Some(path) = &self.schema {
+            let text = std::fs::read(path).with_context(|| format!("--schema: read {}", path.display()))?;
+            let schema: Value =
+                serde_json::from_slice(&text).with_context(|| format!("--schema: {} is not JSON", path.display()))?;
+            body["schema"] = schema;
+        }
+        Ok(body)
     }
 }
 
@@ -268,6 +279,7 @@ fn details(pipeline: &Value) -> String {
         ("batch seconds", plain(&batch["max_duration_s"])),
         ("batch rows", plain(&batch["max_rows"])),
         ("batch key", plain(&batch["on_json_key"])),
+        ("schema", schema_line(&pipeline["schema"])),
         ("state", plain(&status["state"])),
     ];
     if status["reason"].is_string() {
@@ -275,6 +287,21 @@ fn details(pipeline: &Value) -> String {
     }
     lines.push(("events waiting", plain(&status["lag_events"])));
     lines.iter().map(|(name, value)| format!("{:<15} {value}", format!("{name}:"))).collect::<Vec<_>>().join("\n")
+}
+
+/// The fields of a schema in one line; the JSON output shows all of it.
+fn schema_line(schema: &Value) -> String {
+    let Some(fields) = schema["fields"].as_array() else {
+        return "inferred".into();
+    };
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|field| {
+            let required = if field["required"] == true { " required" } else { "" };
+            format!("{} {}{required}", plain(&field["name"]), plain(&field["type"]))
+        })
+        .collect();
+    format!("{}; other fields: {}", fields.join(", "), plain(&schema["unknown_fields"]))
 }
 
 fn plain(value: &Value) -> String {
@@ -298,7 +325,7 @@ mod tests {
     }
 
     fn body(arguments: &[&str]) -> Value {
-        Line::try_parse_from(std::iter::once("create").chain(arguments.iter().copied())).unwrap().create.body()
+        Line::try_parse_from(std::iter::once("create").chain(arguments.iter().copied())).unwrap().create.body().unwrap()
     }
 
     #[test]
@@ -346,6 +373,25 @@ mod tests {
             },
         });
         assert_eq!(body(&arguments), expected);
+    }
+
+    #[test]
+    fn a_schema_is_read_from_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clicks.json");
+        let path_text = path.to_str().unwrap();
+        let schema =
+            json!({ "fields": [{ "name": "id", "type": "int64", "required": true }, { "name": "a", "type": "json" }] });
+        std::fs::write(&path, schema.to_string()).unwrap();
+        let arguments = ["create", "p", "--destination-bucket=bbb", "--schema", path_text];
+        let create = Line::try_parse_from(arguments).unwrap().create;
+        assert_eq!(create.body().unwrap()["schema"], schema);
+        assert_eq!(schema_line(&schema), "id int64 required, a json; other fields: -");
+        assert_eq!(schema_line(&Value::Null), "inferred");
+        std::fs::write(&path, "{").unwrap();
+        assert_eq!(create.body().unwrap_err().to_string(), format!("--schema: {path_text} is not JSON"));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(create.body().unwrap_err().to_string(), format!("--schema: read {path_text}"));
     }
 
     fn made(send_token: Option<&str>) -> Created {
