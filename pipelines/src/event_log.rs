@@ -479,7 +479,9 @@ impl Known {
                 offsets.insert(*number, next);
                 next += u64::from(entries[*number].append.events.events);
             }
-            *head = HeadRow { next, bytes: head.bytes + group.length, at: run.at, closed: false };
+            let mut shard_ends = head.shard_ends;
+            shard_ends[usize::from(group.shard)] = next;
+            *head = HeadRow { next, bytes: head.bytes + group.length, at: run.at, shard_ends, ..*head };
         }
         let heads: BTreeSet<PipelineId> = groups.iter().map(|group| group.id).collect();
         for id in heads {

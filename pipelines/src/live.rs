@@ -118,6 +118,11 @@ impl Live {
         self.known.lock().removed
     }
 
+    /// The offset after the last event of a shard.
+    pub(crate) fn shard_end(&self, shard: u8) -> u64 {
+        self.known.lock().head.shard_ends.get(usize::from(shard)).copied().unwrap_or(0)
+    }
+
     /// The offset the next event will have.
     pub(crate) fn head_next(&self) -> u64 {
         self.known.lock().head.next

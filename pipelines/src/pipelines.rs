@@ -97,7 +97,7 @@ impl Pipelines {
     /// Makes a pipeline and starts it. The destination bucket must exist.
     pub async fn create(&self, spec: PipelineSpec) -> Result<CreatedPipeline> {
         let (record, send_token) = registry::create(&self.0.objects, spec).await?;
-        let head = HeadRow { next: 0, bytes: 0, at: record.created, closed: false };
+        let head = HeadRow::empty(record.created);
         self.begin(record.clone(), head, ProgressRow::default());
         Ok(CreatedPipeline { record, send_token })
     }

@@ -103,7 +103,7 @@ pub(crate) async fn create(objects: &Objects, spec: PipelineSpec) -> Result<(Pip
         }
         require_bucket(objects, &record.spec).await?;
         PIPELINES.put(&mut txn, name, &record)?;
-        HEADS.put(&mut txn, &record.id, &HeadRow { next: 0, bytes: 0, at: record.created, closed: false })?;
+        HEADS.put(&mut txn, &record.id, &HeadRow::empty(record.created))?;
         PROGRESS.put(&mut txn, &record.id, &ProgressRow::default())?;
         if tries.commit(txn).await? {
             return Ok((record, token));

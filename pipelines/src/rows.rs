@@ -14,6 +14,7 @@
 use crate::PipelineSpec;
 use crate::schema::EventSchema;
 use crate::scram::Verifier;
+use crate::spec::SHARDS_MAX;
 use cistern_metadata::{RowKey, RowValue, Table};
 use cistern_types::{BlobId, PipelineName, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,15 @@ pub(crate) struct HeadRow {
     pub(crate) at: Timestamp,
     /// Whether no more events are taken.
     pub(crate) closed: bool,
+    /// For each shard the offset after its last event, 0 when it has had none.
+    pub(crate) shard_ends: [u64; SHARDS_MAX as usize],
+}
+
+impl HeadRow {
+    /// The head of a log without events.
+    pub(crate) fn empty(at: Timestamp) -> Self {
+        Self { next: 0, bytes: 0, at, closed: false, shard_ends: [0; SHARDS_MAX as usize] }
+    }
 }
 
 /// Events of one pipeline that lie together in one log blob, one a line.

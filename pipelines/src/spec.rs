@@ -17,7 +17,7 @@ const BATCH_ROWS_MAX: u64 = 10_000_000;
 const PREFIX_BYTES_MAX: usize = 256;
 
 /// The most shards.
-const SHARDS_MAX: u8 = 16;
+pub(crate) const SHARDS_MAX: u8 = 16;
 
 /// The most origins a pipeline may name.
 const ORIGINS_MAX: usize = 32;

@@ -1,3 +1,5 @@
+//! Over real connections: clients that stall are let go, and a connection that leaves HTTP stays part of its listener.
+
 use super::*;
 use crate::IdleLimited;
 use http::{HeaderValue, StatusCode, header};

@@ -1,3 +1,5 @@
+//! Handshakes with certificates made here: renewed, broken, and of clients that do not shake hands.
+
 use super::*;
 use crate::{Connection, Listener, ServeLimits, serve_http};
 use cistern_runtime::Shutdown;

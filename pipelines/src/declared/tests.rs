@@ -465,7 +465,7 @@ async fn the_largest_schema_allowed_fits_the_row_of_its_pipeline() {
         spec,
         created: Timestamp::default(),
         draining: false,
-        token_sha256: Some([7; 32]),
+        token: None,
     };
     let store = Store::new(Arc::new(MemoryEngine::new()));
     let mut txn = store.begin().await.unwrap();

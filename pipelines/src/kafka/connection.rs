@@ -29,6 +29,12 @@ use tokio::time::timeout;
 /// The largest frame, in bytes: three of the largest batches there may be.
 const FRAME_BYTES_MAX: usize = 16 << 20;
 
+/// The largest frame of a client that has not logged in, in bytes: producers send a megabyte at most unless they are told otherwise.
+const STRANGERS_FRAME_BYTES_MAX: usize = 2 << 20;
+
+/// Frames up to this size need no room: those of all connections together are less than the room for the others.
+const SMALL_FRAME_BYTES: usize = 16 << 10;
+
 /// How many requests of a connection may wait for their answers.
 const IN_FLIGHT_MAX: usize = 64;
 
@@ -166,10 +172,12 @@ impl Conversation {
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Ok(read) => read?,
         };
-        let length = usize::try_from(i32::from_be_bytes(length)).ok().filter(|length| *length <= FRAME_BYTES_MAX);
+        let bytes_max = if self.session.is_logged_in() { FRAME_BYTES_MAX } else { STRANGERS_FRAME_BYTES_MAX };
+        let length = usize::try_from(i32::from_be_bytes(length)).ok().filter(|length| *length <= bytes_max);
         let length = length.ok_or_else(|| {
             let text = format!(
-                "a frame may have {FRAME_BYTES_MAX} bytes: send smaller batches; or this is not Kafka's protocol"
+                "a frame may have {FRAME_BYTES_MAX} bytes, before a login {STRANGERS_FRAME_BYTES_MAX}: send smaller batches; or \
+                 this is not Kafka's protocol"
             );
             io::Error::new(io::ErrorKind::InvalidData, text)
         })?;
@@ -184,10 +192,11 @@ impl Conversation {
     ) -> io::Result<(Bytes, OwnedSemaphorePermit)> {
         let pool = &self.context.kafka.frames;
         let take = async |bytes: usize| {
+            let bytes = if length <= SMALL_FRAME_BYTES { 0 } else { bytes };
             let permits = u32::try_from(bytes).map_err(io::Error::other)?;
             Arc::clone(pool).acquire_many_owned(permits).await.map_err(io::Error::other)
         };
-        let mut permit = take(1).await?;
+        let mut permit = take(0).await?;
         let mut frame = BytesMut::with_capacity(length.min(PIECE_BYTES));
         while frame.len() < length {
             let piece = (length - frame.len()).min(PIECE_BYTES);

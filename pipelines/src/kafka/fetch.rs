@@ -2,7 +2,7 @@
 //!
 //! A pipeline's log keeps an event until it is in an object, so a reader sees what came since the last batch and everything new;
 //! one that asks for older offsets gets the oldest there is. Events come in batches as they were logged, with the
-//! log's time. What was rejected on its way in is left out.
+//! log's time. What was rejected on its way in is a record without a value: left out, it would keep readers from the end.
 
 use super::connection::Context;
 use super::errors::Refusal;
@@ -168,7 +168,7 @@ impl Fetching {
             Ok(readable) => readable,
             Err(refusal) => return data.with_error_code(refusal.error.code()).with_high_watermark(-1),
         };
-        let head = offset(readable.live.head_next());
+        let head = offset(readable.live.shard_end(readable.shard));
         let data = data.with_high_watermark(head).with_last_stable_offset(head);
         let partition_bytes = usize::try_from(wanted.request.partition_max_bytes).unwrap_or(0);
         let log = Log { context: &self.context, id: readable.live.id(), shard: readable.shard };
@@ -209,32 +209,26 @@ struct Read {
 }
 
 impl Log<'_> {
-    /// Events from `from` on, as record batches of about `bytes_max` bytes together; at least one event when `one` says so.
-    async fn read(&self, from: i64, head: i64, bytes_max: usize, one: bool) -> Result<Read, Refusal> {
+    /// Events from `from` on, as record batches of about `bytes_max` bytes together; at least one event when `one` says so. `end` is
+    /// the offset after the shard's last event, as clients are told: what is logged this moment comes with the next request.
+    async fn read(&self, from: i64, end: i64, bytes_max: usize, one: bool) -> Result<Read, Refusal> {
         let from = u64::try_from(from).map_err(|_| ResponseError::OffsetOutOfRange)?;
-        let start = self.start().await?.map_or(head, offset);
-        if offset(from) > head {
+        let first = self.run_after(0).await?.map(|(first, _)| offset(first));
+        let start = first.unwrap_or(end).min(end);
+        if offset(from) > end || (first.is_none() && offset(from) < end) {
             return Err(ResponseError::OffsetOutOfRange.into());
         }
-        // Below the first offset that is there nothing of this shard need be missing: offsets are the pipeline's.
+        // Below the first run nothing need be missing: the offsets in between may be those of other shards.
         let mut records = BytesMut::new();
         let mut next = from;
         while records.len() < bytes_max || (one && records.is_empty()) {
-            // What is logged this moment comes with the next request: the head that clients are told is not there yet.
-            let run = self.run_after(next).await?.filter(|(first, _)| offset(*first) < head);
+            let run = self.run_after(next).await?.filter(|(first, _)| offset(*first) < end);
             let Some((first, run)) = run else { break };
             let lines = read_lines(&self.context.kafka.parts.objects, &run).await?;
             write_run(&mut records, first, &run, &lines, from, bytes_max)?;
             next = first + u64::from(run.events);
         }
         Ok(Read { start, records: records.freeze() })
-    }
-
-    /// The first offset that is still in the log.
-    async fn start(&self) -> Result<Option<u64>> {
-        let txn = self.context.kafka.parts.objects.store().read().await?;
-        let rows = RUNS.scan_unchecked(&txn, &Scan::first(RUNS.prefix_range(&self.id), 1)).await?;
-        Ok(rows.first().map(|((_, first), _)| *first))
     }
 
     /// The run of this shard that holds `offset`, or the next one.
@@ -274,14 +268,14 @@ fn write_run(
         (number, line)
     });
     let mut bytes = out.len();
-    let fresh = events.filter(|(number, line)| *number >= from && !is_rejected(line));
-    let fitting: Vec<(i64, &[u8])> = fresh
+    let fresh = events.filter(|(number, _)| *number >= from);
+    let fitting: Vec<(i64, Option<&[u8]>)> = fresh
         .take_while(|(_, line)| {
             let before = bytes;
             bytes += line.len();
             before < bytes_max || before == 0
         })
-        .map(|(number, line)| (offset(number), line))
+        .map(|(number, line)| (offset(number), Some(line).filter(|line| !is_rejected(line))))
         .collect();
     let Some((base, _)) = fitting.first() else { return Ok(()) };
     let at = i64::try_from(run.at.as_millis()).unwrap_or(i64::MAX);
@@ -323,11 +317,11 @@ pub(super) async fn list_offsets(
 
 /// Time and offset of the first event at or after a time, or at one of the ends.
 async fn list_one(context: &Context, readable: &Readable, timestamp: i64) -> Result<(i64, i64), Refusal> {
-    let head = offset(readable.live.head_next());
+    let head = offset(readable.live.shard_end(readable.shard));
     let log = Log { context, id: readable.live.id(), shard: readable.shard };
     match timestamp {
         LATEST | MAX_TIMESTAMP => Ok((-1, head)),
-        EARLIEST => Ok((-1, log.start().await?.map_or(head, offset))),
+        EARLIEST => Ok((-1, log.run_after(0).await?.map_or(head, |(first, _)| offset(first)))),
         at => {
             let millis = u64::try_from(at).map_err(|_| ResponseError::UnsupportedVersion)?;
             let found = log.find(|_, run| run.at.as_millis() >= millis).await?;

@@ -160,8 +160,8 @@ fn message<M: Decodable>(mut body: Bytes, version: i16) -> Result<M, RequestErro
     let length = body.len();
     let unreadable = |left: usize| RequestError::Malformed { what: Flaw::Unreadable, field: "body", at: length - left };
     match M::decode(&mut body, version) {
-        Ok(message) if body.is_empty() => Ok(message),
-        _ => Err(unreadable(body.len())),
+        Ok(message) => Ok(message), // what may follow has been passed over by the walk already
+        Err(_) => Err(unreadable(body.len())),
     }
 }
 

@@ -159,6 +159,11 @@ impl Session {
         }
     }
 
+    /// Whether anybody is.
+    pub(super) fn is_logged_in(&self) -> bool {
+        self.who != Who::Nobody
+    }
+
     /// The access key that is logged in.
     pub(super) fn key(&self) -> Option<&AccessKeyId> {
         match &self.who {

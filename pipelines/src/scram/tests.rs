@@ -1,3 +1,5 @@
+//! Verifiers: keys calculated elsewhere, rows, and what must not be shown.
+
 use super::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

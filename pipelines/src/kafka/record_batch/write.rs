@@ -1,4 +1,4 @@
-//! Writing a record batch, as consumers fetch it: uncompressed, of no producer, with values only.
+//! Writing a record batch, as consumers fetch it: uncompressed, of no producer, with values, or without, and nothing else.
 
 use super::{CHECKED_AT, HEADER_BYTES, MAGIC, UNCOUNTED_BYTES, crc32c};
 use bytes::{BufMut, BytesMut};
@@ -33,14 +33,14 @@ pub(crate) enum WriteError {
     TooLarge,
 }
 
-/// Appends one batch of the records, given as offset and value with ascending offsets, to `out`; answers how many there are. All have
+/// Appends one batch of the records, given as offset and value, if any, with ascending offsets, to `out`; answers how many there are. All have
 /// the timestamp `timestamp`, in milliseconds since 1970, no key and no headers. Gaps between offsets, and before the first one, are
 /// kept. After an error `out` is as before.
-pub(crate) fn write_batch<'a>(
+pub(crate) fn write_batch<'a, V: Into<Option<&'a [u8]>>>(
     out: &mut BytesMut,
     base_offset: i64,
     timestamp: i64,
-    records: impl IntoIterator<Item = (i64, &'a [u8])>,
+    records: impl IntoIterator<Item = (i64, V)>,
 ) -> Result<usize, WriteError> {
     let start = out.len();
     let written = append_batch(out, base_offset, timestamp, records);
@@ -50,11 +50,11 @@ pub(crate) fn write_batch<'a>(
     written
 }
 
-fn append_batch<'a>(
+fn append_batch<'a, V: Into<Option<&'a [u8]>>>(
     out: &mut BytesMut,
     base_offset: i64,
     timestamp: i64,
-    records: impl IntoIterator<Item = (i64, &'a [u8])>,
+    records: impl IntoIterator<Item = (i64, V)>,
 ) -> Result<usize, WriteError> {
     let start = out.len();
     put_header(out, base_offset, timestamp);
@@ -62,7 +62,7 @@ fn append_batch<'a>(
     for (offset, value) in records {
         let delta = offset.checked_sub(base_offset).and_then(|delta| i32::try_from(delta).ok());
         let delta = delta.filter(|delta| *delta > last_delta).ok_or(WriteError::Offset { base_offset, offset })?;
-        put_record(out, delta, value, BATCH_LENGTH_MAX - (out.len() - start - UNCOUNTED_BYTES))?;
+        put_record(out, delta, value.into(), BATCH_LENGTH_MAX - (out.len() - start - UNCOUNTED_BYTES))?;
         (count, last_delta) = (count + 1, delta);
     }
     if count == 0 {
@@ -98,8 +98,9 @@ fn put_header(out: &mut BytesMut, base_offset: i64, timestamp: i64) {
 }
 
 /// One record, which may have `room` bytes.
-fn put_record(out: &mut BytesMut, offset_delta: i32, value: &[u8], room: usize) -> Result<(), WriteError> {
-    let value_length = i32::try_from(value.len()).map_err(|_| WriteError::TooLarge)?;
+fn put_record(out: &mut BytesMut, offset_delta: i32, value: Option<&[u8]>, room: usize) -> Result<(), WriteError> {
+    let value_length = value.map_or(Ok(-1), |value| i32::try_from(value.len())).map_err(|_| WriteError::TooLarge)?;
+    let value = value.unwrap_or_default();
     let fixed_bytes = 4; // attributes, timestamp delta, key length, number of headers
     let length = fixed_bytes + varint_bytes(offset_delta) + varint_bytes(value_length) + value.len();
     let stated = i32::try_from(length).map_err(|_| WriteError::TooLarge)?;

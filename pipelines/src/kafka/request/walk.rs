@@ -52,9 +52,6 @@ pub(crate) enum Flaw {
     /// A tagged field whose value is shorter than it says.
     #[error("the tagged field is shorter than its length says")]
     TagLength,
-    /// Bytes after the last field.
-    #[error("nothing may follow the last field")]
-    Trailing,
     /// The walk let it pass, the message crate did not.
     #[error("the message cannot be read")]
     Unreadable,
@@ -110,12 +107,10 @@ impl<'a> Walk<'a> {
         self.text(length).map(Some)
     }
 
-    /// The whole body, to the last byte of the frame.
+    /// The whole body. What follows its last field is passed over, as brokers do: librdkafka 2.16 sends a few zeros there.
     pub(super) fn body(&mut self, shape: &Shape, version: i16) -> Walked<()> {
         let form = Form { version, flexible: version >= shape.flexible_from };
-        self.structure(&shape.body, form)?;
-        self.field = "end";
-        if self.at == self.end { Ok(()) } else { self.fault(Flaw::Trailing) }
+        self.structure(&shape.body, form)
     }
 
     /// Tagged fields after a structure; those that `known` does not name are passed over.

@@ -1,3 +1,5 @@
+//! Logins: the examples of the RFCs, messages that are wrong in every way, and a client of its own.
+
 use super::*;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use proptest::prelude::*;
