@@ -4,6 +4,9 @@
 //! s3_clients.rs  aws and boto3: buckets, objects, 200 MB in parts, presigned addresses
 //! s3_tools.rs    s3cmd, s5cmd, rclone, restic, Delta, DuckDB, PyArrow, Polars, JavaScript, MinIO's client, obstore
 //! pipelines.rs   events over HTTP to Parquet, read back by DuckDB, PyArrow and Polars
+//! kafka_clients.rs  kcat, confluent-kafka, kafka-python, aiokafka, kafkajs, platformatic: events in, read back whole
+//! kafka_wire.rs  Kafka's protocol byte by byte: what clients stumble over
+//! tls.rs         every listener over TLS with a certificate of its own
 //! bad_s3.rs      wrong S3 requests: the code, the message, nothing changed
 //! bad_drives.rs  drives that fill up, vanish, rot and are exchanged under load and kills
 //! bad_ingest.rs  wrong events, bodies, tokens and pipelines
@@ -40,6 +43,10 @@ mod drives;
 #[cfg(test)]
 mod idle;
 #[cfg(test)]
+mod kafka_clients;
+#[cfg(test)]
+mod kafka_wire;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod latency;
@@ -59,3 +66,5 @@ mod sandbox;
 mod sets;
 #[cfg(test)]
 mod space;
+#[cfg(test)]
+mod tls;

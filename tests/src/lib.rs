@@ -11,7 +11,7 @@
 //! ingest.rs    Pipeline: created by the command line, fed over HTTP
 //! flights.rs   the sample of 120,000 real events and its sums
 //! python.rs    the clients of other people: aws, and scripts with boto3, DuckDB, PyArrow, Polars
-//! clients.rs   suites of checks with more clients: s3cmd, s5cmd, rclone, restic, JavaScript, Delta, MinIO, obstore
+//! clients.rs   suites of checks with more clients: s3cmd, s5cmd, rclone, restic, JavaScript, Delta, MinIO, obstore, Kafka's
 //! mount.rs     Mount: a small file system in memory as a drive
 //! process.rs   memory and CPU time of a process, from /proc
 //! wait.rs      the clock, and waiting for a condition with a limit

@@ -32,6 +32,7 @@ pub(crate) fn with_account(mut command: Command, server: &Server) -> Command {
         .env("AWS_PAGER", "")
         .env("CISTERN_API_URL", server.management_url())
         .env("CISTERN_API_TOKEN", server.api_token())
+        .env("KAFKA_BOOTSTRAP", server.kafka_host())
         .stdin(Stdio::null());
     command
 }
@@ -53,10 +54,17 @@ pub fn aws(server: &Server, arguments: &[&str]) -> Result<String> {
     run(command)
 }
 
+/// A script of `tests/clients`, to be run as root against the server.
+pub fn script_command(server: &Server, name: &str) -> Result<Command> {
+    let mut command = with_account(Command::new(program("python")?), server);
+    command.arg(crate::workspace_root().join("tests/clients").join(name));
+    Ok(command)
+}
+
 /// Runs a script of `tests/clients` as root against the server; answers its stdout.
 pub fn script(server: &Server, name: &str, arguments: &[&str]) -> Result<String> {
-    let mut command = with_account(Command::new(program("python")?), server);
-    command.arg(crate::workspace_root().join("tests/clients").join(name)).args(arguments);
+    let mut command = script_command(server, name)?;
+    command.args(arguments);
     run(command)
 }
 

@@ -1,5 +1,5 @@
 //! What the end-to-end tests and the demo need beyond Rust: Python 3 with the packages of `tests/requirements.txt` in
-//! `.venv`, rclone and restic, Node.js with the packages of `tests/clients/js` in `.node`. Each is done once, and done
+//! `.venv`, rclone, restic, kcat and openssl, Node.js with the packages of `tests/clients/js` in `.node`. Each is done once, and done
 //! again when its list changes. Says what it does.
 
 use crate::say;
@@ -9,9 +9,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Programs of PATH: their name, how they are asked whether they work, the Debian package that brings them.
-const PROGRAMS: [(&str, &str, &str); 4] = [
+const PROGRAMS: [(&str, &str, &str); 6] = [
     ("rclone", "version", "rclone"),
     ("restic", "version", "restic"),
+    ("kcat", "-V", "kcat"),
+    ("openssl", "version", "openssl"),
     ("node", "--version", "nodejs"),
     ("npm", "--version", "npm"),
 ];
@@ -50,7 +52,7 @@ fn programs() -> Result<()> {
     let missing = PROGRAMS.iter().filter(|(program, question, _)| !works(program, &[*question]));
     let missing: Vec<&str> = missing.map(|(_, _, package)| *package).collect();
     if missing.is_empty() {
-        say("set-up: rclone, restic, node and npm are there");
+        say("set-up: rclone, restic, kcat, openssl, node and npm are there");
         return Ok(());
     }
     let names = missing.join(", ");
@@ -74,7 +76,7 @@ fn javascript() -> Result<()> {
         say("set-up: .node is up to date");
         return Ok(());
     }
-    say("set-up: makes .node and installs the packages of tests/clients/js from npm (about 30 MB on disk)");
+    say("set-up: makes .node and installs the packages of tests/clients/js from npm (about 60 MB on disk)");
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     for (name, list) in &lists {
         fs::copy(list, folder.join(name)).with_context(|| format!("copy {}", list.display()))?;
