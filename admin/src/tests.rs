@@ -565,7 +565,12 @@ async fn a_set_without_the_rows_that_takes_nothing_is_a_note() {
 async fn status_names_drives_workers_and_endpoints() {
     let door = Door::new().await;
     let status = door.result("/cistern/status").await;
-    assert_eq!(status["endpoints"], json!({ "s3": "http://127.0.0.1:9000", "ingest": "http://127.0.0.1:8443" }));
+    assert_eq!(
+        status["endpoints"],
+        json!({
+            "s3": "http://127.0.0.1:9000", "ingest": "http://127.0.0.1:8443", "kafka": "127.0.0.1:9092",
+        })
+    );
     assert_eq!(status["storage"]["drives"][2]["path"], "/mnt/d2");
     let sets = &status["storage"]["sets"];
     assert_eq!((&sets[0]["class"], &sets[0]["code"]), (&json!("STANDARD"), &json!("2+1")));

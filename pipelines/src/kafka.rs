@@ -43,8 +43,8 @@ use tokio::sync::Semaphore;
 /// How many logins derive keys at the same time: it takes milliseconds of a processor before the client has shown anything.
 const DERIVATIONS_MAX: usize = 2;
 
-/// How many bytes of frames there may be that have not been answered, of all connections together.
-const FRAMES_BYTES_MAX: usize = 128 << 20;
+/// How many bytes of frames there may be that have not been answered, of all connections with a login together, and of all without.
+const FRAMES_BYTES_MAX: usize = 64 << 20;
 
 /// How the endpoint presents itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     derivations: Semaphore,
     /// What frames may take of memory that have not been answered.
     frames: Arc<Semaphore>,
+    /// The same for clients that have not logged in.
+    strangers_frames: Arc<Semaphore>,
     producer_ids: ProducerIds,
 }
 
@@ -81,8 +83,19 @@ impl KafkaEndpoint {
         let secret = access.root().secret.expose().as_bytes();
         let decoys = Decoys::from_key(Sha256::digest([b"cistern kafka decoys v1".as_slice(), secret].concat()).into());
         let (parts, derivations) = (Arc::clone(pipelines.parts()), Semaphore::new(DERIVATIONS_MAX));
-        let (frames, producer_ids) = (Arc::new(Semaphore::new(FRAMES_BYTES_MAX)), ProducerIds::default());
-        Self(Arc::new(Shared { parts, pipelines, access, config, decoys, derivations, frames, producer_ids }))
+        let pool = || Arc::new(Semaphore::new(FRAMES_BYTES_MAX));
+        let (frames, strangers_frames, producer_ids) = (pool(), pool(), ProducerIds::default());
+        Self(Arc::new(Shared {
+            parts,
+            pipelines,
+            access,
+            config,
+            decoys,
+            derivations,
+            frames,
+            strangers_frames,
+            producer_ids,
+        }))
     }
 
     /// Serves connections until `shutdown` begins; requests that have come are answered still.

@@ -364,7 +364,7 @@ mod tests {
         for (text, expected) in [
             ("format_version = 5\nnews = true", "has format version 5, this program reads up to 4"),
             ("format_version = 3", "has format version 3, which only versions before 0.1.0 wrote"),
-            ("format_version = 3\nwhat = 1", "unknown field `what`"),
+            ("format_version = 4\nwhat = 1", "unknown field `what`"),
             ("nonsense", "understand "),
         ] {
             std::fs::write(&described, text).unwrap();

@@ -11,7 +11,6 @@ use std::io::Write as _;
 use std::time::Duration;
 
 /// How long a client that says nothing more is kept: a minute, and the time it takes to notice.
-const STALL_LIMIT: Duration = Duration::from_secs(100);
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
@@ -337,7 +336,7 @@ fn one_record_that_is_no_event_leaves_the_answer_a_success() {
 #[test]
 fn half_frames_of_strangers_leave_room_for_others() {
     const STRANGERS: usize = 8;
-    const FRAME_BYTES: i32 = 16 << 20;
+    const FRAME_BYTES: i32 = 8 << 20;
     const WRITE_LIMIT: Duration = Duration::from_secs(2);
     let (_sandbox, server) = started();
     let strangers: Vec<_> = (0..STRANGERS)
@@ -357,26 +356,4 @@ fn half_frames_of_strangers_leave_room_for_others() {
     wire.must_be_alive();
     assert_eq!(wire.produce("open", &batch(&["{\"n\":1}"], NOBODY)), (0, 0));
     drop(strangers);
-}
-
-#[test]
-#[ignore = "takes more than a minute"]
-fn half_a_frame_that_stalls_is_let_go() {
-    let (_sandbox, server) = started();
-    let whole = framed(&request(METADATA, 4, 1, &[0xff, 0xff, 0xff, 0xff, 0]));
-    let stalled: Vec<Wire> = [&whole[..2], &whole[..4], &whole[..whole.len() - 1], b""]
-        .into_iter()
-        .map(|part| {
-            let mut wire = Wire::open(&server);
-            wire.0.set_read_timeout(Some(STALL_LIMIT)).unwrap();
-            wire.send_raw(part);
-            wire
-        })
-        .collect();
-    let start = wait::now();
-    for wire in stalled {
-        Wire::open(&server).must_be_alive();
-        wire.must_be_closed("half a frame");
-    }
-    assert!(start.elapsed() < STALL_LIMIT, "they were let go one after another");
 }

@@ -29,8 +29,8 @@ use tokio::time::timeout;
 /// The largest frame, in bytes: three of the largest batches there may be.
 const FRAME_BYTES_MAX: usize = 16 << 20;
 
-/// The largest frame of a client that has not logged in, in bytes: producers send a megabyte at most unless they are told otherwise.
-const STRANGERS_FRAME_BYTES_MAX: usize = 2 << 20;
+/// The largest frame of a client that has not logged in, in bytes: one of the largest batches. They take from a pool of their own.
+const STRANGERS_FRAME_BYTES_MAX: usize = 8 << 20;
 
 /// Frames up to this size need no room: those of all connections together are less than the room for the others.
 const SMALL_FRAME_BYTES: usize = 16 << 10;
@@ -190,7 +190,8 @@ impl Conversation {
         reader: &mut ReadHalf<Stream>,
         length: usize,
     ) -> io::Result<(Bytes, OwnedSemaphorePermit)> {
-        let pool = &self.context.kafka.frames;
+        let kafka = &self.context.kafka;
+        let pool = if self.session.is_logged_in() { &kafka.frames } else { &kafka.strangers_frames };
         let take = async |bytes: usize| {
             let bytes = if length <= SMALL_FRAME_BYTES { 0 } else { bytes };
             let permits = u32::try_from(bytes).map_err(io::Error::other)?;

@@ -193,8 +193,8 @@ mod tests {
             assert_eq!(written.map(|_| ()), expected);
             assert!(out.starts_with(b"before") && (out.len() == 6) == written.is_err());
         }
-        assert_eq!(put_record(&mut BytesMut::new(), 0, b"12345", 11), Err(WriteError::TooLarge));
-        assert_eq!(put_record(&mut BytesMut::new(), 0, b"12345", 12), Ok(()));
+        assert_eq!(put_record(&mut BytesMut::new(), 0, Some(b"12345"), 11), Err(WriteError::TooLarge));
+        assert_eq!(put_record(&mut BytesMut::new(), 0, Some(b"12345"), 12), Ok(()));
     }
 
     #[test]
