@@ -30,6 +30,8 @@ mod event_log;
 #[cfg(test)]
 mod fixture;
 mod funeral;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 mod ingest;
 mod json_lines;
 mod json_path;

@@ -3,6 +3,7 @@
 
 use crate::server::{Server, text};
 use anyhow::{Context, Result, bail};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -66,6 +67,22 @@ pub fn script(server: &Server, name: &str, arguments: &[&str]) -> Result<String>
     let mut command = script_command(server, name)?;
     command.args(arguments);
     run(command)
+}
+
+/// The same with `input` on its standard input.
+pub fn script_with(server: &Server, name: &str, arguments: &[&str], input: &str) -> Result<String> {
+    let mut command = script_command(server, name)?;
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("run {name}"))?;
+    let mut stdin = child.stdin.take().context("no stdin")?;
+    // A script that ends early is heard by its exit.
+    drop(stdin.write_all(input.as_bytes()));
+    drop(stdin);
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("{name} ended with {}:\n{}", output.status, text(&output.stderr));
+    }
+    Ok(text(&output.stdout))
 }
 
 /// Reads all Parquet objects below `prefix` with `engine` (`duckdb`, `pyarrow`, `polars`) over S3 and sums them up.

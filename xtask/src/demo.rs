@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: 120,000 real events go in over HTTP, come out as Parquet and are counted over S3 by DuckDB.
+//! `cargo xtask demo`: 120,000 real events go in over HTTP, a WebSocket and Kafka's protocol, come out as Parquet and are counted over S3
+//! by DuckDB.
 //!
 //! It does what a new user would, with the release binary and the command line, in a fresh folder.
 
@@ -73,9 +74,9 @@ fn show(server: &Server) -> Result<()> {
     let events = flights::ndjson()?;
     let sent = flights::sums(&events)?;
     let start = wait::now();
-    let committed = pipeline.send_all(server, &events)?;
+    let committed = send(server, &pipeline, &events)?;
     let took = start.elapsed().as_secs_f64();
-    say(&format!("\n{committed} events acknowledged in {took:.2} s, durable on the drives"));
+    say(&format!("{committed} events acknowledged in {took:.2} s, durable on the drives"));
     pipeline.wait_written(server, PARQUET_LIMIT)?;
     say(&format!("all in Parquet after {:.2} s", start.elapsed().as_secs_f64()));
 
@@ -88,6 +89,32 @@ fn show(server: &Server) -> Result<()> {
         say(&format!("  ... and {} more", names.len() - NAMES_SHOWN));
     }
     compare(&sent, &python::parquet_sums(server, "duckdb", BUCKET, "")?)
+}
+
+/// Sends a third of the events over each protocol; how many were acknowledged.
+fn send(server: &Server, pipeline: &Pipeline, events: &str) -> Result<u64> {
+    let token = pipeline.token.as_deref().context("the pipeline has a token")?;
+    let lines: Vec<&str> = events.split_inclusive('\n').collect();
+    let third = lines.len().div_ceil(3);
+    let parts: Vec<String> = lines.chunks(third).map(<[&str]>::concat).collect();
+    let mut committed = pipeline.send_all(server, &parts[0])?;
+    say(&format!("\n{committed} events over HTTP, in bodies of up to 4 MB"));
+    let socket = format!("ws://{}/{PIPELINE}?token={token}", server.ingest_host());
+    for (arguments, how) in [
+        (vec!["websocket", socket.as_str(), "demo"], "a WebSocket, in messages of 1,000 with numbers of a producer"),
+        (
+            vec!["kafka", server.kafka_host(), PIPELINE, token],
+            "Kafka's protocol, by librdkafka: idempotent, SCRAM-SHA-256, zstd",
+        ),
+    ] {
+        let part = &parts[if arguments[0] == "websocket" { 1 } else { 2 }];
+        let printed = python::script_with(server, "send_events.py", &arguments, part)?;
+        let count: u64 = printed.trim().parse().with_context(|| format!("send_events.py said {printed}"))?;
+        say(&format!("{count} events over {how}"));
+        committed += count;
+    }
+    ensure!(committed == lines.len() as u64, "{} events sent, {committed} acknowledged", lines.len());
+    Ok(committed)
 }
 
 fn compare(sent: &Sums, read: &Sums) -> Result<()> {
@@ -103,15 +130,19 @@ fn compare(sent: &Sums, read: &Sums) -> Result<()> {
 
 /// Goes on as the server itself, so that Ctrl-C and signals reach it and nothing else is left behind.
 fn keep_running(server: Server) -> Result<()> {
-    let (s3, management, ingest) = (server.s3_host(), server.management_host(), server.ingest_host());
+    let (s3, management) = (server.s3_host(), server.management_host());
+    let (ingest, kafka) = (server.ingest_host(), server.kafka_host());
     let keys = server.root_keys();
-    say(&format!("\nThe server goes on: S3 http://{s3}, management http://{management}, ingest http://{ingest}"));
+    say(&format!(
+        "\nThe server goes on: S3 http://{s3}, management http://{management}, ingest http://{ingest}, Kafka {kafka}"
+    ));
     say(&format!("  export AWS_ACCESS_KEY_ID={}", keys.access_key_id));
     say(&format!("  export AWS_SECRET_ACCESS_KEY={}", keys.secret_access_key));
     say(&format!("  aws --endpoint-url http://{s3} s3 ls --recursive s3://{BUCKET}"));
     say(&format!("  API token for http://{management}: {}", server.api_token()));
     say("It has just been restarted on the same data. Ctrl-C stops it.\n");
-    let listen = [("S3__LISTEN", s3), ("MANAGEMENT__LISTEN", management), ("INGEST__LISTEN", ingest)];
+    let listen =
+        [("S3__LISTEN", s3), ("MANAGEMENT__LISTEN", management), ("INGEST__LISTEN", ingest), ("KAFKA__LISTEN", kafka)];
     let spec = server.spec().clone();
     let spec = listen.iter().fold(spec, |spec, (name, address)| spec.setting(name, address));
     server.stop()?;

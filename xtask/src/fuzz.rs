@@ -1,4 +1,4 @@
-//! Runs the fuzz targets of `storage/drives/fuzz`: libFuzzer on the stable compiler, whose coverage pass needs no switch that only
+//! Runs the fuzz targets of the crates that have some: libFuzzer on the stable compiler, whose coverage pass needs no switch that only
 //! nightly has. What a run finds interesting is kept in `target/fuzz`, merged with the corpus in the repository; with
 //! `CISTERN_KEEP_CORPUS=1` the smallest set that covers as much replaces that corpus.
 
@@ -9,7 +9,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const TARGETS: [&str; 5] = ["frame", "record", "view_row", "identity", "store"];
+/// The crates and their targets.
+const TARGETS: [(&str, &[&str]); 2] = [
+    ("storage/drives", &["frame", "record", "view_row", "identity", "store"]),
+    ("pipelines", &["record_batch", "kafka_request"]),
+];
 /// Counters at every edge, as libFuzzer reads them.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
@@ -19,12 +23,19 @@ const INPUT_BYTES_MAX: u32 = 4096;
 
 /// Every target for so many seconds.
 pub(crate) fn run_all(seconds: u32) -> Result<()> {
+    for (folder, targets) in TARGETS {
+        run_targets(folder, targets, seconds)?;
+    }
+    Ok(())
+}
+
+fn run_targets(folder: &str, targets: &[&str], seconds: u32) -> Result<()> {
     let root = cistern_tests::workspace_root();
-    let (fuzz, out) = (root.join("storage/drives/fuzz"), root.join("target/fuzz"));
+    let (fuzz, out) = (root.join(folder).join("fuzz"), root.join("target/fuzz"));
     let mut build = cargo(&["build", "--release", "--target", host()?.as_str()]);
     run(build.current_dir(&fuzz).env("RUSTFLAGS", COVERAGE).env("CARGO_TARGET_DIR", &out))?;
     let binaries = out.join(host()?).join("release");
-    for target in TARGETS {
+    for target in targets {
         let (found, corpus) = (out.join("found").join(target), fuzz.join("corpus").join(target));
         fs::create_dir_all(&found)?;
         fs::create_dir_all(&corpus)?;

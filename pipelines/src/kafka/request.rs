@@ -166,6 +166,8 @@ fn message<M: Decodable>(mut body: Bytes, version: i16) -> Result<M, RequestErro
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod tests;
