@@ -62,13 +62,13 @@ def _pipelines(name=""):
     return f"/{api('GET')[0]['id']}/pipelines/{name}".rstrip("/")
 
 
-def pipeline(bucket, token=False, shards=1, json_key=None):
-    """A new pipeline into the bucket, which keeps its events in the log until it is drained."""
-    batch = {"max_duration_s": 3600} | ({"on_json_key": json_key} if json_key else {})
+def pipeline(bucket, token=False, shards=1, json_key=None, origins=(), batch_seconds=3600):
+    """A new pipeline into the bucket, which keeps its events in the log until it is drained, or for `batch_seconds`."""
+    batch = {"max_duration_s": batch_seconds} | ({"on_json_key": json_key} if json_key else {})
     name = f"topic-{uuid.uuid4().hex[:12]}"
     made = api("POST", _pipelines(), {
         "name": name, "metadata": {"shards": shards},
-        "source": [{"type": "http", "format": "json", "authentication": token}],
+        "source": [{"type": "http", "format": "json", "authentication": token, "cors": {"origins": list(origins)}}],
         "destination": {"type": "r2", "batch": batch, "path": {"bucket": bucket}},
     })
     return Topic(name, bucket, made["send_token"] if token else None)

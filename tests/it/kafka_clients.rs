@@ -18,13 +18,13 @@ const CLIENT_LIMIT: Duration = Duration::from_mins(1);
 const CLIENT_LIMIT_SECONDS: &str = "60";
 
 /// Runs those checks of a suite of `tests/clients` whose name has `word` on a fresh server; all of them must pass.
-fn parts_pass(suite: &str, word: &str) {
+pub(crate) fn parts_pass(suite: &str, word: &str) {
     let sandbox = Sandbox::new();
     let server = sandbox.start();
     clients::suite_with(&server, suite, word, &[]).unwrap();
 }
 
-fn all_pass(suite: &str) {
+pub(crate) fn all_pass(suite: &str) {
     parts_pass(suite, "");
 }
 
@@ -68,8 +68,8 @@ struct Producing {
 }
 
 impl Producing {
-    fn start(server: &Server) -> Self {
-        let mut command = python::script_command(server, "kafka_confluent_kills.py").unwrap();
+    fn start(server: &Server, script: &str) -> Self {
+        let mut command = python::script_command(server, script).unwrap();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (say, lines) = mpsc::channel();
@@ -100,15 +100,20 @@ impl Producing {
 
 #[test]
 fn an_idempotent_producer_stays_over_kills_and_loses_and_doubles_nothing() {
+    passes_over("kafka_confluent_kills.py", Server::kill);
+}
+
+/// Runs a script that says `acknowledged N` again and again, on a server that is ended and started meanwhile; it must pass.
+pub(crate) fn passes_over<E: std::fmt::Debug>(script: &str, end: impl Fn(Server) -> Result<ServerSpec, E>) {
     const KILLS: usize = 4;
     const WORDS_BETWEEN: usize = 3;
     let sandbox = Sandbox::new();
     let mut server = sandbox.start();
     let spec = on_ports_of(&server);
-    let mut producing = Producing::start(&server);
+    let mut producing = Producing::start(&server, script);
     for _ in 0..KILLS {
         producing.wait_for_more(WORDS_BETWEEN);
-        server.kill().unwrap();
+        end(server).unwrap();
         server = spec.start().unwrap();
     }
     producing.wait_for_more(WORDS_BETWEEN);

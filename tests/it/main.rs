@@ -5,6 +5,7 @@
 //! s3_tools.rs    s3cmd, s5cmd, rclone, restic, Delta, DuckDB, PyArrow, Polars, JavaScript, MinIO's client, obstore
 //! pipelines.rs   events over HTTP to Parquet, read back by DuckDB, PyArrow and Polars
 //! kafka_clients.rs  kcat, confluent-kafka, kafka-python, aiokafka, kafkajs, platformatic: events in, read back whole
+//! websocket_clients.rs  websockets, ws, HTTP: events, retries and resuming through kills, read back whole
 //! kafka_wire.rs  Kafka's protocol byte by byte: what clients stumble over
 //! tls.rs         every listener over TLS with a certificate of its own
 //! bad_s3.rs      wrong S3 requests: the code, the message, nothing changed
@@ -68,3 +69,5 @@ mod sets;
 mod space;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod websocket_clients;

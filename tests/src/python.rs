@@ -34,6 +34,7 @@ pub(crate) fn with_account(mut command: Command, server: &Server) -> Command {
         .env("CISTERN_API_URL", server.management_url())
         .env("CISTERN_API_TOKEN", server.api_token())
         .env("KAFKA_BOOTSTRAP", server.kafka_host())
+        .env("INGEST_HOST", server.ingest_host())
         .stdin(Stdio::null());
     command
 }
