@@ -46,6 +46,8 @@ class Sender:
             self.cut()
             raise
         names = {name.lower(): value for name, value in answer.getheaders()}
+        if names.get("connection") == "close":
+            self.cut()
         return Answer(answer.status, names, json.loads(text) if text else {})
 
     def begin(self, body, headers=None, query="", method="POST"):

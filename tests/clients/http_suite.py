@@ -133,6 +133,17 @@ def check_answers_that_are_not_waited_for(bucket):
     drained_as(topic, some)
 
 
+def check_what_is_refused_before_its_body_is_read(bucket):
+    topic = pipeline(bucket, token=True)
+    for length in [10, 100_000, 900_000, 4_000_000] * 5:
+        sender = Sender(topic)
+        body = b'{"text": "%s"}' % (b"x" * length)
+        refused(sender.post(body, query="token=x"), 401, 10000)
+        # as before on the same connection, unless the answer says that it ends
+        refused(sender.post(body, {"X-Producer-Id": "a"}), 400, 1004)
+    drained_as(topic, [])
+
+
 def check_beacons_of_named_origins(bucket):
     topic = pipeline(bucket, token=True, origins=[PAGE])
     beacon = {"Content-Type": "text/plain;charset=UTF-8", "Origin": PAGE}
