@@ -20,7 +20,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::any;
-use body::{Received, Unfit};
+use body::{Head, Received, Unfit};
 use cistern_types::PipelineName;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::sync::Arc;
@@ -79,12 +79,18 @@ fn finish(parts: &Parts, answer: Answer, origin: Option<HeaderValue>) -> Respons
 
 /// Takes the events of a body.
 async fn post(parts: &Arc<Parts>, live: Arc<Live>, request: Request<Body>) -> Result<Answer, Unfit> {
-    authorize(&live, &request)?;
     let record = live.record();
-    if record.draining {
-        return Err(Error::Draining { name: record.spec.name.clone() }.into());
-    }
-    let Received { append, rejected, rejections, room } = body::receive(&parts.log, &parts.config, request).await?;
+    let draining = || Error::Draining { name: record.spec.name.clone() };
+    let refused = authorize(&live, &request).and_then(|()| if record.draining { Err(draining()) } else { Ok(()) });
+    let head = match refused.and_then(|()| Head::of(request.headers(), &parts.config)) {
+        Ok(head) => head,
+        Err(error) => {
+            body::discard(request).await;
+            return Err(error.into());
+        }
+    };
+    let received = body::receive(&parts.log, &parts.config, head, request.into_body()).await?;
+    let Received { append, rejected, rejections, room } = received;
     let committed = append.events.events - rejected;
     let appended = parts.log.append(live, append, room).await?;
     Ok(Answer::committed(committed, rejected, &rejections, appended.seen))

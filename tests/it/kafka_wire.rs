@@ -10,8 +10,6 @@ use frames::{ANSWER_LIMIT, NOBODY, Of, Wire, batch, batch_saying, flexible, fram
 use std::io::Write as _;
 use std::time::Duration;
 
-/// How long a client that says nothing more is kept: a minute, and the time it takes to notice.
-
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
 const METADATA: i16 = 3;

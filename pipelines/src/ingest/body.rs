@@ -7,6 +7,7 @@ use crate::event_log::{Append, EventLog, Room};
 use crate::validate::{BodyShape, Rejection, ValidEvents, sift, validate};
 use crate::{Error, PipelinesConfig, Result};
 use axum::body::Body;
+use bytes::Bytes;
 use cistern_runtime::offload;
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt as _;
@@ -18,6 +19,9 @@ const INLINE_BYTES_MAX: usize = 32 << 10;
 
 /// So much is allocated for a body before it comes.
 const AHEAD_BYTES: usize = 1 << 20;
+/// How much of a refused body is read, and for how long.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
+const DISCARD_MAX: Duration = Duration::from_secs(10);
 /// A body of which nothing comes for so long is given up.
 const IDLE_MAX: Duration = Duration::from_mins(1);
 
@@ -47,26 +51,41 @@ impl From<Error> for Unfit {
     }
 }
 
+/// What the head of a request says about its body.
+pub(super) struct Head {
+    encoding: ContentEncoding,
+    announced: Option<usize>,
+    judge: Judge,
+}
+
+impl Head {
+    pub(super) fn of(headers: &HeaderMap, config: &PipelinesConfig) -> Result<Self> {
+        let limit_bytes = config.body_bytes_max;
+        let announced = text_of(headers, &header::CONTENT_LENGTH).and_then(|text| text.parse::<usize>().ok());
+        if announced.is_some_and(|bytes| bytes > limit_bytes) {
+            return Err(Error::BodyTooLarge { limit_bytes });
+        }
+        let judge = Judge {
+            shape: shape_of(headers),
+            lenient: prefers_lenient(headers),
+            retry: Retry::from_headers(headers)?,
+            event_bytes_max: config.event_bytes_max,
+        };
+        let encoding = ContentEncoding::from_header(text_of(headers, &header::CONTENT_ENCODING))?;
+        Ok(Self { encoding, announced, judge })
+    }
+}
+
 /// Reads and judges a body.
 pub(super) async fn receive(
     log: &EventLog,
     config: &PipelinesConfig,
-    request: Request<Body>,
+    head: Head,
+    body: Body,
 ) -> Result<Received, Unfit> {
+    let Head { encoding, announced, judge } = head;
     let limit_bytes = config.body_bytes_max;
-    let headers = request.headers();
-    let encoding = ContentEncoding::from_header(text_of(headers, &header::CONTENT_ENCODING))?;
-    let judge = Judge {
-        shape: shape_of(headers),
-        lenient: prefers_lenient(headers),
-        retry: Retry::from_headers(headers)?,
-        event_bytes_max: config.event_bytes_max,
-    };
-    let announced = text_of(headers, &header::CONTENT_LENGTH).and_then(|text| text.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > limit_bytes) {
-        return Err(Error::BodyTooLarge { limit_bytes }.into());
-    }
-    let (body, mut room) = read(log, request.into_body(), announced, limit_bytes).await?;
+    let (body, mut room) = read(log, body, announced, limit_bytes).await?;
     if encoding != ContentEncoding::Identity {
         room.join(log.room(limit_bytes.saturating_sub(body.len())).await?);
     }
@@ -78,6 +97,23 @@ pub(super) async fn receive(
         };
     room.fit(log, events.lines.len()).await?;
     Ok(Received { append: Append { events, shard: 0, claim }, rejected, rejections, room })
+}
+
+/// Throws away the body of a request that is refused: left unread it would break the connection, and the answer might be lost with
+/// it. Who waits to be asked for the body has not sent it.
+pub(super) async fn discard(request: Request<Body>) {
+    if request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    let mut body = request.into_body();
+    let rest = async {
+        let mut left = DISCARDED_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(less) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+            left = less;
+        }
+    };
+    drop(timeout(DISCARD_MAX, rest).await);
 }
 
 /// What a judge finds.
@@ -100,7 +136,7 @@ struct Judge {
 impl Judge {
     fn judge(self, body: Vec<u8>) -> Result<Judged, Unfit> {
         let claim = self.retry.map(|retry| retry.claim(&body));
-        let body = bytes::Bytes::from(body);
+        let body = Bytes::from(body);
         match validate(&body, self.shape, self.event_bytes_max) {
             Ok(events) => Ok(Judged { events, claim, rejected: 0, rejections: Vec::new() }),
             Err(error @ (Error::Malformed { .. } | Error::NotUtf8 { .. })) => {

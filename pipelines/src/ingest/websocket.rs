@@ -39,6 +39,7 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -74,6 +75,9 @@ const WRITE_MAX: Duration = Duration::from_mins(1);
 
 /// How long the client may take to answer a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// How much is thrown away at once of what comes after a close.
+const DISCARDED_PIECE_BYTES: usize = 16 << 10;
 
 /// The longest reason of a close, in bytes, as RFC 6455 has it.
 const CLOSE_REASON_BYTES: usize = 123;
@@ -219,19 +223,23 @@ impl Session {
         };
         let numbering = match begun {
             Ok(numbering) => numbering,
-            Err(error) => return end(&mut socket, Some(&error)).await,
+            Err(error) => {
+                end(&mut socket, Some(&error)).await;
+                return let_go(socket.get_mut()).await;
+            }
         };
         let (sink, mut stream) = socket.split();
         let (say, queue) = mpsc::channel(MESSAGES_MAX);
         let mut writing = pin!(write(sink, queue));
-        tokio::select! {
-            () = writing.as_mut() => {}
-            () = self.read(&mut stream, say, numbering, shutdown) => {
-                writing.await;
-                // What it still sends is read, or the last words would be lost with it.
-                let rest = async { while let Some(Ok(_)) = stream.next().await {} };
-                drop(timeout(CLOSE_WAIT, rest).await);
+        let sink = {
+            let reading = self.read(&mut stream, say, numbering, shutdown);
+            tokio::select! {
+                sink = writing.as_mut() => sink,
+                () = reading => writing.await,
             }
+        };
+        if let Ok(mut socket) = sink.reunite(stream) {
+            let_go(socket.get_mut()).await;
         }
     }
 
@@ -353,7 +361,7 @@ async fn next_data(socket: &mut Socket) -> Option<bytes::Bytes> {
 }
 
 /// Says what happened to the messages, in their order, and asks now and then whether the client is there.
-async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<Saying>) {
+async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<Saying>) -> SplitSink<Socket, Message> {
     let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut waiting: VecDeque<Waiting> = VecDeque::new();
@@ -393,10 +401,23 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<S
                 last = Some(None); // the client is gone, or has said that it hears no more
                 break;
             }
-            Err(_) => return, // it does not read
+            Err(_) => return sink, // it does not read
         }
     }
     end(&mut sink, last.flatten().as_ref()).await;
+    sink
+}
+
+/// Reads what the client still sends and throws it away until it closes too: a connection that is dropped with unread bytes is
+/// reset, and the last words with it.
+async fn let_go(connection: &mut TokioIo<Upgraded>) {
+    let rest = async {
+        connection.shutdown().await?;
+        let mut piece = vec![0; DISCARDED_PIECE_BYTES];
+        while connection.read(&mut piece).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    drop(timeout(CLOSE_WAIT, rest).await);
 }
 
 /// One acknowledgement for the first message and all behind it that are durable too.
