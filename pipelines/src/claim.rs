@@ -9,13 +9,13 @@
 //! one before, and whole windows are forgotten.
 
 use crate::live::Live;
+use crate::partition::key_id;
 use crate::registry::Tries;
 use crate::rows::{HEADS, HeadRow, PRODUCERS, PipelineId, ProducerRow, SeenBatch};
 use crate::{Error, Result};
 use cistern_metadata::{Scan, Transaction};
 use cistern_objects::Objects;
 use cistern_types::Timestamp;
-use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -85,15 +85,15 @@ impl Producer {
     }
 
     pub(crate) fn named(name: &str) -> Self {
-        Self { kind: ProducerKind::Named, id: short_digest(name) }
+        Self { kind: ProducerKind::Named, id: key_id(name.as_bytes()) }
     }
 
     pub(crate) fn socket(name: &str) -> Self {
-        Self { kind: ProducerKind::Socket, id: short_digest(name) }
+        Self { kind: ProducerKind::Socket, id: key_id(name.as_bytes()) }
     }
 
     pub(crate) fn key(key: &str) -> Self {
-        Self { kind: ProducerKind::Key, id: short_digest(key) }
+        Self { kind: ProducerKind::Key, id: key_id(key.as_bytes()) }
     }
 
     /// What is known of it at `at`, and the key that a row written then has.
@@ -164,11 +164,6 @@ pub(crate) async fn forget_some(txn: &mut Transaction, pipeline: PipelineId, at:
         }
     }
     Ok(removed >= FORGOTTEN_PER_TRANSACTION)
-}
-
-fn short_digest(name: &str) -> [u8; 16] {
-    let digest: [u8; 32] = Sha256::digest(name.as_bytes()).into();
-    *digest.first_chunk().expect("16 bytes are the beginning of 32")
 }
 
 /// What a producer says about a batch it sends.

@@ -233,22 +233,20 @@ impl Conversation {
                     let (name, number) = (&request.client_software_name, &request.client_software_version);
                     self.software = Some(shortened(&format!("{name} {number}")));
                 }
-                write.now(&describe::api_versions(version, 0))
+                write.now(&describe::api_versions(0))
             }
             Request::SaslHandshake(request) => write.now(&self.session.begin(&request.mechanism, version > 0)),
             Request::SaslAuthenticate(request) => {
                 let response = self.session.authenticate(&context.kafka, &request.auth_bytes).await;
                 self.note_login(&response);
-                write.now(&response.into_response(version))
+                write.now(&response.into_response())
             }
             Request::Produce(request) => produce::produce(context, &self.session, request, write, room).await,
             Request::Fetch(request) => {
                 let fetching = Fetching::new(context, &self.session, request, version).await;
                 async move { write.reply(&fetching.answer().await) }.boxed()
             }
-            Request::ListOffsets(request) => {
-                write.now(&fetch::list_offsets(context, &self.session, request, version).await)
-            }
+            Request::ListOffsets(request) => write.now(&fetch::list_offsets(context, &self.session, request).await),
             Request::Metadata(request) => {
                 write.now(&describe::metadata(context, &self.session, request, version).await)
             }
@@ -291,7 +289,7 @@ impl Conversation {
     fn refuse(&self, error: &RequestError) -> Reply {
         match error {
             RequestError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. } => {
-                let response = describe::api_versions(0, describe::UNSUPPORTED_VERSION);
+                let response = describe::api_versions(describe::UNSUPPORTED_VERSION);
                 return Writer { api: ApiKey::ApiVersions, version: 0, correlation_id: *correlation_id }
                     .reply(&response);
             }

@@ -40,8 +40,7 @@ const TOPIC_RESOURCE: i8 = 2;
 const BROKER_RESOURCE: i8 = 4;
 
 /// The versions there are.
-pub(super) fn api_versions(version: i16, error_code: i16) -> ApiVersionsResponse {
-    let _ = version;
+pub(super) fn api_versions(error_code: i16) -> ApiVersionsResponse {
     let listed = ADVERTISED.iter().map(|(api, first, last)| {
         ApiVersion::default().with_api_key(api.number()).with_min_version(*first).with_max_version(*last)
     });

@@ -60,13 +60,12 @@ pub(super) enum Authenticated {
 
 impl Authenticated {
     /// As an answer to SaslAuthenticate.
-    pub(super) fn into_response(self, version: i16) -> SaslAuthenticateResponse {
+    pub(super) fn into_response(self) -> SaslAuthenticateResponse {
         let refused = |error: ResponseError, text: String| {
             SaslAuthenticateResponse::default()
                 .with_error_code(error.code())
                 .with_error_message(Some(StrBytes::from_string(text)))
         };
-        let _ = version; // the fields of later versions stay at their defaults
         match self {
             Self::Going(bytes) => SaslAuthenticateResponse::default().with_auth_bytes(Bytes::from(bytes)),
             Self::Refused(error) => refused(ResponseError::SaslAuthenticationFailed, error.to_string())

@@ -7,10 +7,9 @@
 // CISTERN_API_ variables, the packages from .node (`cargo xtask setup`). Parquet is read by Python (kafka_stored.py).
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+import { drainedAs } from "./stored.mjs";
 
 const require = createRequire(new URL("../../../.node/", import.meta.url));
 const sdk = require("@aws-sdk/client-s3");
@@ -42,30 +41,6 @@ async function pipeline(bucket, { token = true, origins = [PAGE] } = {}) {
     destination: { type: "r2", batch: { max_duration_s: 3600 }, path: { bucket } },
   });
   return { name, bucket, token: token ? made.send_token : undefined };
-}
-
-function canonical(value) {
-  if (value === null || typeof value !== "object") return value;
-  if (Array.isArray(value)) return value.map(canonical);
-  return Object.fromEntries(Object.keys(value).sort().map((name) => [name, canonical(value[name])]));
-}
-
-/** Two lists must be equal but for their order. */
-function sameEvents(found, expected) {
-  const texts = (events) => events.map((event) => JSON.stringify(canonical(event))).sort();
-  const [have, want] = [texts(found), texts(expected)];
-  assert.equal(have.length, want.length, "another number of events");
-  const at = have.findIndex((text, index) => text !== want[index]);
-  assert.ok(at < 0, `${have[at]} instead of ${want[at]}`);
-}
-
-/** Drains the pipeline; the expected events and dead letters must be in the bucket, and nothing else. */
-function drainedAs(topic, expected, letters = []) {
-  const python = fileURLToPath(new URL("../../../.venv/bin/python", import.meta.url));
-  const script = fileURLToPath(new URL("../kafka_stored.py", import.meta.url));
-  const said = JSON.parse(execFileSync(python, [script, topic.bucket, topic.name], { maxBuffer: 1 << 30 }));
-  sameEvents(said.events, expected);
-  assert.deepEqual(said.letters.map((text) => Buffer.from(text, "base64").toString()).sort(), [...letters].sort());
 }
 
 function events(word, count) {
