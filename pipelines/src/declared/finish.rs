@@ -44,7 +44,7 @@ fn marked(value: &DeclaredValue, field: Field) -> Field {
 
 fn json(field: Field) -> Field {
     let marks = [(EXTENSION_TYPE_NAME_KEY, JSON_EXTENSION), (EXTENSION_TYPE_METADATA_KEY, "")];
-    field.with_metadata(marks.map(|(key, value)| (key.to_owned(), value.to_owned())))
+    field.with_metadata(marks.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
 }
 
 fn data_type(kind: &DeclaredType) -> DataType {
