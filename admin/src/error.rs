@@ -221,11 +221,15 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
     use cistern_pipelines::Error as Below;
     match error {
         Below::NoSuchPipeline { .. } => (StatusCode::NOT_FOUND, 1000),
-        Below::PipelineExists { .. } | Below::Draining { .. } | Below::Superseded { .. } => {
-            (StatusCode::CONFLICT, 1002)
-        }
+        Below::PipelineExists { .. }
+        | Below::ChangedMeanwhile { .. }
+        | Below::Draining { .. }
+        | Below::Superseded { .. } => (StatusCode::CONFLICT, 1002),
         Below::NoSuchBucket { .. } => NO_SUCH_BUCKET,
-        Below::InvalidSetting { .. } | Below::InvalidPath { .. } => INVALID_PIPELINE,
+        Below::InvalidSetting { .. }
+        | Below::InvalidPath { .. }
+        | Below::NotDeadLetters { .. }
+        | Below::NotInLog { .. } => INVALID_PIPELINE,
         Below::TooMuchBuffered { .. } | Below::TooMuchContention { .. } => BUSY,
         Below::Stopping => UNAVAILABLE,
         Below::Objects(error) => objects(error),

@@ -21,7 +21,12 @@ pub fn router(admin: Admin) -> Router {
         )
         .route("/r2/temp-access-credentials", post(key::create_temporary))
         .route("/pipelines", get(pipeline::list).post(pipeline::create))
-        .route("/pipelines/{pipeline}", get(pipeline::show).delete(pipeline::delete))
+        .route(
+            "/pipelines/{pipeline}",
+            get(pipeline::show).put(pipeline::replace).patch(pipeline::patch).delete(pipeline::delete),
+        )
+        .route("/pipelines/{pipeline}/tail", get(pipeline::tail))
+        .route("/pipelines/{pipeline}/replay", post(pipeline::replay))
         .route("/cistern/keys", post(key::create).get(key::list))
         .route("/cistern/keys/{key}", delete(key::revoke))
         .route("/cistern/status", get(status::status))

@@ -8,12 +8,12 @@ use crate::partition::key_id;
 use crate::rows::KeyId;
 use crate::schema::EventSchema;
 use crate::{
-    DeclaredSchema, Error, JsonCompression, OutputFormat, ParquetCompression, PipelineSpec, Result, declared,
-    json_lines, object_name, parquet,
+    DeclaredSchema, Error, JsonCompression, OutputFormat, OutputSpec, ParquetCompression, Result, declared, json_lines,
+    object_name, parquet,
 };
 use arrow_schema::ArrowError;
 use bytes::Bytes;
-use cistern_types::ObjectKey;
+use cistern_types::{ObjectKey, PipelineName};
 
 /// A batch whose objects can be written.
 #[derive(Debug)]
@@ -39,7 +39,12 @@ pub(crate) struct EncodedObject {
 }
 
 /// Encodes a batch, and lets `schema` grow by what it brings unless another one is declared.
-pub(crate) fn encode(batch: Batch, spec: &PipelineSpec, schema: &mut EventSchema) -> Result<EncodedBatch> {
+pub(crate) fn encode(
+    batch: Batch,
+    name: &PipelineName,
+    spec: &OutputSpec,
+    schema: &mut EventSchema,
+) -> Result<EncodedBatch> {
     let mut encoded = EncodedBatch {
         key: key_id(batch.partition()),
         first: batch.first_offset(),
@@ -49,12 +54,13 @@ pub(crate) fn encode(batch: Batch, spec: &PipelineSpec, schema: &mut EventSchema
         dead_letters: 0,
         objects: Vec::new(),
     };
-    let (key, dead_key) = (object_name::rows_key(spec, &batch), object_name::dead_letters_key(spec, &batch));
+    let (key, dead_key) =
+        (object_name::rows_key(name, spec, &batch), object_name::dead_letters_key(name, spec, &batch));
     let (content_type, (rows, dead)) = match spec.format {
         OutputFormat::Parquet { compression } => {
             let encoded = match &spec.schema {
-                Some(declared) => encode_declared(batch, spec, compression, declared)?,
-                None => encode_parquet(batch, spec, compression, schema)?,
+                Some(declared) => encode_declared(batch, name, compression, declared)?,
+                None => encode_parquet(batch, name, compression, schema)?,
             };
             ("application/vnd.apache.parquet", encoded)
         }
@@ -108,18 +114,18 @@ fn object(key: ObjectKey, content_type: &'static str, body: Vec<u8>) -> EncodedO
     EncodedObject { key, content_type, body: body.into() }
 }
 
-fn facts<'a>(batch: &Batch, spec: &'a PipelineSpec) -> FileFacts<'a> {
-    FileFacts { pipeline: spec.name.as_str(), first_offset: batch.first_offset(), last_offset: batch.last_offset() }
+fn facts<'a>(batch: &Batch, name: &'a PipelineName) -> FileFacts<'a> {
+    FileFacts { pipeline: name.as_str(), first_offset: batch.first_offset(), last_offset: batch.last_offset() }
 }
 
 fn encode_declared(
     mut batch: Batch,
-    spec: &PipelineSpec,
+    name: &PipelineName,
     compression: ParquetCompression,
     schema: &DeclaredSchema,
 ) -> Result<(Option<Vec<u8>>, DeadLetters)> {
     let rows = usize::try_from(batch.rows()).expect("the rows of a batch are in memory");
-    let facts = facts(&batch, spec);
+    let facts = facts(&batch, name);
     let parquet_failed = |source| Error::Parquet { rows, source };
     let (record_batch, dead) = declared::rows(&mut batch, schema).map_err(|error| parquet_failed(error.into()))?;
     if record_batch.num_rows() == 0 {
@@ -130,12 +136,12 @@ fn encode_declared(
 
 fn encode_parquet(
     mut batch: Batch,
-    spec: &PipelineSpec,
+    name: &PipelineName,
     compression: ParquetCompression,
     schema: &mut EventSchema,
 ) -> Result<(Option<Vec<u8>>, DeadLetters)> {
     let rows = usize::try_from(batch.rows()).expect("the rows of a batch are in memory");
-    let facts = facts(&batch, spec);
+    let facts = facts(&batch, name);
     let mut columns = Columns::new(schema);
     let mut dead = DeadLetters::default();
     let mut accepted = Vec::new();
@@ -175,12 +181,12 @@ mod tests {
     use cistern_types::Timestamp;
 
     fn encode_events(events: &[&str], schema: &mut EventSchema) -> EncodedBatch {
-        let spec = PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
+        let spec = OutputSpec::new("events".parse().unwrap());
         let mut batch = Batch::new(b"".as_slice().into(), 0, Timestamp::default());
         for (offset, event) in events.iter().enumerate() {
             batch.push(offset as u64, event);
         }
-        encode(batch, &spec, schema).unwrap()
+        encode(batch, &"clicks".parse().unwrap(), &spec, schema).unwrap()
     }
 
     fn keys(encoded: &EncodedBatch) -> Vec<&str> {
@@ -204,14 +210,14 @@ mod tests {
     fn what_was_rejected_on_its_way_in_is_a_dead_letter_in_every_format() {
         let rejected = r#"["an event must be a JSON object","oops"]"#;
         for format in [OutputFormat::default(), OutputFormat::JsonLines { compression: JsonCompression::None }] {
-            let mut spec = PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
+            let mut spec = OutputSpec::new("events".parse().unwrap());
             spec.format = format;
             let encode_lines = |lines: &[&str]| {
                 let mut batch = Batch::new(b"".as_slice().into(), 0, Timestamp::default());
                 for (offset, line) in lines.iter().enumerate() {
                     batch.push(offset as u64, line);
                 }
-                encode(batch, &spec, &mut EventSchema::default()).unwrap()
+                encode(batch, &"clicks".parse().unwrap(), &spec, &mut EventSchema::default()).unwrap()
             };
             let encoded = encode_lines(&[r#"{"a":1}"#, rejected]);
             assert_eq!((keys(&encoded).len(), encoded.dead_letters), (2, 1));

@@ -1,7 +1,7 @@
 //! What can go wrong with pipelines, each with what a person needs to know. The HTTP edge translates it in
 //! `ingest/answer.rs`, the management API in its own table.
 
-use cistern_types::{BucketName, PipelineName};
+use cistern_types::{BucketName, ObjectKey, PipelineName};
 use std::sync::Arc;
 
 /// A `Result` of this crate.
@@ -27,6 +27,34 @@ pub enum Error {
     Draining {
         /// The pipeline.
         name: PipelineName,
+    },
+    /// The pipeline was changed by somebody else since it was read.
+    #[error("pipeline {name} was changed by somebody else meanwhile: look at it again, then change it")]
+    ChangedMeanwhile {
+        /// The pipeline.
+        name: PipelineName,
+    },
+    /// An object is not one of dead letters.
+    #[error("line {line} of {key} is no dead letter ({reason}): name an object that the pipeline wrote as such")]
+    NotDeadLetters {
+        /// The object.
+        key: ObjectKey,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Offsets that are asked for are not in the log.
+    #[error("{}", not_in_log(*from, *to, *first, *end))]
+    NotInLog {
+        /// The first one asked for.
+        from: u64,
+        /// The one after the last asked for.
+        to: u64,
+        /// The next one that is there, where some are missing.
+        first: Option<u64>,
+        /// The one after the last in the log.
+        end: u64,
     },
     /// The destination bucket does not exist.
     #[error("destination bucket {bucket} does not exist: create it first")]
@@ -248,6 +276,7 @@ impl Error {
         match self {
             Self::NoSuchPipeline { .. } | Self::NoSuchBucket { .. } => ErrorKind::NotFound,
             Self::PipelineExists { .. }
+            | Self::ChangedMeanwhile { .. }
             | Self::Draining { .. }
             | Self::Superseded { .. }
             | Self::FencedProducer { .. }
@@ -255,7 +284,9 @@ impl Error {
             | Self::UnknownProducer { .. }
             | Self::OldSequence { .. }
             | Self::ReusedSequence { .. } => ErrorKind::Conflict,
-            Self::InvalidSetting { .. }
+            Self::NotDeadLetters { .. }
+            | Self::NotInLog { .. }
+            | Self::InvalidSetting { .. }
             | Self::InvalidPath { .. }
             | Self::NotUtf8 { .. }
             | Self::Malformed { .. }
@@ -279,6 +310,15 @@ impl Error {
             Self::Blobs(error) => blobs_kind(error),
             Self::Objects(error) => objects_kind(error),
         }
+    }
+}
+
+fn not_in_log(from: u64, to: u64, first: Option<u64>, end: u64) -> String {
+    match first {
+        Some(first) => format!(
+            "of the events from offset {from} on those before {first} are no longer in the log: `--retention` keeps them longer"
+        ),
+        None => format!("{from} to {to} is no range of offsets in the log, whose last event is before {end}"),
     }
 }
 

@@ -8,7 +8,9 @@ use arrow_schema::{DataType, Field, Fields, Schema};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cistern_blobs::MemoryBlobs;
-use cistern_metadata::{Commit, CommitRequest, Engine, EngineSnapshot, MemoryEngine, Store};
+use cistern_metadata::{
+    Commit, CommitRequest, Engine, EngineSnapshot, MemoryEngine, RowKey, RowValue, Scan, Store, Table,
+};
 use cistern_objects::{BucketSpec, Limits, ListRequest, Objects};
 use cistern_runtime::{Clock, Shutdown, Supervisor};
 use cistern_types::{BucketName, Owner, OwnerId, StorageClass, Timestamp};
@@ -107,8 +109,8 @@ impl House {
     /// A pipeline that everybody may send to, with a timeout of ten seconds.
     pub(crate) fn spec(&self, name: &str) -> PipelineSpec {
         let mut spec = PipelineSpec::new(name.parse().unwrap(), self.bucket.clone());
-        spec.auth = crate::IngestAuth::None;
-        spec.batch.timeout = Duration::from_secs(10);
+        spec.stream.auth = crate::IngestAuth::None;
+        spec.output.batch.timeout = Duration::from_secs(10);
         spec
     }
 
@@ -122,6 +124,19 @@ impl House {
         let pipelines =
             Pipelines::open(self.objects.clone(), Arc::clone(&self.clock), supervisor.clone(), config).await.unwrap();
         Running { pipelines, supervisor }
+    }
+
+    /// The same store, another bucket to look into, which is made.
+    pub(crate) async fn with_bucket(mut self, name: &str) -> Self {
+        self.bucket = name.parse().unwrap();
+        self.make_bucket().await;
+        self
+    }
+
+    /// How many rows a table has.
+    pub(crate) async fn count<K: RowKey, V: RowValue>(&self, table: Table<K, V>) -> usize {
+        let txn = self.objects.store().read().await.unwrap();
+        table.scan_unchecked(&txn, &Scan::first(table.range(), 100_000)).await.unwrap().len()
     }
 
     /// The keys of all objects in the bucket.
@@ -190,6 +205,14 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) async fn create(&self, spec: PipelineSpec) -> CreatedPipeline {
         self.pipelines.create(spec).await.unwrap()
+    }
+
+    /// Posts a body, which is taken.
+    pub(crate) async fn send(&self, name: &str, body: &str) {
+        use tower::ServiceExt as _;
+        let request = http::Request::post(format!("/{name}")).body(axum::body::Body::from(body.to_owned())).unwrap();
+        let response = self.pipelines.ingest_router().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200, "{body}");
     }
 
     /// Waits until all events are in objects. Time is paused, so that waiting takes none.

@@ -80,7 +80,7 @@ fn finish(parts: &Parts, answer: Answer, origin: Option<HeaderValue>) -> Respons
 /// Takes the events of a body.
 async fn post(parts: &Arc<Parts>, live: Arc<Live>, request: Request<Body>) -> Result<Answer, Unfit> {
     let record = live.record();
-    let draining = || Error::Draining { name: record.spec.name.clone() };
+    let draining = || Error::Draining { name: record.name.clone() };
     let refused = authorize(&live, &request).and_then(|()| if record.draining { Err(draining()) } else { Ok(()) });
     let head = match refused.and_then(|()| Head::of(request.headers(), &parts.config)) {
         Ok(head) => head,

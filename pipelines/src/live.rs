@@ -1,10 +1,10 @@
-//! What the process knows of its pipelines between the rows: who is awake, how far each is, why one waits.
+//! What the process knows of its streams and outputs between the rows: who is awake, how far each is, why one waits.
 //!
-//! The edge asks [`Directory`] by name; the log and the worker of a pipeline hold its [`Live`].
+//! The edge asks [`Directory`] by name; the log holds the [`Live`] stream, a worker its stream and its [`Output`].
 
-use crate::rows::{HeadRow, PipelineRecord, ProgressRow};
-use crate::{Error, Result};
-use cistern_types::PipelineName;
+use crate::rows::{HeadRow, OutputRecord, PipelineRecord, ProgressRow, StreamRecord};
+use crate::{Error, PipelineId, PipelineSpec, Result};
+use cistern_types::{BucketName, PipelineName};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,12 +50,12 @@ pub struct PipelineHealth {
     pub lag_bytes: u64,
 }
 
-/// One pipeline of this process.
+/// One stream of this process.
 #[derive(Debug)]
 pub(crate) struct Live {
-    record: RwLock<Arc<PipelineRecord>>,
+    record: RwLock<Arc<StreamRecord>>,
     known: Mutex<Known>,
-    wake: Notify,
+    outputs: RwLock<Vec<Arc<Output>>>,
     /// Shows where the log ends to whoever waits for events.
     heads: watch::Sender<u64>,
 }
@@ -63,55 +63,73 @@ pub(crate) struct Live {
 #[derive(Debug)]
 struct Known {
     head: HeadRow,
-    progress: ProgressRow,
-    waiting: Option<String>,
     removed: bool,
 }
 
 impl Live {
-    pub(crate) fn new(record: PipelineRecord, head: HeadRow, progress: ProgressRow) -> Self {
-        let known = Known { head, progress, waiting: None, removed: false };
+    pub(crate) fn new(record: StreamRecord, head: HeadRow, outputs: Vec<Arc<Output>>) -> Self {
         let heads = watch::Sender::new(head.next);
-        Self { record: RwLock::new(Arc::new(record)), known: Mutex::new(known), wake: Notify::new(), heads }
+        let known = Mutex::new(Known { head, removed: false });
+        Self { record: RwLock::new(Arc::new(record)), known, outputs: RwLock::new(outputs), heads }
     }
 
-    pub(crate) fn record(&self) -> Arc<PipelineRecord> {
+    pub(crate) fn record(&self) -> Arc<StreamRecord> {
         Arc::clone(&self.record.read())
     }
 
     pub(crate) fn name(&self) -> PipelineName {
-        self.record.read().spec.name.clone()
+        self.record.read().name.clone()
     }
 
-    pub(crate) fn id(&self) -> crate::PipelineId {
+    pub(crate) fn id(&self) -> PipelineId {
         self.record.read().id
     }
 
-    /// Takes note of a changed record and wakes the worker.
-    pub(crate) fn set_record(&self, record: PipelineRecord) {
-        *self.record.write() = Arc::new(record);
-        self.wake.notify_one();
+    pub(crate) fn outputs(&self) -> Vec<Arc<Output>> {
+        self.outputs.read().clone()
     }
 
-    /// Takes note that the log has grown and wakes the worker.
+    /// The output that makes it a pipeline.
+    pub(crate) fn own_output(&self) -> Option<Arc<Output>> {
+        let id = self.id();
+        self.outputs.read().iter().find(|output| output.id() == id).map(Arc::clone)
+    }
+
+    /// The pipeline it is the stream of.
+    pub(crate) fn pipeline(&self) -> Option<PipelineRecord> {
+        let output = self.own_output()?.record().asked().clone();
+        let StreamRecord { id, name, spec: stream, created, modified, version, draining, .. } =
+            StreamRecord::clone(&self.record());
+        Some(PipelineRecord { id, spec: PipelineSpec { name, stream, output }, created, modified, version, draining })
+    }
+
+    /// The buckets its events go to.
+    pub(crate) fn buckets(&self) -> Vec<BucketName> {
+        self.outputs.read().iter().map(|output| output.record().asked().bucket.clone()).collect()
+    }
+
+    /// Takes note of a changed record and wakes the workers.
+    pub(crate) fn set_record(&self, record: StreamRecord) {
+        *self.record.write() = Arc::new(record);
+        self.wake_all();
+    }
+
+    /// Takes note that the log has grown and wakes the workers.
     pub(crate) fn set_head(&self, head: HeadRow) {
         self.known.lock().head = head;
         self.heads.send_replace(head.next);
-        self.wake.notify_one();
+        self.wake_all();
     }
 
-    pub(crate) fn set_progress(&self, progress: ProgressRow) {
-        self.known.lock().progress = progress;
+    fn wake_all(&self) {
+        self.outputs.read().iter().for_each(|output| output.wake.notify_one());
     }
 
-    pub(crate) fn set_waiting(&self, reason: Option<String>) {
-        self.known.lock().waiting = reason;
-    }
-
-    /// Takes note that the pipeline is gone and wakes the worker to bury it.
+    /// Takes note that the stream is gone with all its outputs, and wakes the workers to bury them.
     pub(crate) fn set_removed(&self) {
         self.known.lock().removed = true;
-        self.wake.notify_one();
+        self.heads.send_modify(|_| ()); // nothing more will come
+        self.outputs.read().iter().for_each(|output| output.set_removed());
     }
 
     pub(crate) fn is_removed(&self) -> bool {
@@ -133,37 +151,107 @@ impl Live {
         self.heads.subscribe()
     }
 
-    /// Waits until something has changed since the last wait.
-    pub(crate) async fn changed(&self) {
-        self.wake.notified().await;
+    /// How its outputs fare.
+    pub(crate) fn health(&self) -> Vec<PipelineHealth> {
+        self.outputs.read().iter().map(|output| self.health_of(output)).collect()
     }
 
-    pub(crate) fn health(&self) -> PipelineHealth {
-        let (name, draining) = {
-            let record = self.record.read();
-            (record.spec.name.clone(), record.draining)
-        };
-        let known = self.known.lock();
+    /// How one of its outputs fares.
+    pub(crate) fn health_of(&self, output: &Output) -> PipelineHealth {
+        let draining = self.record.read().draining;
+        let head = self.known.lock().head;
+        let known = output.known.lock();
+        let progress = known.progress;
         let state = match (draining, known.waiting.clone()) {
             (true, waiting) => PipelineState::Draining { waiting },
             (false, Some(reason)) => PipelineState::Waiting { reason },
             (false, None) => PipelineState::Ready,
         };
         PipelineHealth {
-            name,
+            name: output.name.clone(),
             state,
-            events_accepted: known.head.next,
-            bytes_accepted: known.head.bytes,
-            events_delivered: known.progress.events,
-            dead_letters: known.progress.dead_letters,
-            objects_written: known.progress.objects,
-            lag_events: known.head.next.saturating_sub(known.progress.events),
-            lag_bytes: known.head.bytes.saturating_sub(known.progress.bytes),
+            events_accepted: head.next - progress.skipped,
+            bytes_accepted: head.bytes - progress.skipped_bytes,
+            events_delivered: progress.events,
+            dead_letters: progress.dead_letters,
+            objects_written: progress.objects,
+            lag_events: (head.next - progress.skipped).saturating_sub(progress.events),
+            lag_bytes: (head.bytes - progress.skipped_bytes).saturating_sub(progress.bytes),
         }
     }
 }
 
-/// The pipelines of this process by name.
+/// One output of a stream.
+#[derive(Debug)]
+pub(crate) struct Output {
+    id: PipelineId,
+    name: PipelineName,
+    record: RwLock<Arc<OutputRecord>>,
+    known: Mutex<OutputKnown>,
+    wake: Notify,
+}
+
+#[derive(Debug)]
+struct OutputKnown {
+    progress: ProgressRow,
+    waiting: Option<String>,
+    removed: bool,
+}
+
+impl Output {
+    pub(crate) fn new(record: OutputRecord, progress: ProgressRow) -> Arc<Self> {
+        Arc::new(Self {
+            id: record.id,
+            name: record.name.clone(),
+            record: RwLock::new(Arc::new(record)),
+            known: Mutex::new(OutputKnown { progress, waiting: None, removed: false }),
+            wake: Notify::new(),
+        })
+    }
+
+    pub(crate) fn id(&self) -> PipelineId {
+        self.id
+    }
+
+    pub(crate) fn name(&self) -> &PipelineName {
+        &self.name
+    }
+
+    pub(crate) fn record(&self) -> Arc<OutputRecord> {
+        Arc::clone(&self.record.read())
+    }
+
+    /// Takes note of a changed record and wakes the worker.
+    pub(crate) fn set_record(&self, record: OutputRecord) {
+        *self.record.write() = Arc::new(record);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn set_progress(&self, progress: ProgressRow) {
+        self.known.lock().progress = progress;
+    }
+
+    pub(crate) fn set_waiting(&self, reason: Option<String>) {
+        self.known.lock().waiting = reason;
+    }
+
+    /// Takes note that it is gone and wakes the worker to bury it.
+    pub(crate) fn set_removed(&self) {
+        self.known.lock().removed = true;
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.known.lock().removed
+    }
+
+    /// Waits until something has changed since the last wait.
+    pub(crate) async fn changed(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// The streams of this process by name.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     by_name: RwLock<BTreeMap<PipelineName, Arc<Live>>>,
@@ -179,8 +267,9 @@ impl Directory {
         self.by_name.read().values().map(Arc::clone).collect()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.by_name.read().len()
+    /// How many outputs there are.
+    pub(crate) fn outputs(&self) -> usize {
+        self.by_name.read().values().map(|live| live.outputs.read().len()).sum()
     }
 
     pub(crate) fn insert(&self, live: &Arc<Live>) {

@@ -8,8 +8,8 @@
 //! offset alone makes the name unique, because an event is in one batch only.
 
 use crate::batch::Batch;
-use crate::{JsonCompression, OutputFormat, PipelineSpec};
-use cistern_types::ObjectKey;
+use crate::{JsonCompression, OutputFormat, OutputSpec};
+use cistern_types::{ObjectKey, PipelineName};
 use sha2::{Digest as _, Sha256};
 
 /// The longest part made of a key's name or value, in bytes; what is longer ends in a digest of itself.
@@ -19,27 +19,27 @@ const PART_BYTES_MAX: usize = 160;
 const DIGEST_DIGITS: usize = 32;
 
 /// The key of the object with the batch's rows.
-pub(crate) fn rows_key(spec: &PipelineSpec, batch: &Batch) -> ObjectKey {
+pub(crate) fn rows_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) -> ObjectKey {
     let extension = match spec.format {
         OutputFormat::Parquet { .. } => "parquet",
         OutputFormat::JsonLines { compression: JsonCompression::Gzip } => "json.gz",
         OutputFormat::JsonLines { compression: JsonCompression::None } => "json",
     };
-    key(spec, batch, "", extension)
+    key(name, spec, batch, "", extension)
 }
 
 /// The key of the object with the batch's dead letters.
-pub(crate) fn dead_letters_key(spec: &PipelineSpec, batch: &Batch) -> ObjectKey {
-    key(spec, batch, "dead-letters/", "ndjson")
+pub(crate) fn dead_letters_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) -> ObjectKey {
+    key(name, spec, batch, "dead-letters/", "ndjson")
 }
 
-fn key(spec: &PipelineSpec, batch: &Batch, folder: &str, extension: &str) -> ObjectKey {
+fn key(name: &PipelineName, spec: &OutputSpec, batch: &Batch, folder: &str, extension: &str) -> ObjectKey {
     let prefix = if spec.prefix.is_empty() { String::new() } else { format!("{}/", spec.prefix) };
     let partition = match &spec.batch.json_key {
         Some(path) => format!("{}={}/", safe(path.name().as_bytes()), safe(batch.partition())),
         None => String::new(),
     };
-    let (name, at) = (&spec.name, batch.opened_at().to_utc());
+    let at = batch.opened_at().to_utc();
     let (date, hour) = (at.date(), at.hour());
     let (first, last) = (batch.first_offset(), batch.last_offset());
     let text = format!(
@@ -82,8 +82,12 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    fn spec(json_key: Option<&str>, prefix: &str) -> PipelineSpec {
-        let mut spec = PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
+    fn clicks() -> PipelineName {
+        "clicks".parse().unwrap()
+    }
+
+    fn spec(json_key: Option<&str>, prefix: &str) -> OutputSpec {
+        let mut spec = OutputSpec::new("events".parse().unwrap());
         spec.batch.json_key = json_key.map(|key| key.parse().unwrap());
         spec.prefix = prefix.to_owned();
         spec
@@ -98,7 +102,7 @@ mod tests {
 
     #[track_caller]
     fn check(value: &str, expected: &str) {
-        let key = rows_key(&spec(Some(".merchantId"), ""), &batch(value)).to_string();
+        let key = rows_key(&clicks(), &spec(Some(".merchantId"), ""), &batch(value)).to_string();
         let part = key.strip_prefix("clicks/merchantId=").unwrap().split('/').next().unwrap();
         assert_eq!(part, expected, "{key}");
     }
@@ -107,11 +111,11 @@ mod tests {
     fn a_key_says_pipeline_value_time_and_offsets() {
         let file = "clicks-00000000000000000007-00000000000000000012";
         let time = "event_date=2023-11-14/hr=22";
-        let key = rows_key(&spec(Some(".merchantId"), "raw/x"), &batch("m_1"));
+        let key = rows_key(&clicks(), &spec(Some(".merchantId"), "raw/x"), &batch("m_1"));
         assert_eq!(key.as_str(), format!("raw/x/clicks/merchantId=m_1/{time}/{file}.parquet"));
-        let key = rows_key(&spec(None, ""), &batch(""));
+        let key = rows_key(&clicks(), &spec(None, ""), &batch(""));
         assert_eq!(key.as_str(), format!("clicks/{time}/{file}.parquet"));
-        let key = dead_letters_key(&spec(None, "raw"), &batch(""));
+        let key = dead_letters_key(&clicks(), &spec(None, "raw"), &batch(""));
         assert_eq!(key.as_str(), format!("raw/clicks/dead-letters/{time}/{file}.ndjson"));
     }
 
@@ -144,11 +148,11 @@ mod tests {
 
         #[test]
         fn the_longest_of_everything_still_is_a_key(value in "\\PC{300}") {
-            let mut spec = spec(Some(&format!(".\"{}\"", "ä".repeat(120))), &"p".repeat(256));
-            spec.name = "n".repeat(63).parse().unwrap();
+            let spec = spec(Some(&format!(".\"{}\"", "ä".repeat(120))), &"p".repeat(256));
+            let name: PipelineName = "n".repeat(63).parse().unwrap();
             let batch = batch(&value);
-            prop_assert!(rows_key(&spec, &batch).as_str().len() <= 1024);
-            prop_assert!(dead_letters_key(&spec, &batch).as_str().len() <= 1024);
+            prop_assert!(rows_key(&name, &spec, &batch).as_str().len() <= 1024);
+            prop_assert!(dead_letters_key(&name, &spec, &batch).as_str().len() <= 1024);
         }
     }
 }

@@ -1,11 +1,14 @@
 //! [`Pipelines`]: the one value through which the layers above make, ask and delete pipelines, and take events.
 
 use crate::event_log::{EventLog, Flusher};
-use crate::live::{Directory, Live};
+use crate::live::{Directory, Live, Output};
 use crate::metrics::Metrics;
-use crate::rows::{HeadRow, ProgressRow};
+use crate::registry::StoredStream;
 use crate::worker::PipelineWorker;
-use crate::{PipelineHealth, PipelineRecord, PipelineSpec, PipelinesConfig, Result, funeral, ingest, registry};
+use crate::{
+    Error, PipelineHealth, PipelineRecord, PipelineSpec, PipelinesConfig, Replay, Replayed, Result, Tail, TailFrom,
+    funeral, ingest, registry, replay,
+};
 use cistern_objects::Objects;
 use cistern_runtime::{Clock, Supervisor};
 use cistern_types::PipelineName;
@@ -40,9 +43,17 @@ impl Parts {
         let directory = Directory::default();
         (Self { objects, clock, config, directory, log, metrics, supervisor }, flusher)
     }
+
+    fn health(&self) -> Vec<PipelineHealth> {
+        self.directory.all().iter().flat_map(|live| live.health()).collect()
+    }
 }
 
-/// A pipeline just made.
+fn no_pipeline(name: &PipelineName) -> Error {
+    Error::NoSuchPipeline { name: name.to_string() }
+}
+
+/// A pipeline just made or changed.
 #[derive(Clone)]
 pub struct CreatedPipeline {
     /// The pipeline.
@@ -82,34 +93,53 @@ impl Pipelines {
             parts.supervisor.start(funeral::Funeral::new(parts.objects.clone(), id, grave.name));
         }
         let pipelines = Self(Arc::new(parts));
-        for (record, head, progress) in stored.pipelines {
-            pipelines.begin(record, head, progress);
+        for stream in stored.streams {
+            pipelines.begin(stream);
         }
         Ok(pipelines)
     }
 
-    fn begin(&self, record: PipelineRecord, head: HeadRow, progress: ProgressRow) {
-        let live = Arc::new(Live::new(record, head, progress));
+    fn begin(&self, stream: StoredStream) -> Arc<Live> {
+        let outputs = stream.outputs.into_iter().map(|(record, progress)| Output::new(record, progress)).collect();
+        let live = Arc::new(Live::new(stream.record, stream.head, outputs));
         self.0.directory.insert(&live);
-        self.0.supervisor.start(PipelineWorker::new(Arc::clone(&self.0), live));
+        for output in live.outputs() {
+            self.0.supervisor.start(PipelineWorker::new(Arc::clone(&self.0), Arc::clone(&live), output));
+        }
+        live
     }
 
     /// Makes a pipeline and starts it. The destination bucket must exist.
     pub async fn create(&self, spec: PipelineSpec) -> Result<CreatedPipeline> {
-        let (record, send_token) = registry::create(&self.0.objects, spec).await?;
-        let head = HeadRow::empty(record.created);
-        self.begin(record.clone(), head, ProgressRow::default());
+        let name = spec.name.clone();
+        let (stored, send_token) = registry::create(&self.0.objects, spec).await?;
+        let record = self.begin(stored).pipeline().ok_or_else(|| no_pipeline(&name))?;
         Ok(CreatedPipeline { record, send_token })
+    }
+
+    /// Changes a pipeline, if its version still is `version` where one is given. How events come in changes at once; what
+    /// becomes of them once those before are delivered as they would have been. A send token is answered where there
+    /// was none before, or a `new_token` is wanted, after which the old one does not open it any more.
+    pub async fn update(&self, spec: PipelineSpec, version: Option<u32>, new_token: bool) -> Result<CreatedPipeline> {
+        let name = spec.name.clone();
+        let live = self.0.directory.find(&name)?;
+        let changed = registry::change(&self.0.objects, spec, version, new_token).await?;
+        if let Some(output) = live.own_output().filter(|_| changed.record.id == live.id()) {
+            live.set_record(changed.record);
+            output.set_record(changed.output);
+        }
+        let record = live.pipeline().ok_or_else(|| no_pipeline(&name))?;
+        Ok(CreatedPipeline { record, send_token: changed.token })
     }
 
     /// All pipelines in the order of their names, those that drain among them.
     pub fn list(&self) -> Vec<PipelineRecord> {
-        self.0.directory.all().iter().map(|live| PipelineRecord::clone(&live.record())).collect()
+        self.0.directory.all().iter().filter_map(|live| live.pipeline()).collect()
     }
 
     /// The pipeline of this name, or `NoSuchPipeline`.
     pub fn get(&self, name: &PipelineName) -> Result<PipelineRecord> {
-        Ok(PipelineRecord::clone(&self.0.directory.find(name)?.record()))
+        self.0.directory.find(name)?.pipeline().ok_or_else(|| no_pipeline(name))
     }
 
     /// Deletes a pipeline. With [`DeleteMode::Drain`] it is listed until its last event is delivered; one that already
@@ -128,6 +158,19 @@ impl Pipelines {
         Ok(())
     }
 
+    /// The events of a pipeline as they are in its log, and, to `follow`, as they come.
+    pub fn tail(&self, name: &PipelineName, from: TailFrom, follow: bool) -> Result<Tail> {
+        let live = self.0.directory.find(name)?;
+        Ok(Tail::new(self.0.objects.clone(), live, self.0.supervisor.shutdown().clone(), from, follow))
+    }
+
+    /// Takes events into a pipeline once more.
+    pub async fn replay(&self, name: &PipelineName, replay: &Replay) -> Result<Replayed> {
+        let live = self.0.directory.find(name)?;
+        let output = live.own_output().ok_or_else(|| no_pipeline(name))?;
+        replay::replay(&self.0, &live, &output.record().asked().bucket, replay).await
+    }
+
     /// What the endpoints of this crate stand on.
     pub(crate) fn parts(&self) -> &Arc<Parts> {
         &self.0
@@ -140,23 +183,21 @@ impl Pipelines {
 
     /// How all pipelines fare, in the order of their names.
     pub fn health(&self) -> Vec<PipelineHealth> {
-        self.0.directory.all().iter().map(|live| live.health()).collect()
+        self.0.health()
     }
 
     /// How one pipeline fares, or `NoSuchPipeline`.
     pub fn health_of(&self, name: &PipelineName) -> Result<PipelineHealth> {
-        Ok(self.0.directory.find(name)?.health())
+        let live = self.0.directory.find(name)?;
+        let output = live.own_output().ok_or_else(|| no_pipeline(name))?;
+        Ok(live.health_of(&output))
     }
 
     /// Adds the counters of this crate to a registry.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
         let parts = Arc::downgrade(&self.0);
-        crate::metrics::register_lag(registry, move || {
-            parts
-                .upgrade()
-                .map_or_else(Vec::new, |parts| parts.directory.all().iter().map(|live| live.health()).collect())
-        });
+        crate::metrics::register_lag(registry, move || parts.upgrade().map_or_else(Vec::new, |parts| parts.health()));
     }
 
     /// Takes no more events and waits until those on their way are in the log and answered. Call it before the
@@ -165,3 +206,6 @@ impl Pipelines {
         self.0.log.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! The worker's side of the log: runs in the order of their offsets, and the end of those that are delivered.
 
-use crate::rows::{PipelineId, RUNS, RunRow, SHARED, SharedRow};
+use crate::registry::OUTPUTS_MAX;
+use crate::rows::{OUTPUTS, PROGRESS, PipelineId, RUNS, RunRow, SHARED, SharedRow};
 use crate::{Error, Result};
 use bytes::{Bytes, BytesMut};
-use cistern_metadata::{Scan, Transaction};
+use cistern_metadata::{KeyRange, Scan, Transaction};
 use cistern_objects::Objects;
 use cistern_types::{PipelineName, Timestamp};
 use futures::TryStreamExt as _;
@@ -50,7 +51,7 @@ impl LogReader {
     /// The next run, or `None` at the end of the log.
     pub(crate) async fn next_run(&mut self, objects: &Objects) -> Result<Option<LoggedEvents>> {
         if self.page.is_empty() {
-            self.page = self.read_page(objects).await?;
+            self.page = page_from(objects, self.id, self.next).await?;
         }
         let Some((first, run)) = self.page.front().copied() else {
             return Ok(None);
@@ -67,28 +68,28 @@ impl LogReader {
         Ok(Some(LoggedEvents { first, at: run.at, lines }))
     }
 
-    async fn read_page(&self, objects: &Objects) -> Result<VecDeque<(u64, RunRow)>> {
-        let txn = objects.store().read().await?;
-        let mut page = VecDeque::new();
-        let mut range = RUNS.prefix_range(&self.id);
-        loop {
-            let rows = RUNS.scan_unchecked(&txn, &Scan::first(range.clone(), RUNS_PER_PAGE)).await?;
-            let Some((last, _)) = rows.last() else {
-                return Ok(page);
-            };
-            range = range.after(&RUNS.key_bytes(last));
-            // Delivered runs may stand in front, not trimmed yet.
-            let ahead = rows.into_iter().filter(|((_, first), run)| first + u64::from(run.events) > self.next);
-            page.extend(ahead.map(|((_, first), run)| (first, run)));
-            if !page.is_empty() {
-                return Ok(page);
-            }
-        }
-    }
-
     fn damaged(&self, reason: &'static str) -> Error {
         Error::DamagedLog { name: self.name.clone(), offset: self.next, reason }
     }
+}
+
+/// The first runs of a stream from the one on that holds `offset`; if that is not in the log, from the next.
+pub(crate) async fn page_from(objects: &Objects, stream: PipelineId, offset: u64) -> Result<VecDeque<(u64, RunRow)>> {
+    let txn = objects.store().read().await?;
+    let range = runs_from(&txn, stream, offset).await?;
+    let rows = RUNS.scan_unchecked(&txn, &Scan::first(range, RUNS_PER_PAGE)).await?;
+    // The first of them may end before it, when that one is missing.
+    let ahead = rows.into_iter().filter(|((_, first), run)| first + u64::from(run.events) > offset);
+    Ok(ahead.map(|((_, first), run)| (first, run)).collect())
+}
+
+/// The runs of a stream from the one on that holds `offset`, if there is one.
+pub(crate) async fn runs_from(txn: &Transaction, stream: PipelineId, offset: u64) -> Result<KeyRange> {
+    let all = RUNS.prefix_range(&stream);
+    let up_to = all.clone().before(&RUNS.key_bytes(&(stream, offset.saturating_add(1))));
+    let last = RUNS.scan_unchecked(txn, &Scan::last(up_to, 1)).await?;
+    let from = last.first().map_or(offset, |((_, first), _)| *first);
+    Ok(all.starting_at(&RUNS.key_bytes(&(stream, from))))
 }
 
 /// The events of a run, one a line.
@@ -130,14 +131,24 @@ pub(crate) async fn remove_runs(
     Ok(objects.release_blobs(txn, &blobs, TRIMMED_BLOB_KEPT)?)
 }
 
-/// The first runs of a pipeline that lie whole below an offset, read so that removing them twice cannot happen.
-pub(crate) async fn runs_below(
+/// Runs of a stream that are in the objects of all its outputs and older than they are kept, read so that removing them
+/// twice cannot happen; and when the next one will be.
+pub(crate) async fn delivered_runs(
     txn: &mut Transaction,
-    id: PipelineId,
-    below: u64,
-) -> Result<Vec<((PipelineId, u64), RunRow)>> {
-    let range = RUNS.prefix_range(&id).before(&RUNS.key_bytes(&(id, below)));
+    stream: PipelineId,
+    kept: Duration,
+    now: Timestamp,
+) -> Result<(Vec<((PipelineId, u64), RunRow)>, Option<Timestamp>)> {
+    let mut below = u64::MAX;
+    for ((_, output), _) in OUTPUTS.scan(txn, &Scan::first(OUTPUTS.prefix_range(&stream), OUTPUTS_MAX)).await? {
+        let progress = PROGRESS.get(txn, &output).await?;
+        below = below.min(progress.map_or(0, |progress| progress.watermark));
+    }
+    let range = RUNS.prefix_range(&stream).before(&RUNS.key_bytes(&(stream, below)));
     let mut runs = RUNS.scan(txn, &Scan::first(range, RUNS_PER_TRIM)).await?;
     runs.retain(|((_, first), run)| first + u64::from(run.events) <= below);
-    Ok(runs)
+    let old = runs.partition_point(|(_, run)| run.at.plus(kept) <= now);
+    let next = runs.get(old).map(|(_, run)| run.at.plus(kept));
+    runs.truncate(old);
+    Ok((runs, next))
 }

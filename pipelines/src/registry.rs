@@ -1,10 +1,11 @@
-//! The rows of pipelines come and go here: create, list, close, remove. No memory of its own.
+//! The rows of streams and outputs come and go here: create, list, change, close, remove. No memory of its own.
 
 use crate::rows::{
-    GRAVES, GraveRow, HEADS, HeadRow, PIPELINES, PROGRESS, PipelineId, PipelineRecord, ProgressRow, TokenRow,
+    GRAVES, GraveRow, HEADS, HeadRow, OUTPUTS, OutputRecord, PROGRESS, PipelineId, ProgressRow, STREAMS, StreamRecord,
+    TokenRow,
 };
 use crate::scram::Verifier;
-use crate::{Error, IngestAuth, PipelineSpec, Result};
+use crate::{Error, IngestAuth, OutputSpec, PipelineSpec, Result};
 use cistern_metadata::{Commit, Scan, Transaction};
 use cistern_objects::Objects;
 use cistern_runtime::{Backoff, offload};
@@ -13,8 +14,11 @@ use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
-/// The most pipelines there can be: each has a worker and a share of the memory.
-const PIPELINES_MAX: usize = 1_000;
+/// The most streams there can be: each has a worker and a share of the memory.
+const STREAMS_MAX: usize = 1_000;
+
+/// The most outputs a stream can have.
+pub(crate) const OUTPUTS_MAX: usize = 20;
 
 /// How often a transaction is tried before the caller is told to come back later.
 const TRIES_MAX: u32 = 64;
@@ -47,71 +51,93 @@ impl Tries {
     }
 }
 
-/// Everything stored about the pipelines of this installation.
+/// Everything stored about the streams of this installation.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    pub(crate) pipelines: Vec<(PipelineRecord, HeadRow, ProgressRow)>,
+    pub(crate) streams: Vec<StoredStream>,
     pub(crate) graves: Vec<(PipelineId, GraveRow)>,
 }
 
-/// Reads all pipelines.
+/// A stream, where its log ends, and how far its outputs are.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredStream {
+    pub(crate) record: StreamRecord,
+    pub(crate) head: HeadRow,
+    pub(crate) outputs: Vec<(OutputRecord, ProgressRow)>,
+}
+
+/// Reads all streams.
 pub(crate) async fn load(objects: &Objects) -> Result<Stored> {
     let txn = objects.store().read().await?;
-    let mut pipelines = Vec::new();
-    for (name, record) in PIPELINES.scan_unchecked(&txn, &Scan::first(PIPELINES.range(), PIPELINES_MAX)).await? {
-        let head = HEADS.peek(&txn, &record.id).await?;
-        let progress = PROGRESS.peek(&txn, &record.id).await?;
-        let (Some(head), Some(progress)) = (head, progress) else {
-            return Err(Error::DamagedLog { name, offset: 0, reason: "rows written together are not all there" });
-        };
-        pipelines.push((record, head, progress));
+    let mut streams = Vec::new();
+    for (name, record) in STREAMS.scan_unchecked(&txn, &Scan::first(STREAMS.range(), STREAMS_MAX)).await? {
+        let damaged =
+            || Error::DamagedLog { name: name.clone(), offset: 0, reason: "rows written together are not all there" };
+        let head = HEADS.peek(&txn, &record.id).await?.ok_or_else(damaged)?;
+        let mut outputs = Vec::new();
+        let range = OUTPUTS.prefix_range(&record.id);
+        for ((_, id), output) in OUTPUTS.scan_unchecked(&txn, &Scan::first(range, OUTPUTS_MAX)).await? {
+            outputs.push((output, PROGRESS.peek(&txn, &id).await?.ok_or_else(damaged)?));
+        }
+        streams.push(StoredStream { record, head, outputs });
     }
-    let graves = GRAVES.scan_unchecked(&txn, &Scan::first(GRAVES.range(), PIPELINES_MAX)).await?;
-    Ok(Stored { pipelines, graves })
+    let graves = GRAVES.scan_unchecked(&txn, &Scan::first(GRAVES.range(), STREAMS_MAX)).await?;
+    Ok(Stored { streams, graves })
 }
 
 /// Makes a pipeline; the token is answered here and never again.
-pub(crate) async fn create(objects: &Objects, spec: PipelineSpec) -> Result<(PipelineRecord, Option<String>)> {
-    let spec = spec.checked()?;
-    let token = match spec.auth {
-        IngestAuth::Token => Some(format!("cst_{}", hex::encode(rand::random::<[u8; TOKEN_BYTES]>()))),
-        IngestAuth::None => None,
-    };
-    let token_row = match token.clone() {
-        // Deriving what SCRAM needs takes some milliseconds.
-        Some(token) => Some(offload(move || TokenRow { sha256: sha256(&token), scram: Verifier::new(&token) }).await),
-        None => None,
-    };
-    let record = PipelineRecord {
-        id: PipelineId::random(),
-        created: objects.clock().now(),
+pub(crate) async fn create(objects: &Objects, spec: PipelineSpec) -> Result<(StoredStream, Option<String>)> {
+    let PipelineSpec { name, stream, output } = spec.checked()?;
+    let (token, token_row) = new_token(stream.auth).await;
+    let (id, now) = (PipelineId::random(), objects.clock().now());
+    let record = StreamRecord {
+        id,
+        name: name.clone(),
+        spec: stream,
+        created: now,
+        modified: now,
+        version: 1,
         draining: false,
         token: token_row,
-        spec,
     };
+    let output = OutputRecord { id, name, spec: output, next: None };
     let mut tries = Tries::new();
     loop {
         let mut txn = objects.store().begin().await?;
-        let name = &record.spec.name;
-        if PIPELINES.get(&mut txn, name).await?.is_some() {
+        let name = &record.name;
+        if STREAMS.get(&mut txn, name).await?.is_some() {
             return Err(Error::PipelineExists { name: name.clone() });
         }
-        let all = PIPELINES.scan_unchecked(&txn, &Scan::first(PIPELINES.range(), PIPELINES_MAX)).await?;
-        if all.len() == PIPELINES_MAX {
+        let all = STREAMS.scan_unchecked(&txn, &Scan::first(STREAMS.range(), STREAMS_MAX)).await?;
+        if all.len() == STREAMS_MAX {
             let rule = "there are 1000 pipelines already: delete one first";
             return Err(Error::InvalidSetting { field: "pipeline", given: name.to_string(), rule });
         }
-        require_bucket(objects, &record.spec).await?;
-        PIPELINES.put(&mut txn, name, &record)?;
-        HEADS.put(&mut txn, &record.id, &HeadRow::empty(record.created))?;
-        PROGRESS.put(&mut txn, &record.id, &ProgressRow::default())?;
+        require_bucket(objects, &output.spec).await?;
+        let (head, progress) = (HeadRow::empty(now), ProgressRow::default());
+        STREAMS.put(&mut txn, name, &record)?;
+        HEADS.put(&mut txn, &id, &head)?;
+        OUTPUTS.put(&mut txn, &(id, id), &output)?;
+        PROGRESS.put(&mut txn, &id, &progress)?;
         if tries.commit(txn).await? {
-            return Ok((record, token));
+            return Ok((StoredStream { record, head, outputs: vec![(output, progress)] }, token));
         }
     }
 }
 
-async fn require_bucket(objects: &Objects, spec: &PipelineSpec) -> Result<()> {
+/// A send token where one is needed, and what is stored of it.
+async fn new_token(auth: IngestAuth) -> (Option<String>, Option<TokenRow>) {
+    if auth == IngestAuth::None {
+        return (None, None);
+    }
+    let token = format!("cst_{}", hex::encode(rand::random::<[u8; TOKEN_BYTES]>()));
+    let shown = token.clone();
+    // Deriving what SCRAM needs takes some milliseconds.
+    let row = offload(move || TokenRow { sha256: sha256(&token), scram: Verifier::new(&token) }).await;
+    (Some(shown), Some(row))
+}
+
+async fn require_bucket(objects: &Objects, spec: &OutputSpec) -> Result<()> {
     match objects.bucket(&spec.bucket).await {
         Ok(_) => Ok(()),
         Err(cistern_objects::Error::NoSuchBucket { bucket }) => Err(Error::NoSuchBucket { bucket }),
@@ -119,8 +145,67 @@ async fn require_bucket(objects: &Objects, spec: &PipelineSpec) -> Result<()> {
     }
 }
 
+/// A pipeline that was changed.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) record: StreamRecord,
+    pub(crate) output: OutputRecord,
+    /// The send token, where there was none before or a new one was asked for.
+    pub(crate) token: Option<String>,
+}
+
+/// Changes a pipeline to `spec` if its version is still `version`. How events come in changes at once; what becomes of
+/// them once what was batched before is delivered, which its worker sees to.
+pub(crate) async fn change(
+    objects: &Objects,
+    spec: PipelineSpec,
+    version: Option<u32>,
+    new_token_wanted: bool,
+) -> Result<Changed> {
+    let PipelineSpec { name, stream, output: asked } = spec.checked()?;
+    let mut made = None;
+    let mut tries = Tries::new();
+    loop {
+        let mut txn = objects.store().begin().await?;
+        let mut record = stored(&mut txn, &name).await?;
+        let key = (record.id, record.id);
+        let output = OUTPUTS.get(&mut txn, &key).await?;
+        let mut output = output.ok_or_else(|| Error::NoSuchPipeline { name: name.to_string() })?;
+        if record.draining {
+            return Err(Error::Draining { name });
+        }
+        if version.is_some_and(|version| version != record.version) {
+            return Err(Error::ChangedMeanwhile { name });
+        }
+        if stream.shards < record.spec.shards {
+            let rule =
+                "there may be more of them later, but not fewer: producers may have numbers of their own in each";
+            return Err(Error::InvalidSetting { field: "shards", given: stream.shards.to_string(), rule });
+        }
+        require_bucket(objects, &asked).await?;
+        let mut token = None;
+        if stream.auth == IngestAuth::None {
+            record.token = None;
+        } else if record.token.is_none() || new_token_wanted {
+            if made.is_none() {
+                made = Some(new_token(stream.auth).await);
+            }
+            (token, record.token) = made.clone().unwrap_or_default();
+        }
+        record.spec = stream.clone();
+        record.version += 1;
+        record.modified = objects.clock().now();
+        output.next = (output.spec != asked).then(|| asked.clone());
+        STREAMS.put(&mut txn, &name, &record)?;
+        OUTPUTS.put(&mut txn, &key, &output)?;
+        if tries.commit(txn).await? {
+            return Ok(Changed { record, output, token });
+        }
+    }
+}
+
 /// Lets no more events in.
-pub(crate) async fn close(objects: &Objects, name: &PipelineName) -> Result<PipelineRecord> {
+pub(crate) async fn close(objects: &Objects, name: &PipelineName) -> Result<StreamRecord> {
     let mut tries = Tries::new();
     loop {
         let mut txn = objects.store().begin().await?;
@@ -129,7 +214,7 @@ pub(crate) async fn close(objects: &Objects, name: &PipelineName) -> Result<Pipe
             return Ok(record);
         }
         record.draining = true;
-        PIPELINES.put(&mut txn, name, &record)?;
+        STREAMS.put(&mut txn, name, &record)?;
         if let Some(head) = HEADS.get(&mut txn, &record.id).await? {
             HEADS.put(&mut txn, &record.id, &HeadRow { closed: true, ..head })?;
         }
@@ -139,7 +224,7 @@ pub(crate) async fn close(objects: &Objects, name: &PipelineName) -> Result<Pipe
     }
 }
 
-/// How removing a pipeline whose events should all be delivered went.
+/// How removing a stream whose events should all be delivered went.
 #[derive(Debug)]
 pub(crate) enum Removal {
     /// It is gone.
@@ -148,22 +233,22 @@ pub(crate) enum Removal {
     NotDelivered(HeadRow),
 }
 
-/// Removes this life of a pipeline, delivered or not. What is left of its log is the funeral's.
-pub(crate) async fn remove(objects: &Objects, record: &PipelineRecord) -> Result<()> {
+/// Removes this life of a stream with its outputs, delivered or not. What is left of its log is the funeral's.
+pub(crate) async fn remove(objects: &Objects, record: &StreamRecord) -> Result<()> {
     remove_if(objects, record, |_, _| true).await.map(|_| ())
 }
 
-/// Removes this life of a pipeline if all its events are delivered.
-pub(crate) async fn remove_delivered(objects: &Objects, record: &PipelineRecord) -> Result<Removal> {
-    remove_if(objects, record, |head, progress| head.next == progress.events).await
+/// Removes this life of a stream if all its events are delivered.
+pub(crate) async fn remove_delivered(objects: &Objects, record: &StreamRecord) -> Result<Removal> {
+    remove_if(objects, record, |head, progress| head.next == progress.skipped + progress.events).await
 }
 
 async fn remove_if(
     objects: &Objects,
-    record: &PipelineRecord,
+    record: &StreamRecord,
     may_go: fn(&HeadRow, &ProgressRow) -> bool,
 ) -> Result<Removal> {
-    let (id, name) = (record.id, &record.spec.name);
+    let (id, name) = (record.id, &record.name);
     let mut tries = Tries::new();
     loop {
         let mut txn = objects.store().begin().await?;
@@ -172,15 +257,19 @@ async fn remove_if(
         }
         // Reading them makes a flush or a sink commit at this moment lose, or this: never do both happen.
         let head = HEADS.get(&mut txn, &id).await?;
-        let progress = PROGRESS.get(&mut txn, &id).await?;
-        if let (Some(head), Some(progress)) = (head, progress)
-            && !may_go(&head, &progress)
-        {
-            return Ok(Removal::NotDelivered(head));
+        let outputs = OUTPUTS.scan(&mut txn, &Scan::first(OUTPUTS.prefix_range(&id), OUTPUTS_MAX)).await?;
+        for (key @ (_, output), _) in &outputs {
+            if let (Some(head), Some(progress)) = (head, PROGRESS.get(&mut txn, output).await?)
+                && !may_go(&head, &progress)
+            {
+                return Ok(Removal::NotDelivered(head));
+            }
+            OUTPUTS.delete(&mut txn, key);
+            PROGRESS.delete(&mut txn, output);
+            GRAVES.put(&mut txn, output, &GraveRow { name: name.clone() })?;
         }
-        PIPELINES.delete(&mut txn, name);
+        STREAMS.delete(&mut txn, name);
         HEADS.delete(&mut txn, &id);
-        PROGRESS.delete(&mut txn, &id);
         GRAVES.put(&mut txn, &id, &GraveRow { name: name.clone() })?;
         if tries.commit(txn).await? {
             return Ok(Removal::Removed);
@@ -188,13 +277,39 @@ async fn remove_if(
     }
 }
 
-async fn stored(txn: &mut Transaction, name: &PipelineName) -> Result<PipelineRecord> {
-    let record = PIPELINES.get(txn, name).await?;
+/// Makes what was asked of an output last what it does; everything that was batched before must be delivered. The
+/// record as it is then, `None` when the output is gone.
+pub(crate) async fn begin_next(
+    objects: &Objects,
+    stream: PipelineId,
+    output: PipelineId,
+    epoch: u64,
+) -> Result<Option<OutputRecord>> {
+    let mut tries = Tries::new();
+    loop {
+        let mut txn = objects.store().begin().await?;
+        let progress = PROGRESS.get(&mut txn, &output).await?;
+        let record = OUTPUTS.get(&mut txn, &(stream, output)).await?;
+        let (Some(progress), Some(record)) = (progress, record) else { return Ok(None) };
+        if progress.epoch != epoch {
+            return Err(Error::Superseded { name: record.name });
+        }
+        let Some(next) = record.next else { return Ok(Some(record)) };
+        let record = OutputRecord { spec: next, next: None, ..record };
+        OUTPUTS.put(&mut txn, &(stream, output), &record)?;
+        if tries.commit(txn).await? {
+            return Ok(Some(record));
+        }
+    }
+}
+
+async fn stored(txn: &mut Transaction, name: &PipelineName) -> Result<StreamRecord> {
+    let record = STREAMS.get(txn, name).await?;
     record.ok_or_else(|| Error::NoSuchPipeline { name: name.to_string() })
 }
 
-/// Whether `token` opens the pipeline, in a time that does not depend on how much of it is right.
-pub(crate) fn token_fits(record: &PipelineRecord, token: &str) -> bool {
+/// Whether `token` opens the stream, in a time that does not depend on how much of it is right.
+pub(crate) fn token_fits(record: &StreamRecord, token: &str) -> bool {
     record.token.as_ref().is_none_or(|row| bool::from(row.sha256.ct_eq(&sha256(token))))
 }
 

@@ -1,27 +1,29 @@
 //! The rows of this crate: every table, its keys and values. Nothing outside the crate reads them.
 //!
 //! ```text
-//! 40 pipelines  name                 -> PipelineRecord        44 progress  pipeline      -> ProgressRow
-//! 41 heads      pipeline             -> HeadRow               45 done      pipeline, key -> DoneRow
-//! 42 runs       pipeline, first      -> RunRow                46 schemas   pipeline      -> EventSchema
-//! 43 shared     blob                 -> SharedRow             47 graves    pipeline      -> GraveRow
-//! 48 producers  pipeline, kind, window, producer -> ProducerRow
+//! 40 streams    name                 -> StreamRecord          44 progress  output        -> ProgressRow
+//! 41 heads      stream               -> HeadRow               45 done      output, key   -> DoneRow
+//! 42 runs       stream, first        -> RunRow                46 schemas   output        -> EventSchema
+//! 43 shared     blob                 -> SharedRow             47 graves    either        -> GraveRow
+//! 48 producers  stream, kind, window, producer -> ProducerRow
 //! 49 producer ids  (one row)         -> ProducerIdsRow
+//! 4a outputs    stream, output       -> OutputRecord
 //! ```
-//! Everything but the name stands under the id of one life of a pipeline: one that is deleted and made again under the
-//! same name begins anew. Enums are stored by their variant's number: new variants go to the end.
+//! A stream is a log that events come to, an output is what a worker makes of them. A pipeline is a stream and an output
+//! of the same name and id. Everything but the name stands under the id of one life of it: one that is deleted and made
+//! again under the same name begins anew. Enums are stored by their variant's number: new variants go to the end.
 
-use crate::PipelineSpec;
 use crate::schema::EventSchema;
 use crate::scram::Verifier;
 use crate::spec::SHARDS_MAX;
+use crate::{OutputSpec, PipelineSpec, StreamSpec};
 use cistern_metadata::{RowKey, RowValue, Table};
 use cistern_types::{BlobId, PipelineName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fmt;
 
-pub(crate) const PIPELINES: Table<PipelineName, PipelineRecord> = Table::new("pipelines", 0x40);
+pub(crate) const STREAMS: Table<PipelineName, StreamRecord> = Table::new("streams", 0x40);
 pub(crate) const HEADS: Table<PipelineId, HeadRow> = Table::new("log heads", 0x41);
 pub(crate) const RUNS: Table<(PipelineId, u64), RunRow> = Table::new("log runs", 0x42);
 pub(crate) const SHARED: Table<BlobId, SharedRow> = Table::new("shared log blobs", 0x43);
@@ -36,10 +38,14 @@ pub(crate) const PRODUCERS: Table<(PipelineId, [u8; 1], u32, [u8; 16]), Producer
 /// The producer ids that are given out next.
 pub(crate) const PRODUCER_IDS: Table<(), ProducerIdsRow> = Table::new("producer ids", 0x49);
 
+/// What becomes of a stream's events.
+pub(crate) const OUTPUTS: Table<(PipelineId, PipelineId), OutputRecord> = Table::new("outputs", 0x4a);
+
 /// The first bytes of the SHA-256 of a key value, which itself may be as long as an event.
 pub(crate) type KeyId = [u8; 16];
 
-/// The id of one life of a pipeline: one deleted and made again under the same name has another.
+/// The id of one life of a stream or an output, and of a pipeline, which is one of each: one deleted and made again
+/// under the same name has another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PipelineId([u8; 16]);
 
@@ -73,8 +79,8 @@ impl RowKey for PipelineId {
     }
 }
 
-/// A pipeline as it is stored.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A pipeline: its stream, and its output.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineRecord {
     /// The id of this life of it.
     pub id: PipelineId,
@@ -82,10 +88,46 @@ pub struct PipelineRecord {
     pub spec: PipelineSpec,
     /// When it was made.
     pub created: Timestamp,
+    /// When it was changed last.
+    pub modified: Timestamp,
+    /// Counts the changes, from 1.
+    pub version: u32,
     /// Whether it takes no more events and goes once all of them are delivered.
     pub draining: bool,
+}
+
+/// A stream as it is stored.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StreamRecord {
+    pub(crate) id: PipelineId,
+    pub(crate) name: PipelineName,
+    pub(crate) spec: StreamSpec,
+    pub(crate) created: Timestamp,
+    pub(crate) modified: Timestamp,
+    pub(crate) version: u32,
+    /// Whether it takes no more events and goes once all of them are delivered.
+    pub(crate) draining: bool,
     /// What the send token is known by, where one is needed.
     pub(crate) token: Option<TokenRow>,
+}
+
+/// An output as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OutputRecord {
+    pub(crate) id: PipelineId,
+    /// What its objects and its lines in the metrics are named after.
+    pub(crate) name: PipelineName,
+    /// What its worker does.
+    pub(crate) spec: OutputSpec,
+    /// What it shall do once what was batched as before is delivered.
+    pub(crate) next: Option<OutputSpec>,
+}
+
+impl OutputRecord {
+    /// What was asked of it last.
+    pub(crate) fn asked(&self) -> &OutputSpec {
+        self.next.as_ref().unwrap_or(&self.spec)
+    }
 }
 
 /// What is stored of a send token.
@@ -97,18 +139,13 @@ pub(crate) struct TokenRow {
 }
 
 /// Without what the token is known by.
-impl fmt::Debug for PipelineRecord {
+impl fmt::Debug for StreamRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PipelineRecord")
-            .field("id", &self.id)
-            .field("spec", &self.spec)
-            .field("created", &self.created)
-            .field("draining", &self.draining)
-            .finish_non_exhaustive()
+        f.debug_struct("StreamRecord").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-/// Where a pipeline's log ends. Its presence is what lets events in.
+/// Where the log of a stream ends. Its presence is what lets events in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HeadRow {
     /// The offset of the next event, which is the number of events ever logged.
@@ -153,7 +190,7 @@ pub(crate) struct SharedRow {
     pub(crate) runs: u32,
 }
 
-/// How far a pipeline's events are in objects.
+/// How far the events of a stream are in an output's objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct ProgressRow {
     /// Which worker may commit: each one that starts counts it up.
@@ -168,6 +205,10 @@ pub(crate) struct ProgressRow {
     pub(crate) dead_letters: u64,
     /// Objects written, dead-letter objects among them.
     pub(crate) objects: u64,
+    /// Events that were in the log before the output was there, and are not its business.
+    pub(crate) skipped: u64,
+    /// Their bytes.
+    pub(crate) skipped_bytes: u64,
 }
 
 /// How far the events of one key are in objects, beyond the watermark.
@@ -205,7 +246,7 @@ pub(crate) struct SeenBatch {
     pub(crate) digest: u64,
 }
 
-/// The pipeline is gone; rows of it may be left.
+/// The stream or output is gone; rows of it may be left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GraveRow {
     /// The name it had, for the logs.
@@ -220,7 +261,8 @@ macro_rules! row_values {
     )*};
 }
 row_values!(
-    PipelineRecord,
+    StreamRecord,
+    OutputRecord,
     HeadRow,
     RunRow,
     SharedRow,

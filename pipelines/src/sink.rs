@@ -54,6 +54,11 @@ impl DoneKeys {
         self.by_key.is_empty()
     }
 
+    /// Whether no key value is delivered beyond `offset`.
+    pub(crate) fn ends_at(&self, offset: u64) -> bool {
+        self.by_through.last().is_none_or(|(through, _)| *through <= offset)
+    }
+
     /// Whether the event at `offset`, whose key value is `key`, is in an object already.
     pub(crate) fn covers(&self, key: &KeyId, offset: u64) -> bool {
         self.by_key.get(key).is_some_and(|through| offset < *through)
@@ -165,6 +170,7 @@ pub(crate) async fn deliver(
             bytes: progress.bytes + batches.iter().map(|batch| batch.log_bytes).sum::<u64>(),
             dead_letters: progress.dead_letters + batches.iter().map(|batch| batch.dead_letters).sum::<u64>(),
             objects: progress.objects + commits.len() as u64,
+            ..progress
         };
         PROGRESS.put(&mut txn, &target.id, &progress)?;
         if SCHEMAS.peek(&txn, &target.id).await?.as_ref() != Some(schema) {
@@ -172,6 +178,36 @@ pub(crate) async fn deliver(
         }
         if tries.commit(txn).await? {
             done.apply(&changes);
+            return Ok(Delivery::Done(progress));
+        }
+    }
+}
+
+/// Moves the watermark to where everything below is in objects, and forgets some of what single key values have done:
+/// `done` is empty when all of that is behind.
+pub(crate) async fn settle(
+    objects: &Objects,
+    id: PipelineId,
+    epoch: u64,
+    watermark: u64,
+    done: &mut DoneKeys,
+) -> Result<Delivery> {
+    let passed: Vec<KeyId> = done.by_through.iter().take(DONE_REMOVED_PER_COMMIT).map(|(_, key)| *key).collect();
+    let mut tries = Tries::new();
+    loop {
+        let mut txn = objects.store().begin().await?;
+        let Some(progress) = PROGRESS.get(&mut txn, &id).await? else {
+            return Ok(Delivery::Gone);
+        };
+        if progress.epoch != epoch {
+            return Ok(Delivery::Superseded);
+        }
+        assert!(watermark >= progress.watermark, "the watermark never steps back");
+        passed.iter().for_each(|key| DONE.delete(&mut txn, &(id, *key)));
+        let progress = ProgressRow { watermark, ..progress };
+        PROGRESS.put(&mut txn, &id, &progress)?;
+        if tries.commit(txn).await? {
+            passed.iter().for_each(|key| done.remove(key));
             return Ok(Delivery::Done(progress));
         }
     }

@@ -1,121 +1,49 @@
-//! What is asked of a pipeline: `PipelineSpec` and the ranges of its settings.
+//! What is asked of a pipeline: `PipelineSpec`, and how its events come in: `StreamSpec`.
 
-use crate::{DeclaredSchema, Error, JsonPath, Result};
-use cistern_types::{BucketName, ByteSize, Invalid, PipelineName, StorageClass, format_duration};
+use crate::{Error, OutputSpec, Result};
+use cistern_types::{BucketName, Invalid, PipelineName, format_duration};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-const BATCH_SIZE_MIN: ByteSize = ByteSize::bytes(1_000);
-const BATCH_SIZE_MAX: ByteSize = ByteSize::bytes(1_000_000_000);
-const BATCH_TIMEOUT_MIN: Duration = Duration::from_secs(1);
-const BATCH_TIMEOUT_MAX: Duration = Duration::from_hours(1);
-const BATCH_ROWS_MAX: u64 = 10_000_000;
-
-/// The longest prefix, in bytes.
-const PREFIX_BYTES_MAX: usize = 256;
-
 /// The most shards.
 pub(crate) const SHARDS_MAX: u8 = 16;
+
+/// The longest that delivered events are kept in the log.
+const RETENTION_MAX: Duration = Duration::from_hours(7 * 24);
 
 /// The most origins a pipeline may name.
 const ORIGINS_MAX: usize = 32;
 
-/// What a pipeline shall do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a pipeline shall do: take events into its stream, and write them to its bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineSpec {
-    /// Its name, which is also the path of its endpoint.
+    /// Its name, which is also the path of its endpoint and the topic that Kafka's clients see.
     pub name: PipelineName,
-    /// The bucket its objects go to.
-    pub bucket: BucketName,
-    /// What the keys of its objects begin with, without a slash at either end; empty for nothing.
-    pub prefix: String,
-    /// When a batch ends.
-    pub batch: BatchSpec,
-    /// What a batch is written as.
-    pub format: OutputFormat,
+    /// How events come in.
+    pub stream: StreamSpec,
+    /// What becomes of them.
+    pub output: OutputSpec,
+}
+
+/// How events come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamSpec {
     /// Who may send.
     pub auth: IngestAuth,
     /// From which web pages browsers may send; none means from no page.
     pub cors_origins: Vec<Origin>,
-    /// The class of its objects.
-    pub class: StorageClass,
     /// Its shards, which are the partitions that Kafka's producers see; each has an order of its own.
     pub shards: u8,
-    /// The fields its events shall have; none means that the columns follow from the events.
-    pub schema: Option<DeclaredSchema>,
+    /// How long events stay in the log at least, to be read again; they stay until they are delivered in any case.
+    pub retention: Duration,
 }
 
-/// When a batch ends: at whichever limit it reaches first. The limits are hints; under memory pressure batches end early.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchSpec {
-    /// At this many bytes of JSON.
-    pub size: ByteSize,
-    /// When its first event is this old.
-    pub timeout: Duration,
-    /// At this many events.
-    pub rows: u64,
-    /// Events with different values here go to different batches.
-    pub json_key: Option<JsonPath>,
-}
-
-impl Default for BatchSpec {
+impl Default for StreamSpec {
     fn default() -> Self {
-        Self {
-            size: ByteSize::bytes(100_000_000),
-            timeout: Duration::from_mins(5),
-            rows: BATCH_ROWS_MAX,
-            json_key: None,
-        }
+        Self { auth: IngestAuth::default(), cors_origins: Vec::new(), shards: 1, retention: Duration::ZERO }
     }
-}
-
-/// What batches are written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum OutputFormat {
-    /// Apache Parquet, its columns declared or inferred from the events.
-    Parquet {
-        /// How its pages are compressed.
-        compression: ParquetCompression,
-    },
-    /// The events as they came, one a line.
-    JsonLines {
-        /// How the file is compressed.
-        compression: JsonCompression,
-    },
-}
-
-impl Default for OutputFormat {
-    fn default() -> Self {
-        Self::Parquet { compression: ParquetCompression::default() }
-    }
-}
-
-/// How the pages of a Parquet file are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub enum ParquetCompression {
-    /// Zstandard, level 1: smaller than level 3 on event data, at two thirds of the time.
-    #[default]
-    Zstd,
-    /// Snappy.
-    Snappy,
-    /// LZ4, raw blocks.
-    Lz4,
-    /// Gzip.
-    Gzip,
-    /// Not at all.
-    None,
-}
-
-/// How a file of JSON lines is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub enum JsonCompression {
-    /// Gzip.
-    #[default]
-    Gzip,
-    /// Not at all.
-    None,
 }
 
 /// Who may send events.
@@ -181,57 +109,33 @@ impl TryFrom<String> for Origin {
 impl PipelineSpec {
     /// A pipeline with the default settings.
     pub fn new(name: PipelineName, bucket: BucketName) -> Self {
-        Self {
-            name,
-            bucket,
-            prefix: String::new(),
-            batch: BatchSpec::default(),
-            format: OutputFormat::default(),
-            auth: IngestAuth::default(),
-            cors_origins: Vec::new(),
-            class: StorageClass::default(),
-            shards: 1,
-            schema: None,
-        }
+        Self { name, stream: StreamSpec::default(), output: OutputSpec::new(bucket) }
     }
 
-    /// Refuses settings out of range, and takes the slashes off the prefix's ends.
-    pub(crate) fn checked(mut self) -> Result<Self> {
-        let BatchSpec { size, timeout, rows, .. } = &self.batch;
-        if !(BATCH_SIZE_MIN..=BATCH_SIZE_MAX).contains(size) {
-            return Err(refuse("batch size", &size.to_string(), "use 1KB to 1GB"));
-        }
-        if !(BATCH_TIMEOUT_MIN..=BATCH_TIMEOUT_MAX).contains(timeout) {
-            return Err(refuse("batch timeout", &format_duration(*timeout), "use 1s to 1h"));
-        }
-        if !(1..=BATCH_ROWS_MAX).contains(rows) {
-            return Err(refuse("batch rows", &rows.to_string(), "use 1 to 10000000"));
-        }
+    /// Refuses settings out of range.
+    pub(crate) fn checked(self) -> Result<Self> {
+        Ok(Self { name: self.name, stream: self.stream.checked()?, output: self.output.checked()? })
+    }
+}
+
+impl StreamSpec {
+    /// Refuses settings out of range.
+    pub(crate) fn checked(self) -> Result<Self> {
         if !(1..=SHARDS_MAX).contains(&self.shards) {
             return Err(refuse("shards", &self.shards.to_string(), "use 1 to 16"));
+        }
+        if self.retention > RETENTION_MAX {
+            return Err(refuse("retention", &format_duration(self.retention), "use at most 7d"));
         }
         if self.cors_origins.len() > ORIGINS_MAX {
             return Err(refuse("cors origins", &self.cors_origins.len().to_string(), "use at most 32, or *"));
         }
-        self.prefix = check_prefix(&self.prefix)?;
         Ok(self)
     }
 }
 
-fn check_prefix(prefix: &str) -> Result<String> {
-    let trimmed = prefix.strip_suffix('/').unwrap_or(prefix);
-    let odd = |part: &str| part.is_empty() || part == "." || part == "..";
-    if trimmed.len() > PREFIX_BYTES_MAX {
-        return Err(refuse("prefix", prefix, "use at most 256 bytes"));
-    }
-    if trimmed.chars().any(char::is_control) || (!prefix.is_empty() && trimmed.split('/').any(odd)) {
-        let rule = "use names between single slashes, as in raw/clicks; no control characters, no . or ..";
-        return Err(refuse("prefix", prefix, rule));
-    }
-    Ok(trimmed.to_owned())
-}
-
-fn refuse(field: &'static str, given: &str, rule: &'static str) -> Error {
+/// The refusal of a setting.
+pub(crate) fn refuse(field: &'static str, given: &str, rule: &'static str) -> Error {
     Error::InvalidSetting { field, given: given.chars().take(128).collect(), rule }
 }
 
@@ -257,39 +161,9 @@ macro_rules! words {
         }
     };
 }
-words!(ParquetCompression, "compression", "use zstd, snappy, lz4, gzip or none for parquet",
-    "zstd" => Zstd, "snappy" => Snappy, "lz4" => Lz4, "gzip" => Gzip, "none" => None);
-words!(JsonCompression, "compression", "use gzip or none for json", "gzip" => Gzip, "none" => None);
+pub(crate) use words;
+
 words!(IngestAuth, "auth", "use token or none", "token" => Token, "none" => None);
-
-impl OutputFormat {
-    /// The format named `parquet` or `json` with the compression named, or the format's own default.
-    pub fn from_names(format: &str, compression: Option<&str>) -> Result<Self> {
-        match format {
-            "parquet" => {
-                Ok(Self::Parquet { compression: compression.map(str::parse).transpose()?.unwrap_or_default() })
-            }
-            "json" => Ok(Self::JsonLines { compression: compression.map(str::parse).transpose()?.unwrap_or_default() }),
-            _ => Err(refuse("format", format, "use parquet or json")),
-        }
-    }
-
-    /// `parquet` or `json`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Parquet { .. } => "parquet",
-            Self::JsonLines { .. } => "json",
-        }
-    }
-
-    /// The name of its compression.
-    pub fn compression_name(self) -> String {
-        match self {
-            Self::Parquet { compression } => compression.to_string(),
-            Self::JsonLines { compression } => compression.to_string(),
-        }
-    }
-}
 
 impl From<Invalid> for Error {
     fn from(invalid: Invalid) -> Self {
@@ -301,12 +175,12 @@ impl From<Invalid> for Error {
 mod tests {
     use super::*;
 
-    fn spec() -> PipelineSpec {
-        PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap())
+    fn spec() -> StreamSpec {
+        StreamSpec::default()
     }
 
     #[track_caller]
-    fn check(change: impl FnOnce(&mut PipelineSpec), refused: Option<&str>) {
+    fn check(change: impl FnOnce(&mut StreamSpec), refused: Option<&str>) {
         let mut changed = spec();
         change(&mut changed);
         let field = match changed.checked() {
@@ -320,37 +194,10 @@ mod tests {
     #[test]
     fn settings_at_the_ends_of_their_ranges_are_fine_and_beyond_are_not() {
         check(|_| (), None);
-        for (bytes, refused) in
-            [(999, Some("batch size")), (1_000, None), (1_000_000_000, None), (1_000_000_001, Some("batch size"))]
-        {
-            check(|spec| spec.batch.size = ByteSize::bytes(bytes), refused);
-        }
-        for (millis, refused) in
-            [(999, Some("batch timeout")), (1_000, None), (3_600_000, None), (3_600_001, Some("batch timeout"))]
-        {
-            check(|spec| spec.batch.timeout = Duration::from_millis(millis), refused);
-        }
-        for (rows, refused) in
-            [(0, Some("batch rows")), (1, None), (10_000_000, None), (10_000_001, Some("batch rows"))]
-        {
-            check(|spec| spec.batch.rows = rows, refused);
-        }
         for (shards, refused) in [(0, Some("shards")), (1, None), (16, None), (17, Some("shards"))] {
             check(|spec| spec.shards = shards, refused);
         }
         check(|spec| spec.cors_origins = vec!["*".parse().unwrap(); 33], Some("cors origins"));
-    }
-
-    #[test]
-    fn prefixes_are_names_between_slashes() {
-        for (prefix, stored) in
-            [("", ""), ("raw", "raw"), ("raw/", "raw"), ("raw/clicks", "raw/clicks"), ("ä b", "ä b")]
-        {
-            assert_eq!(check_prefix(prefix).unwrap(), stored, "{prefix}");
-        }
-        for prefix in ["/", "/raw", "raw//", "a//b", "a/../b", ".", "a\nb", &"a".repeat(257)] {
-            assert!(check_prefix(prefix).is_err(), "{prefix}");
-        }
     }
 
     #[test]
@@ -371,18 +218,5 @@ mod tests {
         }
         let origin: Origin = "https://a.b".parse().unwrap();
         assert!(origin.covers("https://a.b") && !origin.covers("https://a.bc") && !origin.covers("http://a.b"));
-    }
-
-    #[test]
-    fn formats_go_by_their_names() {
-        let zstd = OutputFormat::Parquet { compression: ParquetCompression::Zstd };
-        assert_eq!(OutputFormat::from_names("parquet", None).unwrap(), zstd);
-        for (format, compression) in [("parquet", "lz4"), ("parquet", "none"), ("json", "gzip"), ("json", "none")] {
-            let parsed = OutputFormat::from_names(format, Some(compression)).unwrap();
-            assert_eq!((parsed.name(), parsed.compression_name().as_str()), (format, compression));
-        }
-        for (format, compression) in [("avro", None), ("parquet", Some("deflate")), ("json", Some("zstd"))] {
-            assert!(OutputFormat::from_names(format, compression).is_err());
-        }
     }
 }

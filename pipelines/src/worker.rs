@@ -1,4 +1,4 @@
-//! One worker a pipeline: it reads the log, gathers batches, encodes and delivers them, and trims what is delivered.
+//! One worker an output: it reads the log, gathers batches, encodes and delivers them, and trims what is delivered.
 //!
 //! What it knows it can lose: a worker that starts (again) reads where the last commit left off. A batch that cannot be
 //! delivered stays in memory, encoded, and is tried again; meanwhile events stay in the log, nothing is dropped.
@@ -6,16 +6,17 @@
 use crate::batch::Batch;
 use crate::batcher::Batcher;
 use crate::encode::{EncodedBatch, encode};
-use crate::live::Live;
+use crate::live::{Live, Output};
 use crate::metrics::Delivered;
 use crate::partition::{key_id, partition_of};
 use crate::pipelines::Parts;
-use crate::reader::{LogReader, LoggedEvents, RUNS_PER_TRIM, remove_runs, runs_below};
+use crate::reader::{LogReader, LoggedEvents, RUNS_PER_TRIM, delivered_runs, remove_runs};
 use crate::registry::{Removal, Tries};
+use crate::rows::{OutputRecord, StreamRecord};
 use crate::rows::{PROGRESS, ProgressRow, SCHEMAS};
 use crate::schema::EventSchema;
-use crate::sink::{Delivery, DoneKeys, SinkTarget, deliver};
-use crate::{PipelineRecord, PipelineSpec, PipelinesConfig, Result, claim, funeral, registry};
+use crate::sink::{Delivery, DoneKeys, SinkTarget, deliver, settle};
+use crate::{Error, OutputSpec, PipelinesConfig, Result, claim, funeral, registry};
 use async_trait::async_trait;
 use cistern_runtime::{Work, Worker, WorkerError, offload};
 use cistern_types::Timestamp;
@@ -37,11 +38,12 @@ const FORGET_INTERVAL: Duration = Duration::from_mins(10);
 /// Runs up to this size are split into batches in place: it takes less than the hop to another thread.
 const INLINE_BYTES_MAX: usize = 32 << 10;
 
-/// The worker of one pipeline.
+/// The worker of one output.
 #[derive(Debug)]
 pub(crate) struct PipelineWorker {
     parts: Arc<Parts>,
     live: Arc<Live>,
+    output: Arc<Output>,
     /// `None` until it has read where to go on, and again after a failure that leaves that open.
     run: Option<Box<Run>>,
     /// When to try again what cannot be done now.
@@ -61,18 +63,20 @@ struct Run {
     progress: ProgressRow,
     /// Below this the log has been trimmed.
     trimmed: u64,
+    /// When delivered runs next become as old as they are kept.
+    trim_at: Timestamp,
     /// When to look for producers to forget.
     forget_at: Timestamp,
 }
 
 impl PipelineWorker {
-    pub(crate) fn new(parts: Arc<Parts>, live: Arc<Live>) -> Self {
-        Self { parts, live, run: None, retry: None }
+    pub(crate) fn new(parts: Arc<Parts>, live: Arc<Live>, output: Arc<Output>) -> Self {
+        Self { parts, live, output, run: None, retry: None }
     }
 
-    /// Takes the pipeline over and reads where to go on; `None` when it is gone.
+    /// Takes the output over and reads where to go on; `None` when it is gone.
     async fn load(&self) -> Result<Option<Run>> {
-        let id = self.live.id();
+        let id = self.output.id();
         let mut tries = Tries::new();
         loop {
             let mut txn = self.parts.objects.store().begin().await?;
@@ -84,16 +88,17 @@ impl PipelineWorker {
             let schema = SCHEMAS.peek(&txn, &id).await?.unwrap_or_default();
             PROGRESS.put(&mut txn, &id, &progress)?;
             if tries.commit(txn).await? {
-                self.live.set_progress(progress);
+                self.output.set_progress(progress);
                 return Ok(Some(Run {
                     epoch: progress.epoch,
-                    reader: LogReader::new(id, self.live.name(), progress.watermark),
+                    reader: LogReader::new(self.live.id(), self.live.name(), progress.watermark),
                     batcher: Batcher::default(),
                     done,
                     schema,
                     pending: Vec::new(),
                     progress,
                     trimmed: 0,
+                    trim_at: Timestamp::default(),
                     forget_at: Timestamp::default(),
                 }));
             }
@@ -102,8 +107,8 @@ impl PipelineWorker {
 
     async fn step(&mut self) -> Result<Work> {
         self.retry = None;
-        if self.live.is_removed() {
-            let more = funeral::bury_some(&self.parts.objects, self.live.id()).await?;
+        if self.output.is_removed() {
+            let more = funeral::bury_some(&self.parts.objects, self.output.id()).await?;
             return Ok(if more { Work::More } else { Work::Finished });
         }
         let Some(mut run) = self.run.take() else {
@@ -113,73 +118,78 @@ impl PipelineWorker {
             self.run = Some(Box::new(run));
             return Ok(Work::More);
         };
-        let record = self.live.record();
-        let spec = &record.spec;
+        let (stream, output) = (self.live.record(), self.output.record());
+        let spec = &output.spec;
         if !run.pending.is_empty() {
-            return self.deliver(run, spec).await;
+            return self.deliver(run, &output).await;
         }
         run.batcher.close_due(&spec.batch, self.parts.clock.now());
         if run.batcher.memory_bytes() > self.memory_share() {
             run.batcher.relieve(self.memory_share() / 2);
         }
         let at_head = run.reader.position() >= self.live.head_next();
-        if record.draining && at_head {
+        if output.next.is_some() || (stream.draining && at_head) {
             run.batcher.close_all();
         }
         if run.batcher.has_closed() {
             let batches = run.batcher.take_closed(GROUP_BATCHES_MAX, GROUP_BYTES);
             let schema = std::mem::take(&mut run.schema);
-            (run.pending, run.schema) = encode_all(batches, spec.clone(), schema).await?;
+            (run.pending, run.schema) = encode_all(batches, Arc::clone(&output), schema).await?;
             self.run = Some(run);
             return Ok(Work::More);
         }
+        if output.next.is_some() && run.done.ends_at(run.reader.position()) {
+            return self.begin_next(run).await;
+        }
         if !at_head {
             if let Some(events) = run.reader.next_run(&self.parts.objects).await? {
-                self.live.set_waiting(None);
+                self.output.set_waiting(None);
                 run.gather(events, spec).await;
             }
             self.run = Some(run);
             return Ok(Work::More);
         }
-        if run.trimmed < run.progress.watermark && self.trim(&mut run).await? {
-            self.run = Some(run);
-            return Ok(Work::More);
-        }
-        if run.forget_at <= self.parts.clock.now() && self.forget_producers(&mut run).await? {
-            self.run = Some(run);
-            return Ok(Work::More);
-        }
-        if record.draining && run.batcher.is_empty() {
-            return self.end_draining(run, &record).await;
+        let tidied = self.tidy(&mut run, &stream).await?;
+        if !tidied && stream.draining && run.batcher.is_empty() {
+            return self.end_draining(run, &stream).await;
         }
         self.run = Some(run);
-        Ok(Work::Idle)
+        Ok(if tidied { Work::More } else { Work::Idle })
     }
 
-    /// Delivers what is pending, or says why the pipeline waits.
-    async fn deliver(&mut self, mut run: Box<Run>, spec: &PipelineSpec) -> Result<Work> {
-        let target =
-            SinkTarget { id: self.live.id(), epoch: run.epoch, bucket: spec.bucket.clone(), class: spec.class };
+    /// Removes some of what is of no more use; whether there was any.
+    async fn tidy(&self, run: &mut Run, stream: &StreamRecord) -> Result<bool> {
+        let now = self.parts.clock.now();
+        if run.trimmed < run.progress.watermark && run.trim_at <= now && self.trim(run, stream).await? {
+            return Ok(true);
+        }
+        Ok(run.forget_at <= now && self.forget_producers(run).await?)
+    }
+
+    /// Delivers what is pending, or says why the output waits.
+    async fn deliver(&mut self, mut run: Box<Run>, output: &OutputRecord) -> Result<Work> {
+        let spec = &output.spec;
         let watermark = run.batcher.first_offset().unwrap_or(run.reader.position());
-        let Run { pending, done, schema, .. } = &mut *run;
-        let outcome = deliver(&self.parts.objects, &target, pending, watermark, done, schema).await;
+        let Run { pending, done, schema, epoch, .. } = &mut *run;
+        let mut target =
+            SinkTarget { id: self.output.id(), epoch: *epoch, bucket: spec.bucket.clone(), class: spec.class };
+        let mut outcome = deliver(&self.parts.objects, &target, pending, watermark, done, schema).await;
+        if let Err(Error::Objects(cistern_objects::Error::NoSuchBucket { .. })) = outcome
+            && let Some(next) = output.next.as_ref().filter(|next| next.bucket != target.bucket)
+        {
+            // It has been sent elsewhere meanwhile.
+            target.bucket = next.bucket.clone();
+            outcome = deliver(&self.parts.objects, &target, pending, watermark, done, schema).await;
+        }
         match outcome {
             Ok(Delivery::Done(progress)) => {
-                self.delivered(&run.pending, spec);
+                self.delivered(&run.pending);
                 run.pending.clear();
-                run.progress = progress;
-                self.live.set_progress(progress);
-                self.live.set_waiting(None);
-                self.run = Some(run);
-                Ok(Work::More)
+                Ok(self.go_on(run, progress))
             }
-            Ok(Delivery::Gone) => Ok(self.leave()),
-            Ok(Delivery::Superseded) => {
-                self.live.set_waiting(Some("another worker has taken over".to_owned()));
-                Ok(Work::Finished)
-            }
-            Err(crate::Error::Objects(cistern_objects::Error::NoSuchBucket { bucket })) => {
-                self.live.set_waiting(Some(format!("destination bucket {bucket} does not exist: create it again")));
+            Ok(other) => Ok(self.end(other)),
+            Err(Error::Objects(cistern_objects::Error::NoSuchBucket { bucket })) => {
+                self.output.set_waiting(Some(format!("destination bucket {bucket} does not exist: create it again")));
                 self.retry = Some(BUCKET_RETRY);
                 self.run = Some(run);
                 Ok(Work::Idle)
@@ -191,7 +201,46 @@ impl PipelineWorker {
         }
     }
 
-    fn delivered(&self, batches: &[EncodedBatch], spec: &PipelineSpec) {
+    fn go_on(&mut self, mut run: Box<Run>, progress: ProgressRow) -> Work {
+        run.progress = progress;
+        self.output.set_progress(progress);
+        self.output.set_waiting(None);
+        self.run = Some(run);
+        Work::More
+    }
+
+    /// Ends, because somebody else has decided so.
+    fn end(&self, delivery: Delivery) -> Work {
+        if delivery == Delivery::Superseded {
+            self.output.set_waiting(Some("another worker has taken over".to_owned()));
+            return Work::Finished;
+        }
+        self.leave()
+    }
+
+    /// Goes over to what was asked of the output last, now that everything read so far is in objects.
+    async fn begin_next(&mut self, mut run: Box<Run>) -> Result<Work> {
+        let (objects, id, position) = (&self.parts.objects, self.output.id(), run.reader.position());
+        if !run.done.is_empty() || run.progress.watermark < position {
+            return Ok(match settle(objects, id, run.epoch, position, &mut run.done).await? {
+                Delivery::Done(progress) => self.go_on(run, progress),
+                other => self.end(other),
+            });
+        }
+        match registry::begin_next(objects, self.live.id(), id, run.epoch).await {
+            Ok(Some(record)) => {
+                tracing::info!(pipeline = %record.name, offset = position, "writes as it was asked to last");
+                self.output.set_record(record);
+                self.run = Some(run);
+                Ok(Work::More)
+            }
+            Ok(None) => Ok(self.leave()),
+            Err(Error::Superseded { .. }) => Ok(self.end(Delivery::Superseded)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn delivered(&self, batches: &[EncodedBatch]) {
         let objects = batches.iter().flat_map(|batch| &batch.objects);
         let delivered = Delivered {
             events: batches.iter().map(|batch| batch.events).sum(),
@@ -199,23 +248,26 @@ impl PipelineWorker {
             objects: objects.clone().count() as u64,
             object_bytes: objects.map(|object| object.body.len() as u64).sum(),
         };
-        self.parts.metrics.delivered(&spec.name, &delivered);
-        tracing::debug!(pipeline = %spec.name, ?delivered, "delivered");
+        self.parts.metrics.delivered(self.output.name(), &delivered);
+        tracing::debug!(pipeline = %self.output.name(), ?delivered, "delivered");
         if delivered.dead_letters > 0 {
-            tracing::warn!(pipeline = %spec.name, events = delivered.dead_letters, "events became dead letters");
+            tracing::warn!(pipeline = %self.output.name(), events = delivered.dead_letters, "events became dead letters");
         }
     }
 
-    /// Removes some of the delivered runs; whether there may be more.
-    async fn trim(&self, run: &mut Run) -> Result<bool> {
+    /// Removes some of the runs that all outputs have delivered; whether there may be more.
+    async fn trim(&self, run: &mut Run, stream: &StreamRecord) -> Result<bool> {
         let watermark = run.progress.watermark;
+        let (now, kept) = (self.parts.clock.now(), stream.spec.retention);
         let mut txn = self.parts.objects.store().begin().await?;
-        let runs = runs_below(&mut txn, self.live.id(), watermark).await?;
+        let (runs, next) = delivered_runs(&mut txn, stream.id, kept, now).await?;
         remove_runs(&self.parts.objects, &mut txn, &runs).await?;
         let committed = matches!(txn.commit().await?, cistern_metadata::Commit::Committed { .. });
         let more = !committed || runs.len() == RUNS_PER_TRIM;
-        if !more {
-            run.trimmed = watermark;
+        match next {
+            Some(next) if !more => run.trim_at = next,
+            None if !more => run.trimmed = watermark,
+            _ => {}
         }
         Ok(more)
     }
@@ -234,8 +286,8 @@ impl PipelineWorker {
     }
 
     /// Removes a pipeline whose last event is delivered.
-    async fn end_draining(&mut self, run: Box<Run>, record: &PipelineRecord) -> Result<Work> {
-        match registry::remove_delivered(&self.parts.objects, record).await? {
+    async fn end_draining(&mut self, run: Box<Run>, stream: &StreamRecord) -> Result<Work> {
+        match registry::remove_delivered(&self.parts.objects, stream).await? {
             Removal::Removed => Ok(self.leave()),
             Removal::NotDelivered(head) => {
                 // A flush was committed and had not said so yet.
@@ -246,36 +298,41 @@ impl PipelineWorker {
         }
     }
 
-    /// Forgets a pipeline that is gone and goes on with its funeral.
+    /// Forgets an output that is gone, with its stream if that is gone too, and goes on with its funeral.
     fn leave(&self) -> Work {
-        self.parts.directory.remove(&self.live);
-        self.live.set_removed();
+        if self.output.id() == self.live.id() {
+            self.parts.directory.remove(&self.live);
+            self.live.set_removed();
+        }
+        self.output.set_removed();
         Work::More
     }
 
     /// What its batches may take of memory.
     fn memory_share(&self) -> usize {
-        let share = self.parts.config.batch_memory_bytes_max / self.parts.directory.len().max(1);
+        let share = self.parts.config.batch_memory_bytes_max / self.parts.directory.outputs().max(1);
         share.max(PipelinesConfig::PIPELINE_MEMORY_BYTES_MIN)
     }
 
     /// How long there is nothing to do if nothing happens.
     fn pause(&self) -> Option<Duration> {
         let run = self.run.as_ref()?;
-        let due = run.batcher.next_due(&self.live.record().spec.batch);
-        let due = due.map(|due: Timestamp| due.since(self.parts.clock.now()).max(Duration::from_millis(1)));
-        self.retry.or(due)
+        let due = run.batcher.next_due(&self.output.record().spec.batch);
+        let trim = (run.trimmed < run.progress.watermark).then_some(run.trim_at);
+        let next = due.into_iter().chain(trim).min();
+        let pause = next.map(|next: Timestamp| next.since(self.parts.clock.now()).max(Duration::from_millis(1)));
+        self.retry.or(pause)
     }
 }
 
 #[async_trait]
 impl Worker for PipelineWorker {
     fn name(&self) -> String {
-        format!("pipeline-{}", self.live.name())
+        format!("pipeline-{}", self.output.name())
     }
 
     async fn work(&mut self) -> Result<Work, WorkerError> {
-        Ok(self.step().await.inspect_err(|error| self.live.set_waiting(Some(with_causes(error))))?)
+        Ok(self.step().await.inspect_err(|error| self.output.set_waiting(Some(with_causes(error))))?)
     }
 
     async fn wait_for_work(&mut self) {
@@ -284,17 +341,17 @@ impl Worker for PipelineWorker {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     // While it waits for the bucket, more events change nothing.
-                    () = self.live.changed(), if self.retry.is_none() => {}
+                    () = self.output.changed(), if self.retry.is_none() => {}
                 }
             }
-            None => self.live.changed().await,
+            None => self.output.changed().await,
         }
     }
 }
 
 impl Run {
     /// Puts the events of a run into their batches, those left out that are in objects already.
-    async fn gather(&mut self, events: LoggedEvents, spec: &PipelineSpec) {
+    async fn gather(&mut self, events: LoggedEvents, spec: &OutputSpec) {
         let mut batcher = std::mem::take(&mut self.batcher);
         let mut done = std::mem::take(&mut self.done);
         let watermark = self.progress.watermark;
@@ -313,13 +370,13 @@ impl Run {
 }
 
 /// An error with what lies beneath it, for people.
-fn with_causes(error: &crate::Error) -> String {
+fn with_causes(error: &Error) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Puts events into their batches: those that follow one another with the same key value at once.
-fn split(batcher: &mut Batcher, done: &DoneKeys, watermark: u64, events: &LoggedEvents, spec: &PipelineSpec) {
+fn split(batcher: &mut Batcher, done: &DoneKeys, watermark: u64, events: &LoggedEvents, spec: &OutputSpec) {
     let run = &events.lines;
     let mut start = 0;
     let lines = memchr::memchr_iter(b'\n', run).map(|newline| std::mem::replace(&mut start, newline + 1)..newline + 1);
@@ -340,11 +397,11 @@ fn split(batcher: &mut Batcher, done: &DoneKeys, watermark: u64, events: &Logged
 
 async fn encode_all(
     batches: Vec<Batch>,
-    spec: PipelineSpec,
+    output: Arc<OutputRecord>,
     mut schema: EventSchema,
 ) -> Result<(Vec<EncodedBatch>, EventSchema)> {
     offload(move || {
-        let encoded = batches.into_iter().map(|batch| encode(batch, &spec, &mut schema));
+        let encoded = batches.into_iter().map(|batch| encode(batch, &output.name, &output.spec, &mut schema));
         let encoded: Result<Vec<EncodedBatch>> = encoded.collect();
         Ok((encoded?, schema))
     })

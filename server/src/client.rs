@@ -202,8 +202,17 @@ impl Account<'_> {
 
     /// POST of JSON.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        self.send_json(Method::POST, path, body).await
+    }
+
+    /// PATCH of JSON.
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        self.send_json(Method::PATCH, path, body).await
+    }
+
+    async fn send_json(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<Answer> {
         let path = format!("{}{path}", self.path);
-        envelope(self.client.send(Method::POST, &path, &[], |request| request.json(body)).await?).await
+        envelope(self.client.send(method, &path, &[], |request| request.json(body)).await?).await
     }
 
     /// PUT of bytes.
@@ -220,9 +229,9 @@ impl Account<'_> {
     }
 
     /// GET of bytes.
-    pub(crate) async fn download(&self, path: &str) -> anyhow::Result<Response> {
+    pub(crate) async fn download(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Response> {
         let path = format!("{}{path}", self.path);
-        refused(self.client.send(Method::GET, &path, &[], |request| request).await?).await
+        refused(self.client.send(Method::GET, &path, query, |request| request).await?).await
     }
 
     /// HEAD.

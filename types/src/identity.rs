@@ -20,8 +20,8 @@ impl AccessKeyId {
     }
 }
 
-/// The name of a pipeline: 1 to 63 letters, digits and hyphens, beginning and ending with a letter or digit; not `v1`,
-/// which is a path of the management API.
+/// The name of a pipeline: 1 to 63 letters, digits, hyphens and underscores, beginning and ending with a letter or digit; not
+/// `v1`, which is a path of the management API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PipelineName(Box<str>);
 
@@ -31,10 +31,9 @@ impl PipelineName {
     fn check(text: &str) -> Result<(), Invalid> {
         let bytes = text.as_bytes();
         let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-        let inner = bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-');
+        let inner = bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
         if bytes.len() > 63 || !edge(bytes.first()) || !edge(bytes.last()) || !inner || text == "v1" {
-            let rule =
-                "use 1 to 63 letters, digits and hyphens, beginning and ending with a letter or digit, and not v1";
+            let rule = "use 1 to 63 letters, digits, hyphens and underscores, beginning and ending with a letter or digit, and not v1";
             return Err(Invalid::new("pipeline name", text, rule));
         }
         Ok(())
@@ -113,7 +112,7 @@ mod tests {
         for good in ["a", "clickstream-ingest-prod", "A1"] {
             assert!(good.parse::<PipelineName>().is_ok(), "{good}");
         }
-        for bad in ["", "-a", "a-", "a_b", "a b", "v1", "ä"] {
+        for bad in ["", "-a", "a-", "_a", "a b", "v1", "ä"] {
             assert!(bad.parse::<PipelineName>().is_err(), "{bad}");
         }
         assert!("a".repeat(64).parse::<PipelineName>().is_err());

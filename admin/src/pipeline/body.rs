@@ -1,5 +1,5 @@
 //! The JSON of a pipeline: Cloudflare's legacy shape, with our own `on_json_key`, `parquet`, `storage_class` and
-//! `schema`.
+//! `schema`, and `retention_s` and `rotate_send_token` beside.
 //!
 //! What clients send and we have no use for (`credentials`, file names, `metadata` but for `shards`) is taken and never shown again; a
 //! field nobody knows is refused by name.
@@ -15,9 +15,6 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The version of a pipeline's description; there is no update, so it stays.
-const VERSION: u32 = 1;
-
 /// A pipeline as a client asks for it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,12 +26,31 @@ pub(crate) struct PipelineBody {
     transforms: Vec<IgnoredAny>,
     schema: Option<DeclaredSchema>,
     metadata: Option<MetadataBody>,
+    /// Whether a new send token takes the place of the old one.
+    #[serde(default)]
+    pub(crate) rotate_send_token: bool,
+    // What a client that changes a pipeline has read and sends back.
+    #[serde(rename = "id")]
+    _id: Option<IgnoredAny>,
+    #[serde(rename = "version")]
+    _version: Option<IgnoredAny>,
+    #[serde(rename = "created_at")]
+    _created_at: Option<IgnoredAny>,
+    #[serde(rename = "modified_at")]
+    _modified_at: Option<IgnoredAny>,
+    #[serde(rename = "endpoint")]
+    _endpoint: Option<IgnoredAny>,
+    #[serde(rename = "endpoints")]
+    _endpoints: Option<IgnoredAny>,
+    #[serde(rename = "status")]
+    _status: Option<IgnoredAny>,
 }
 
 /// Fields nobody here knows are taken: clients keep what they like in it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct MetadataBody {
     shards: Option<u8>,
+    retention_s: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,21 +127,59 @@ impl PipelineBody {
             return Err(refuse("destination.type", "use r2"));
         }
         let mut spec = PipelineSpec::new(self.name.parse()?, destination.path.bucket.parse()?);
-        spec.prefix = destination.path.prefix.unwrap_or_default();
-        spec.batch = destination.batch.into_spec()?;
+        let PipelineSpec { stream, output, .. } = &mut spec;
+        output.prefix = destination.path.prefix.unwrap_or_default();
+        output.batch = destination.batch.into_spec()?;
         let compression = destination.compression.map(|compression| compression.kind);
         let format = destination.format.as_deref().unwrap_or("parquet");
-        spec.format = OutputFormat::from_names(format, compression.as_deref())?;
-        spec.schema = self.schema;
-        spec.class = destination.storage_class.as_deref().map_or(Ok(StorageClass::Standard), str::parse)?;
-        spec.shards = self.metadata.and_then(|metadata| metadata.shards).unwrap_or(spec.shards);
+        output.format = OutputFormat::from_names(format, compression.as_deref())?;
+        output.schema = self.schema;
+        output.class = destination.storage_class.as_deref().map_or(Ok(StorageClass::Standard), str::parse)?;
+        let metadata = self.metadata.unwrap_or_default();
+        stream.shards = metadata.shards.unwrap_or(stream.shards);
+        stream.retention = metadata.retention_s.map_or(stream.retention, Duration::from_secs);
         if let Some(sources) = self.source {
             let http = http_source(sources)?;
-            spec.auth = if http.authentication.unwrap_or(true) { IngestAuth::Token } else { IngestAuth::None };
+            stream.auth = if http.authentication.unwrap_or(true) { IngestAuth::Token } else { IngestAuth::None };
             let origins = http.cors.map(|cors| cors.origins).unwrap_or_default();
-            spec.cors_origins = origins.iter().map(|origin| origin.parse::<Origin>()).collect::<Result<_, _>>()?;
+            stream.cors_origins = origins.iter().map(|origin| origin.parse::<Origin>()).collect::<Result<_, _>>()?;
         }
         Ok(spec)
+    }
+}
+
+/// A pipeline as it shall be: as it is, but for what `patch` says, as a merge patch (RFC 7396) does. A source is merged with
+/// the one there is.
+pub(crate) fn patched(record: &PipelineRecord, mut patch: Value) -> Result<PipelineBody> {
+    let mut asked = describe(record);
+    let fields = patch.as_object_mut();
+    let fields =
+        fields.ok_or_else(|| Error::Malformed { reason: "send an object with what shall change".to_owned() })?;
+    if let Some(Value::Array(sources)) = fields.get_mut("source")
+        && let [source] = sources.as_mut_slice()
+    {
+        let mut merged = asked["source"][0].take();
+        merge(&mut merged, source.take());
+        *source = merged;
+    }
+    merge(&mut asked, patch);
+    serde_json::from_value(asked).map_err(|error| Error::Malformed { reason: error.to_string() })
+}
+
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(fields) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (name, value) in fields {
+        if value.is_null() {
+            target.as_object_mut().map(|fields| fields.remove(&name));
+        } else {
+            merge(&mut target[name], value);
+        }
     }
 }
 
@@ -160,34 +214,35 @@ impl BatchBody {
 
 /// A pipeline as it is shown; never with secrets.
 pub(crate) fn describe(record: &PipelineRecord) -> Value {
-    let spec = &record.spec;
-    let origins: Vec<String> = spec.cors_origins.iter().map(ToString::to_string).collect();
+    let PipelineSpec { name, stream, output } = &record.spec;
+    let origins: Vec<String> = stream.cors_origins.iter().map(ToString::to_string).collect();
     json!({
         "id": record.id.to_string(),
-        "version": VERSION,
-        "name": spec.name,
+        "version": record.version,
+        "name": name,
         "created_at": record.created.to_string(),
-        "metadata": { "shards": spec.shards },
+        "modified_at": record.modified.to_string(),
+        "metadata": { "shards": stream.shards, "retention_s": stream.retention.as_secs() },
         "source": [{
             "type": "http",
             "format": "json",
-            "authentication": spec.auth == IngestAuth::Token,
+            "authentication": stream.auth == IngestAuth::Token,
             "cors": { "origins": origins },
         }],
         "transforms": [],
-        "schema": spec.schema,
+        "schema": output.schema,
         "destination": {
             "type": "r2",
-            "format": spec.format.name(),
-            "compression": { "type": spec.format.compression_name() },
+            "format": output.format.name(),
+            "compression": { "type": output.format.compression_name() },
             "batch": {
-                "max_bytes": spec.batch.size.as_u64(),
-                "max_duration_s": spec.batch.timeout.as_secs(),
-                "max_rows": spec.batch.rows,
-                "on_json_key": spec.batch.json_key.as_ref().map(ToString::to_string),
+                "max_bytes": output.batch.size.as_u64(),
+                "max_duration_s": output.batch.timeout.as_secs(),
+                "max_rows": output.batch.rows,
+                "on_json_key": output.batch.json_key.as_ref().map(ToString::to_string),
             },
-            "path": { "bucket": spec.bucket, "prefix": spec.prefix },
-            "storage_class": spec.class.api_name(),
+            "path": { "bucket": output.bucket, "prefix": output.prefix },
+            "storage_class": output.class.api_name(),
         },
     })
 }
@@ -250,9 +305,15 @@ mod tests {
             },
         }));
         let spec = spec.unwrap();
-        assert_eq!(spec.format, OutputFormat::JsonLines { compression: JsonCompression::Gzip });
-        assert_eq!((spec.batch.size.as_u64(), spec.batch.timeout.as_secs(), spec.batch.rows), (10_000_000, 60, 1000));
-        assert_eq!((spec.prefix.as_str(), spec.auth, spec.cors_origins.len()), ("raw", IngestAuth::Token, 1));
+        assert_eq!(spec.output.format, OutputFormat::JsonLines { compression: JsonCompression::Gzip });
+        assert_eq!(
+            (spec.output.batch.size.as_u64(), spec.output.batch.timeout.as_secs(), spec.output.batch.rows),
+            (10_000_000, 60, 1000)
+        );
+        assert_eq!(
+            (spec.output.prefix.as_str(), spec.stream.auth, spec.stream.cors_origins.len()),
+            ("raw", IngestAuth::Token, 1)
+        );
     }
 
     #[test]
@@ -264,9 +325,9 @@ mod tests {
         body["destination"]["storage_class"] = "InfrequentAccess".into();
         body["source"] = json!([{ "type": "http", "authentication": false }]);
         let spec = parse(&body).unwrap();
-        assert_eq!(spec.format, OutputFormat::Parquet { compression: ParquetCompression::Snappy });
-        assert_eq!(spec.batch.json_key, Some(".merchant.id".parse().unwrap()));
-        assert_eq!((spec.class, spec.auth), (StorageClass::InfrequentAccess, IngestAuth::None));
+        assert_eq!(spec.output.format, OutputFormat::Parquet { compression: ParquetCompression::Snappy });
+        assert_eq!(spec.output.batch.json_key, Some(".merchant.id".parse().unwrap()));
+        assert_eq!((spec.output.class, spec.stream.auth), (StorageClass::InfrequentAccess, IngestAuth::None));
     }
 
     #[test]
@@ -284,13 +345,45 @@ mod tests {
         ]);
         body["schema"] = json!({ "fields": fields, "unknown_fields": "drop", "timestamp_format": "rfc3339" });
         let spec = parse(&body).unwrap();
-        let shown = serde_json::to_value(&spec.schema).unwrap();
+        let shown = serde_json::to_value(&spec.output.schema).unwrap();
         assert_eq!(shown, body["schema"]);
         body["schema"] = json!({ "fields": [{ "name": "id", "type": "timestamp" }] });
-        let shown = serde_json::to_value(parse(&body).unwrap().schema).unwrap();
+        let shown = serde_json::to_value(parse(&body).unwrap().output.schema).unwrap();
         let field = json!({ "name": "id", "type": "timestamp", "required": false, "unit": "millisecond" });
         assert_eq!(shown, json!({ "fields": [field], "unknown_fields": "keep" }));
-        assert_eq!(serde_json::to_value(parse(&minimal()).unwrap().schema).unwrap(), Value::Null);
+        assert_eq!(serde_json::to_value(parse(&minimal()).unwrap().output.schema).unwrap(), Value::Null);
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names_and_nothing_else() {
+        let mut spec = PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
+        spec.stream.cors_origins = vec!["https://a.example".parse().unwrap()];
+        spec.stream.retention = Duration::from_secs(60);
+        spec.output.batch.json_key = Some(".k".parse().unwrap());
+        spec.output.prefix = "raw".into();
+        let record = PipelineRecord {
+            id: serde_json::from_value(json!(vec![7; 16])).unwrap(),
+            spec,
+            created: cistern_types::Timestamp::default(),
+            modified: cistern_types::Timestamp::default(),
+            version: 3,
+            draining: false,
+        };
+        let patched = |patch: Value| patched(&record, patch).and_then(PipelineBody::into_spec).unwrap();
+        assert_eq!(patched(json!({})), record.spec, "what is shown can be sent back");
+        let changed = patched(json!({
+            "destination": { "batch": { "on_json_key": null, "max_rows": 7 }, "path": { "bucket": "other" } },
+            "source": [{ "authentication": false }],
+        }));
+        let mut expected = record.spec.clone();
+        expected.output.batch.json_key = None;
+        expected.output.batch.rows = 7;
+        expected.output.bucket = "other".parse().unwrap();
+        expected.stream.auth = IngestAuth::None;
+        assert_eq!(changed, expected);
+        let error = super::patched(&record, json!({ "colour": 1 })).unwrap_err();
+        assert!(error.to_string().contains("unknown field `colour`"), "{error}");
+        assert!(super::patched(&record, json!([1])).is_err());
     }
 
     #[track_caller]

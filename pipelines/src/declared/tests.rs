@@ -8,7 +8,7 @@ use crate::ParquetCompression;
 use crate::batch::Batch;
 use crate::fixture::parquet_to_json;
 use crate::parquet::{FileFacts, write};
-use crate::rows::PIPELINES;
+use crate::rows::{OUTPUTS, OutputRecord};
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use arrow_array::RecordBatch;
 use bytes::Bytes;
@@ -448,7 +448,7 @@ fn what_is_no_schema_is_refused_with_the_field() {
 }
 
 #[tokio::test]
-async fn the_largest_schema_allowed_fits_the_row_of_its_pipeline() {
+async fn the_largest_schema_allowed_fits_the_row_of_its_output_twice() {
     let name_bytes = check::NAMES_BYTES_MAX / check::FIELDS_MAX;
     let field = |n: usize| DeclaredField {
         name: format!("{n:0name_bytes$}"),
@@ -456,23 +456,18 @@ async fn the_largest_schema_allowed_fits_the_row_of_its_pipeline() {
     };
     let fields = (0..check::FIELDS_MAX).map(field).collect();
     let schema = DeclaredSchema::new(fields, UnknownFields::Drop, TimestampFormat::UnixMillis).unwrap();
-    let mut spec = crate::PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
+    let mut spec = crate::OutputSpec::new("events".parse().unwrap());
     spec.schema = Some(schema);
     spec.prefix = "p".repeat(256);
-    spec.cors_origins = vec![format!("https://{}", "o".repeat(255)).parse().unwrap(); 32];
-    let record = crate::PipelineRecord {
-        id: crate::PipelineId::random(),
-        spec,
-        created: Timestamp::default(),
-        draining: false,
-        token: None,
-    };
+    let next = Some(spec.clone());
+    let record = OutputRecord { id: crate::PipelineId::random(), name: "clicks".parse().unwrap(), spec, next };
     let store = Store::new(Arc::new(MemoryEngine::new()));
+    let key = (record.id, record.id);
     let mut txn = store.begin().await.unwrap();
-    PIPELINES.put(&mut txn, &record.spec.name, &record).unwrap();
+    OUTPUTS.put(&mut txn, &key, &record).unwrap();
     txn.commit().await.unwrap();
     let mut txn = store.begin().await.unwrap();
-    assert_eq!(PIPELINES.get(&mut txn, &record.spec.name).await.unwrap(), Some(record));
+    assert_eq!(OUTPUTS.get(&mut txn, &key).await.unwrap(), Some(record));
 }
 
 proptest! {

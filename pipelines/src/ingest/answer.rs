@@ -132,6 +132,9 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
         Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 10503),
         Error::Flush(error) => status_of(error),
         Error::PipelineExists { .. }
+        | Error::NotDeadLetters { .. }
+        | Error::NotInLog { .. }
+        | Error::ChangedMeanwhile { .. }
         | Error::NoSuchBucket { .. }
         | Error::InvalidSetting { .. }
         | Error::InvalidPath { .. }

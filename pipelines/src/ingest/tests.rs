@@ -139,7 +139,7 @@ async fn only_the_send_token_opens_a_pipeline() {
     let house = House::new().await;
     let running = house.open().await;
     let mut spec = house.spec("clicks");
-    spec.auth = IngestAuth::Token;
+    spec.stream.auth = IngestAuth::Token;
     let token = running.create(spec).await.send_token.unwrap();
     let answer = send(&running, post("/clicks", &[], "{}")).await;
     assert_eq!((answer.status, answer.headers["www-authenticate"].to_str().unwrap()), (401, "Bearer"));
@@ -178,7 +178,7 @@ async fn browsers_of_the_named_origins_may_send() {
     let house = House::new().await;
     let running = house.open().await;
     let mut spec = house.spec("clicks");
-    spec.cors_origins = vec!["https://shop.example".parse().unwrap()];
+    spec.stream.cors_origins = vec!["https://shop.example".parse().unwrap()];
     running.create(spec).await;
     running.create(house.spec("closed")).await;
     let preflight = async |path: &str, origin: &str| {

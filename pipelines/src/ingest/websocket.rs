@@ -106,7 +106,7 @@ pub(super) fn upgrade(parts: &Arc<Parts>, live: &Arc<Live>, mut request: Request
     }
     let record = live.record();
     if record.draining {
-        return Err(Error::Draining { name: record.spec.name.clone() }.into());
+        return Err(Error::Draining { name: record.name.clone() }.into());
     }
     let version = request.headers().get(header::SEC_WEBSOCKET_VERSION);
     if version.is_none_or(|version| version != "13") {

@@ -4,10 +4,10 @@
 use super::connection::Context;
 use super::errors::Refusal;
 use super::request::ADVERTISED;
-use super::session::Session;
+use super::session::{Session, key_may_in};
 use crate::live::Live;
-use crate::{PipelineSpec, Result};
-use cistern_access::{Action, Reach, allow};
+use crate::{PipelineSpec, Result, StreamSpec};
+use cistern_access::Action;
 use cistern_types::PipelineName;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
@@ -137,7 +137,7 @@ fn topic(live: &Arc<Live>, version: i16) -> MetadataResponseTopic {
         if version >= 7 { partition.with_leader_epoch(0) } else { partition }
     });
     let response = MetadataResponseTopic::default()
-        .with_name(Some(TopicName(StrBytes::from_string(record.spec.name.to_string()))))
+        .with_name(Some(TopicName(StrBytes::from_string(record.name.to_string()))))
         .with_partitions(partitions.collect());
     if version >= 10 { response.with_topic_id(topic_id(live)) } else { response }
 }
@@ -275,7 +275,7 @@ pub(super) async fn create_topics(
         let result = CreatableTopicResult::default().with_name(topic.name);
         results.push(match made {
             Ok(spec) if version >= 5 => result
-                .with_num_partitions(i32::from(spec.shards))
+                .with_num_partitions(i32::from(spec.stream.shards))
                 .with_replication_factor(1)
                 .with_configs(Some(Vec::new())),
             Ok(_) => result,
@@ -304,15 +304,10 @@ async fn create_topic(
     let Ok(template) = kafka.pipelines.get(template) else {
         return refuse(ResponseError::PolicyViolation, "the pipeline that kafka.topic_template names does not exist");
     };
-    let identity = match session.key() {
-        Some(id) => kafka.access.identity(id).await.map_err(crate::Error::from)?,
-        None => None,
+    let may = match session.key() {
+        Some(id) => key_may_in(kafka, id, &template.spec.output.bucket, Action::WriteObject).await?,
+        None => false,
     };
-    let bucket = kafka.parts.objects.bucket(&template.spec.bucket).await.map_err(crate::Error::from)?;
-    let may = identity.is_some_and(|identity| {
-        bucket.owner == identity.owner_id()
-            && allow(&identity, Action::WriteObject, Some(&bucket.name), Reach::Whole).is_ok()
-    });
     if !may {
         let text = "to make topics, log in with an access key that may write the bucket of kafka.topic_template";
         return refuse(ResponseError::TopicAuthorizationFailed, text);
@@ -320,14 +315,14 @@ async fn create_topic(
     let Ok(name) = name.parse::<PipelineName>() else {
         return refuse(
             ResponseError::InvalidTopicException,
-            "use 1 to 63 letters, digits and hyphens, as pipelines have",
+            "use 1 to 63 letters, digits, hyphens and underscores, as pipelines have",
         );
     };
-    let shards = if partitions == -1 { Some(template.spec.shards) } else { u8::try_from(partitions).ok() };
+    let shards = if partitions == -1 { Some(template.spec.stream.shards) } else { u8::try_from(partitions).ok() };
     let Some(shards) = shards else {
         return refuse(ResponseError::InvalidPartitions, "use 1 to 16 partitions");
     };
-    let spec = PipelineSpec { name, shards, ..template.spec };
+    let spec = PipelineSpec { name, stream: StreamSpec { shards, ..template.spec.stream }, ..template.spec };
     if validate_only {
         return Ok(spec.checked()?);
     }

@@ -82,6 +82,9 @@ fn code_of(error: &Error) -> ResponseError {
         | Error::InvalidHeader { .. }
         | Error::IncompleteBody => ResponseError::InvalidRecord,
         Error::NoSuchBucket { .. }
+        | Error::NotDeadLetters { .. }
+        | Error::NotInLog { .. }
+        | Error::ChangedMeanwhile { .. }
         | Error::InvalidPath { .. }
         | Error::Superseded { .. }
         | Error::DamagedLog { .. }

@@ -10,7 +10,7 @@ use super::produce::{copied, shard_of};
 use super::record_batch::write_batch;
 use super::session::Session;
 use crate::live::Live;
-use crate::reader::read_lines;
+use crate::reader::{read_lines, runs_from};
 use crate::rejected::is_rejected;
 use crate::rows::{RUNS, RunRow};
 use crate::{PipelineId, Result};
@@ -233,13 +233,13 @@ impl Log<'_> {
 
     /// The run of this shard that holds `offset`, or the next one.
     async fn run_after(&self, offset: u64) -> Result<Option<(u64, RunRow)>> {
-        self.find(|first, run| first + u64::from(run.events) > offset).await
+        self.find(offset, |first, run| first + u64::from(run.events) > offset).await
     }
 
-    /// The first run of this shard that `fits`.
-    async fn find(&self, fits: impl Fn(u64, &RunRow) -> bool) -> Result<Option<(u64, RunRow)>> {
+    /// The first run of this shard that `fits`, from the one on that holds `offset`.
+    async fn find(&self, offset: u64, fits: impl Fn(u64, &RunRow) -> bool) -> Result<Option<(u64, RunRow)>> {
         let txn = self.context.kafka.parts.objects.store().read().await?;
-        let mut range = RUNS.prefix_range(&self.id);
+        let mut range = runs_from(&txn, self.id, offset).await?;
         loop {
             let rows = RUNS.scan_unchecked(&txn, &Scan::first(range.clone(), RUNS_PER_PAGE)).await?;
             let Some((last, _)) = rows.last() else { return Ok(None) };
@@ -322,7 +322,7 @@ async fn list_one(context: &Context, readable: &Readable, timestamp: i64) -> Res
         EARLIEST => Ok((-1, log.run_after(0).await?.map_or(head, |(first, _)| offset(first)))),
         at => {
             let millis = u64::try_from(at).map_err(|_| ResponseError::UnsupportedVersion)?;
-            let found = log.find(|_, run| run.at.as_millis() >= millis).await?;
+            let found = log.find(0, |_, run| run.at.as_millis() >= millis).await?;
             let at = |run: &RunRow| i64::try_from(run.at.as_millis()).unwrap_or(i64::MAX);
             Ok(found.map_or((-1, -1), |(first, run)| (at(&run), offset(first))))
         }

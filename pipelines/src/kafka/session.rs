@@ -15,7 +15,7 @@ use crate::{IngestAuth, PipelineId, Result};
 use bytes::Bytes;
 use cistern_access::{Action, Reach, allow};
 use cistern_runtime::offload;
-use cistern_types::{AccessKeyId, PipelineName};
+use cistern_types::{AccessKeyId, BucketName, PipelineName};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{SaslAuthenticateResponse, SaslHandshakeResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -172,14 +172,25 @@ impl Session {
     }
 }
 
-/// Asked anew for each request: keys are revoked, and buckets change hands.
+/// Whether a key may do so with everything in all buckets that the stream's events go to. Asked anew for each request:
+/// keys are revoked, and buckets change hands.
 async fn key_may(kafka: &Shared, id: &AccessKeyId, live: &Live, action: Action) -> Result<bool> {
-    let name = live.record().spec.bucket.clone();
+    let buckets = live.buckets();
+    for bucket in &buckets {
+        if !key_may_in(kafka, id, bucket, action).await? {
+            return Ok(false);
+        }
+    }
+    Ok(!buckets.is_empty())
+}
+
+/// Whether a key may do so with everything in a bucket, which must be its owner's.
+pub(super) async fn key_may_in(kafka: &Shared, id: &AccessKeyId, name: &BucketName, action: Action) -> Result<bool> {
     let Some(identity) = kafka.access.identity(id).await? else { return Ok(false) };
-    match kafka.parts.objects.bucket(&name).await {
+    match kafka.parts.objects.bucket(name).await {
         Ok(bucket) => {
             let own = bucket.owner == identity.owner_id();
-            Ok(own && allow(&identity, action, Some(&name), Reach::Whole).is_ok())
+            Ok(own && allow(&identity, action, Some(name), Reach::Whole).is_ok())
         }
         Err(cistern_objects::Error::NoSuchBucket { .. }) => Ok(false),
         Err(error) => Err(error.into()),

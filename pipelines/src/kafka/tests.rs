@@ -61,7 +61,7 @@ async fn house_with(change: impl FnOnce(&mut PipelineSpec)) -> (House, Running, 
     let running = house.open().await;
     let mut spec = house.spec("clicks");
     // Time is not paused: it would run ahead while bytes are on their way.
-    spec.batch.timeout = Duration::from_secs(1);
+    spec.output.batch.timeout = Duration::from_secs(1);
     change(&mut spec);
     let token = running.create(spec).await.send_token;
     let door = Door::open(&house, &running, config()).await;
@@ -182,7 +182,7 @@ async fn records_become_events_and_what_is_none_a_dead_letter() {
 
 #[tokio::test]
 async fn every_version_that_is_served_answers() {
-    let (_house, _running, door, _) = house_with(|spec| spec.shards = 2).await;
+    let (_house, _running, door, _) = house_with(|spec| spec.stream.shards = 2).await;
     let mut client = door.connect().await;
     for version in 3..=11 {
         let response = client.ask(version, &produce(0, -1, batch(&["{}"], None))).await;
@@ -287,7 +287,7 @@ async fn without_acks_nothing_is_answered_and_an_error_ends_the_connection() {
 
 #[tokio::test]
 async fn who_may_write_and_read_is_a_matter_of_the_login() {
-    let (_house, _running, door, token) = house_with(|spec| spec.auth = IngestAuth::Token).await;
+    let (_house, _running, door, token) = house_with(|spec| spec.stream.auth = IngestAuth::Token).await;
     let token = token.unwrap();
     let denied = ResponseError::TopicAuthorizationFailed.code();
     let key = async |name: &str, owner: &str, permission| {
@@ -393,7 +393,7 @@ async fn topics_are_made_after_the_template_where_there_is_one() {
     let house = House::new().await;
     let running = house.open().await;
     let mut spec = house.spec("template");
-    spec.shards = 4;
+    spec.stream.shards = 4;
     running.create(spec).await;
     let with_template = KafkaConfig { topic_template: Some("template".parse().unwrap()), ..config() };
     let door = Door::open(&house, &running, with_template).await;

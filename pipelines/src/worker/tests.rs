@@ -5,11 +5,10 @@ use super::*;
 use crate::claim::{Claim, Producer};
 use crate::event_log::Flusher;
 use crate::event_log::{Append, Appended};
-use crate::fixture::{House, Running};
-use crate::rows::{DONE, GRAVES, HEADS, PIPELINES, PRODUCERS, RUNS, SHARED};
+use crate::fixture::House;
+use crate::rows::{DONE, GRAVES, HEADS, PRODUCERS, RUNS, SHARED, STREAMS};
 use crate::validate::{BodyShape, validate};
-use crate::{DeleteMode, OutputFormat, PipelineState};
-use cistern_metadata::{KeyRange, Scan};
+use crate::{DeleteMode, OutputFormat, PipelineSpec, PipelineState};
 use cistern_runtime::{Shutdown, Supervisor};
 use cistern_types::ByteSize;
 use serde_json::{Value, json};
@@ -17,13 +16,6 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-
-async fn send(running: &Running, name: &str, body: &str) {
-    use tower::ServiceExt as _;
-    let request = http::Request::post(format!("/{name}")).body(axum::body::Body::from(body.to_owned())).unwrap();
-    let response = running.pipelines.ingest_router().oneshot(request).await.unwrap();
-    assert_eq!(response.status(), 200, "{body}");
-}
 
 /// What stands before the time in an object's key, and how many rows it has.
 async fn summary(house: &House) -> Vec<(String, usize)> {
@@ -35,26 +27,17 @@ async fn summary(house: &House) -> Vec<(String, usize)> {
     summary
 }
 
-async fn count<K: cistern_metadata::RowKey, V: cistern_metadata::RowValue>(
-    house: &House,
-    table: cistern_metadata::Table<K, V>,
-) -> usize {
-    let txn = house.objects.store().read().await.unwrap();
-    let range: KeyRange = table.range();
-    table.scan_unchecked(&txn, &Scan::first(range, 100_000)).await.unwrap().len()
-}
-
 #[tokio::test(start_paused = true)]
 async fn events_become_one_parquet_object_a_key_when_the_timeout_has_passed() {
     let house = House::new().await;
     let running = house.open().await;
     let mut spec = house.spec("clicks");
-    spec.batch.json_key = Some(".merchantId".parse().unwrap());
-    spec.prefix = "raw".into();
+    spec.output.batch.json_key = Some(".merchantId".parse().unwrap());
+    spec.output.prefix = "raw".into();
     running.create(spec).await;
     let body =
         r#"[{"merchantId":"m_1","n":1},{"merchantId":"m/2","n":2,"tags":["x"]},{"merchantId":"m_1","n":3},{"n":4}]"#;
-    send(&running, "clicks", body).await;
+    running.send("clicks", body).await;
     tokio::time::sleep(Duration::from_secs(9)).await;
     assert_eq!(house.keys().await, Vec::<String>::new(), "not before the timeout");
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -70,7 +53,7 @@ async fn events_become_one_parquet_object_a_key_when_the_timeout_has_passed() {
     let health = running.pipelines.health_of(&"clicks".parse().unwrap()).unwrap();
     assert_eq!((health.events_delivered, health.lag_events, health.lag_bytes, health.objects_written), (4, 0, 0, 3));
     assert_eq!(health.state, PipelineState::Ready);
-    assert_eq!((count(&house, RUNS).await, count(&house, DONE).await), (0, 0), "what is delivered is trimmed");
+    assert_eq!((house.count(RUNS).await, house.count(DONE).await), (0, 0), "what is delivered is trimmed");
     running.stop().await;
 }
 
@@ -79,15 +62,15 @@ async fn a_full_batch_does_not_wait_for_its_timeout() {
     let house = House::new().await;
     let running = house.open().await;
     let mut spec = house.spec("clicks");
-    spec.batch.timeout = Duration::from_hours(1);
-    spec.batch.rows = 3;
+    spec.output.batch.timeout = Duration::from_hours(1);
+    spec.output.batch.rows = 3;
     running.create(spec).await;
     let mut spec = house.spec("large");
-    spec.batch.timeout = Duration::from_hours(1);
-    spec.batch.size = ByteSize::bytes(1_000);
+    spec.output.batch.timeout = Duration::from_hours(1);
+    spec.output.batch.size = ByteSize::bytes(1_000);
     running.create(spec).await;
-    send(&running, "clicks", r#"[{"a":1},{"a":2},{"a":3},{"a":4}]"#).await;
-    send(&running, "large", &format!("[{{\"a\":\"{}\"}},{{\"a\":1}}]", "x".repeat(1_000))).await;
+    running.send("clicks", r#"[{"a":1},{"a":2},{"a":3},{"a":4}]"#).await;
+    running.send("large", &format!("[{{\"a\":\"{}\"}},{{\"a\":1}}]", "x".repeat(1_000))).await;
     running
         .until("one batch each", |pipelines| pipelines.health().iter().all(|health| health.objects_written > 0))
         .await;
@@ -100,9 +83,9 @@ async fn events_wait_while_the_bucket_is_gone_and_go_on_when_it_is_back() {
     let running = house.open().await;
     running.create(house.spec("clicks")).await;
     house.objects.delete_bucket(&house.bucket).await.unwrap();
-    send(&running, "clicks", r#"{"a":1}"#).await;
+    running.send("clicks", r#"{"a":1}"#).await;
     tokio::time::sleep(Duration::from_mins(5)).await;
-    send(&running, "clicks", r#"{"a":2}"#).await;
+    running.send("clicks", r#"{"a":2}"#).await;
     let health = &running.pipelines.health()[0];
     let reason = "destination bucket events does not exist: create it again".to_owned();
     assert_eq!((health.lag_events, &health.state), (2, &PipelineState::Waiting { reason }));
@@ -117,12 +100,12 @@ async fn a_pipeline_needs_a_bucket_and_a_name_of_its_own() {
     let house = House::new().await;
     let running = house.open().await;
     let mut spec = house.spec("clicks");
-    spec.bucket = "missing".parse().unwrap();
+    spec.output.bucket = "missing".parse().unwrap();
     let error = running.pipelines.create(spec).await.unwrap_err();
     assert_eq!(error.to_string(), "destination bucket missing does not exist: create it first");
     running.create(house.spec("clicks")).await;
     let error = running.pipelines.create(house.spec("clicks")).await.unwrap_err();
-    assert!(matches!(error, crate::Error::PipelineExists { .. }), "{error}");
+    assert!(matches!(error, Error::PipelineExists { .. }), "{error}");
     assert_eq!(running.pipelines.list().len(), 1);
 }
 
@@ -131,13 +114,13 @@ async fn open_batches_survive_a_restart() {
     let house = House::new().await;
     let running = house.open().await;
     let mut spec = house.spec("clicks");
-    spec.batch.json_key = Some(".k".parse().unwrap());
-    spec.batch.rows = 2;
+    spec.output.batch.json_key = Some(".k".parse().unwrap());
+    spec.output.batch.rows = 2;
     running.create(spec).await;
     // The batch of key b closes, the one of key a keeps the watermark at zero.
-    send(&running, "clicks", r#"[{"k":"a","n":0},{"k":"b","n":1},{"k":"b","n":2}]"#).await;
+    running.send("clicks", r#"[{"k":"a","n":0},{"k":"b","n":1},{"k":"b","n":2}]"#).await;
     running.until("the full batch", |pipelines| pipelines.health()[0].events_delivered == 2).await;
-    assert_eq!((count(&house, RUNS).await, count(&house, DONE).await), (1, 1));
+    assert_eq!((house.count(RUNS).await, house.count(DONE).await), (1, 1));
     running.stop().await;
     let running = house.open().await;
     assert_eq!(running.pipelines.health()[0].lag_events, 1);
@@ -145,7 +128,7 @@ async fn open_batches_survive_a_restart() {
     assert_eq!(summary(&house).await, [("clicks/k=a".to_owned(), 1), ("clicks/k=b".to_owned(), 2)]);
     running.until("trimmed", |_| true).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!((count(&house, RUNS).await, count(&house, DONE).await), (0, 0));
+    assert_eq!((house.count(RUNS).await, house.count(DONE).await), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +137,7 @@ async fn draining_delivers_everything_first_and_discarding_nothing() {
     let running = house.open().await;
     for name in ["drained", "discarded"] {
         running.create(house.spec(name)).await;
-        send(&running, name, r#"[{"a":1},{"a":2}]"#).await;
+        running.send(name, r#"[{"a":1},{"a":2}]"#).await;
     }
     let name = |text: &str| text.parse().unwrap();
     running.pipelines.delete(&name("discarded"), DeleteMode::Discard).await.unwrap();
@@ -163,18 +146,18 @@ async fn draining_delivers_everything_first_and_discarding_nothing() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(summary(&house).await, [("drained".to_owned(), 2)]);
     let left = [
-        count(&house, PIPELINES).await,
-        count(&house, HEADS).await,
-        count(&house, RUNS).await,
-        count(&house, SHARED).await,
-        count(&house, PROGRESS).await,
-        count(&house, DONE).await,
-        count(&house, SCHEMAS).await,
-        count(&house, GRAVES).await,
+        house.count(STREAMS).await,
+        house.count(HEADS).await,
+        house.count(RUNS).await,
+        house.count(SHARED).await,
+        house.count(PROGRESS).await,
+        house.count(DONE).await,
+        house.count(SCHEMAS).await,
+        house.count(GRAVES).await,
     ];
     assert_eq!(left, [0; 8]);
     let error = running.pipelines.delete(&name("drained"), DeleteMode::Drain).await.unwrap_err();
-    assert!(matches!(error, crate::Error::NoSuchPipeline { .. }), "{error}");
+    assert!(matches!(error, Error::NoSuchPipeline { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,10 +165,10 @@ async fn a_name_that_was_used_before_begins_anew() {
     let house = House::new().await;
     let running = house.open().await;
     running.create(house.spec("clicks")).await;
-    send(&running, "clicks", r#"{"a":"text"}"#).await;
+    running.send("clicks", r#"{"a":"text"}"#).await;
     running.pipelines.delete(&"clicks".parse().unwrap(), DeleteMode::Discard).await.unwrap();
     running.create(house.spec("clicks")).await;
-    send(&running, "clicks", r#"{"a":1}"#).await;
+    running.send("clicks", r#"{"a":1}"#).await;
     running.settle().await;
     assert_eq!(house.all_rows().await, [json!({"a":1})]);
     assert_eq!(running.pipelines.health()[0].dead_letters, 0);
@@ -196,7 +179,7 @@ async fn a_draining_pipeline_without_a_bucket_waits_and_can_be_discarded() {
     let house = House::new().await;
     let running = house.open().await;
     running.create(house.spec("clicks")).await;
-    send(&running, "clicks", r#"{"a":1}"#).await;
+    running.send("clicks", r#"{"a":1}"#).await;
     house.objects.delete_bucket(&house.bucket).await.unwrap();
     running.pipelines.delete(&"clicks".parse().unwrap(), DeleteMode::Drain).await.unwrap();
     tokio::time::sleep(Duration::from_mins(1)).await;
@@ -214,7 +197,7 @@ async fn rows_that_do_not_fit_are_dead_letters_and_counted() {
     let house = House::new().await;
     let running = house.open().await;
     running.create(house.spec("clicks")).await;
-    send(&running, "clicks", r#"[{"id":1,"a":1},{"id":2,"a":"x"},{"id":3,"a":2}]"#).await;
+    running.send("clicks", r#"[{"id":1,"a":1},{"id":2,"a":"x"},{"id":3,"a":2}]"#).await;
     running.settle().await;
     assert_eq!(summary(&house).await, [("clicks/dead-letters".to_owned(), 1), ("clicks".to_owned(), 2)]);
     let dead = house.rows(&house.keys().await[0]).await;
@@ -234,12 +217,12 @@ async fn events_are_held_against_a_declared_schema() {
     ]);
     for (name, format) in [("columns", "parquet"), ("lines", "json")] {
         let mut spec = house.spec(name);
-        spec.schema = Some(serde_json::from_value(json!({ "fields": fields })).unwrap());
-        spec.format = OutputFormat::from_names(format, Some("none")).unwrap();
+        spec.output.schema = Some(serde_json::from_value(json!({ "fields": fields })).unwrap());
+        spec.output.format = OutputFormat::from_names(format, Some("none")).unwrap();
         running.create(spec).await;
         let body =
             r#"[{"id":1,"at":"2026-05-01T13:00:00Z","more":{"a":1.50}},{"id":2147483648},{"at":null},{"id":3,"at":0}]"#;
-        send(&running, name, body).await;
+        running.send(name, body).await;
     }
     running.settle().await;
     let counts = [("columns/dead-letters", 2), ("columns", 2), ("lines/dead-letters", 2), ("lines", 2)];
@@ -264,7 +247,7 @@ async fn events_are_held_against_a_declared_schema() {
     // The schema is part of what is stored.
     running.stop().await;
     let running = house.open().await;
-    send(&running, "columns", "{}").await;
+    running.send("columns", "{}").await;
     running.settle().await;
     assert_eq!(house.rows(&house.keys().await[1]).await.len(), 1);
 }
@@ -275,9 +258,9 @@ async fn json_lines_keep_the_events_as_they_came() {
     let running = house.open().await;
     for (name, compression) in [("packed", "gzip"), ("plain", "none")] {
         let mut spec = house.spec(name);
-        spec.format = OutputFormat::from_names("json", Some(compression)).unwrap();
+        spec.output.format = OutputFormat::from_names("json", Some(compression)).unwrap();
         running.create(spec).await;
-        send(&running, name, "[{\"a\": 1.0, \"a\":\"x\"},{}]").await;
+        running.send(name, "[{\"a\": 1.0, \"a\":\"x\"},{}]").await;
     }
     running.settle().await;
     let keys = house.keys().await;
@@ -295,14 +278,14 @@ async fn short_memory_closes_batches_early_and_loses_nothing() {
     let house = House::new().await;
     let running = house.open_with(PipelinesConfig { batch_memory_bytes_max: 0, ..PipelinesConfig::default() }).await;
     let mut spec = house.spec("clicks");
-    spec.batch.timeout = Duration::from_hours(1);
-    spec.batch.json_key = Some(".k".parse().unwrap());
+    spec.output.batch.timeout = Duration::from_hours(1);
+    spec.output.batch.json_key = Some(".k".parse().unwrap());
     running.create(spec).await;
     let text = "x".repeat(1_000);
     for body in 0..12 {
         let events: Vec<String> =
             (0..1_000).map(|n| format!("{{\"k\":{},\"id\":{},\"t\":\"{text}\"}}", n % 3, body * 1_000 + n)).collect();
-        send(&running, "clicks", &events.join("\n")).await;
+        running.send("clicks", &events.join("\n")).await;
     }
     running.until("relief", |pipelines| pipelines.health()[0].objects_written > 0).await;
     assert!(running.pipelines.health()[0].lag_events > 0, "the small batches stay open");
@@ -328,10 +311,12 @@ impl Process {
         let stored = registry::load(&house.objects).await.unwrap();
         let (parts, flusher) = Parts::new(house.objects.clone(), Arc::clone(&house.clock), supervisor, config);
         let parts = Arc::new(parts);
-        let (record, head, progress) = stored.pipelines[0].clone();
-        let live = Arc::new(Live::new(record, head, progress));
+        let stream = stored.streams[0].clone();
+        let (record, progress) = stream.outputs[0].clone();
+        let output = Output::new(record, progress);
+        let live = Arc::new(Live::new(stream.record, stream.head, vec![Arc::clone(&output)]));
         parts.directory.insert(&live);
-        let worker = PipelineWorker::new(Arc::clone(&parts), Arc::clone(&live));
+        let worker = PipelineWorker::new(Arc::clone(&parts), Arc::clone(&live), output);
         Self { parts, flusher, live, worker }
     }
 
@@ -350,6 +335,15 @@ impl Process {
             self.flusher.work().await.unwrap();
         };
         tokio::join!(append, flush).0
+    }
+
+    /// Changes the pipeline; whether it says that it was changed.
+    async fn change(&mut self, spec: PipelineSpec) -> bool {
+        let changed = registry::change(&self.parts.objects, spec, None, false).await;
+        let Ok(changed) = changed else { return false };
+        self.live.set_record(changed.record);
+        self.live.outputs()[0].set_record(changed.output);
+        true
     }
 
     /// Lets the worker work until it is idle.
@@ -400,15 +394,15 @@ async fn exactly_once(seed: u64, lost_answers: u32) {
     let house = House::new().await;
     let mut dice = Dice(seed);
     let mut spec = house.spec("clicks");
-    spec.batch.json_key = Some(".k".parse().unwrap());
-    spec.batch.rows = 1 + dice.below(6);
-    registry::create(&house.objects, spec).await.unwrap();
+    spec.output.batch.json_key = Some(".k".parse().unwrap());
+    spec.output.batch.rows = 1 + dice.below(6);
+    registry::create(&house.objects, spec.clone()).await.unwrap();
     let mut process = Process::start(&house).await;
     let mut acknowledged: BTreeMap<u64, bool> = BTreeMap::new();
     let mut next = 0;
     house.engine.lost_answers.store(lost_answers, Ordering::SeqCst);
     for _ in 0..60 {
-        match dice.below(4) {
+        match dice.below(5) {
             0 | 1 => {
                 let ids: Vec<u64> = (next..next + 1 + dice.below(8)).collect();
                 next += ids.len() as u64;
@@ -426,6 +420,18 @@ async fn exactly_once(seed: u64, lost_answers: u32) {
                     process = restart(&house, lost_answers).await;
                 }
             }
+            3 => {
+                // Which events belong together changes with it: what is done is known by the key.
+                let keys = [Some(".k"), Some(".v"), None];
+                let key = keys[usize::try_from(dice.below(3)).unwrap()];
+                spec.output.batch.json_key = key.map(|key| key.parse().unwrap());
+                spec.output.batch.rows = 1 + dice.below(6);
+                spec.output.prefix = format!("p{}", dice.below(3));
+                let polls = usize::try_from(dice.below(20)).unwrap();
+                if crash_after(polls, process.change(spec.clone())).await.is_none() {
+                    process = restart(&house, lost_answers).await;
+                }
+            }
             _ => tokio::time::advance(Duration::from_secs(dice.below(12))).await,
         }
     }
@@ -434,7 +440,7 @@ async fn exactly_once(seed: u64, lost_answers: u32) {
         process.work().await;
         tokio::time::advance(Duration::from_secs(11)).await;
     }
-    assert_eq!(process.live.health().lag_events, 0, "seed {seed}");
+    assert_eq!(process.live.health()[0].lag_events, 0, "seed {seed}");
     process.work().await;
     let mut found: BTreeMap<u64, u32> = BTreeMap::new();
     for row in house.all_rows().await {
@@ -446,9 +452,9 @@ async fn exactly_once(seed: u64, lost_answers: u32) {
         assert!(fine, "seed {seed}: event {id}, acknowledged {was_acknowledged}, is there {times} times");
     }
     assert_eq!(found, BTreeMap::new(), "seed {seed}: events nobody sent");
-    let health = process.live.health();
+    let health = &process.live.health()[0];
     assert_eq!(health.events_accepted, health.events_delivered, "seed {seed}");
-    assert_eq!((count(&house, RUNS).await, count(&house, DONE).await), (0, 0), "seed {seed}: trimmed");
+    assert_eq!((house.count(RUNS).await, house.count(DONE).await), (0, 0), "seed {seed}: trimmed");
     check_claims(&house).await;
 }
 
@@ -493,7 +499,7 @@ async fn retried_until_acknowledged(seed: u64, lost_answers: u32) {
     let house = House::new().await;
     let mut dice = Dice(seed);
     let mut spec = house.spec("clicks");
-    spec.batch.rows = 1 + dice.below(6);
+    spec.output.batch.rows = 1 + dice.below(6);
     registry::create(&house.objects, spec).await.unwrap();
     let mut process = Process::start(&house).await;
     house.engine.lost_answers.store(lost_answers, Ordering::SeqCst);
@@ -537,10 +543,10 @@ async fn retried_until_acknowledged(seed: u64, lost_answers: u32) {
     ids.sort_unstable();
     assert_eq!(ids, (0..40).chain(1000..1040).collect::<Vec<u64>>(), "seed {seed}");
     // Days later nobody remembers the producer, and no row of it is left.
-    assert!(count(&house, PRODUCERS).await > 0, "seed {seed}");
+    assert!(house.count(PRODUCERS).await > 0, "seed {seed}");
     tokio::time::advance(Duration::from_hours(72)).await;
     process.work().await;
-    assert_eq!(count(&house, PRODUCERS).await, 0, "seed {seed}");
+    assert_eq!(house.count(PRODUCERS).await, 0, "seed {seed}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -566,10 +572,10 @@ async fn who_takes_a_name_over_is_told_where_to_go_on_and_the_one_before_stores_
     let (second_epoch, next) = claim::take_over(&house.objects, &live, producer).await.unwrap();
     assert_eq!((second_epoch, next), (first_epoch + 1, 3));
     let error = process.append_claimed("{}", claim(first_epoch, 3)).await.unwrap_err();
-    assert!(matches!(error, crate::Error::FencedProducer { .. }), "{error}");
+    assert!(matches!(error, Error::FencedProducer { .. }), "{error}");
     assert!(process.append_claimed("{}", claim(second_epoch, 2)).await.unwrap().seen);
     assert!(!process.append_claimed("{}", claim(second_epoch, 3)).await.unwrap().seen);
-    assert_eq!(process.live.health().events_accepted, 4);
+    assert_eq!(process.live.health()[0].events_accepted, 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -584,7 +590,7 @@ async fn of_two_workers_the_later_one_delivers() {
     tokio::time::advance(Duration::from_secs(11)).await;
     assert!(matches!(first.worker.work().await, Ok(Work::More)), "it encodes");
     assert!(matches!(first.worker.work().await, Ok(Work::Finished)), "it loses");
-    assert!(matches!(first.live.health().state, PipelineState::Waiting { .. }));
+    assert!(matches!(first.live.health()[0].state, PipelineState::Waiting { .. }));
     assert_eq!(house.keys().await, Vec::<String>::new());
     second.work().await;
     assert_eq!(house.all_rows().await, [json!({"id":1,"k":"a"})]);

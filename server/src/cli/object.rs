@@ -184,7 +184,7 @@ impl PutArgs {
 }
 
 async fn get(client: &Client, path: &ObjectPath, file: Option<&Path>, format: Format) -> anyhow::Result<()> {
-    let answer = client.account().await?.download(&path.url()).await?;
+    let answer = client.account().await?.download(&path.url(), &[]).await?;
     let progress = Progress::new("read", answer.content_length());
     let expected_bytes = answer.content_length();
     let mut bytes = progress.count(answer.bytes_stream().map_err(std::io::Error::other));

@@ -1,15 +1,18 @@
-//! `cistern pipelines`: create, list, get, delete. The command line of the 2024 announcement works word for word.
+//! `cistern pipelines`: create, list, get, update, delete, tail, replay. The command line of the 2024 announcement works word for word.
+
+mod settings;
+mod tail;
 
 use super::Format;
 use super::answer::{say, say_json, say_table};
 use crate::client::Client;
-use anyhow::Context as _;
-use cistern_types::{BucketName, ByteSize, PipelineName, StorageClass};
+use cistern_types::PipelineName;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use settings::{CreateArgs, UpdateArgs};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use tail::TailArgs;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PipelinesCommand {
@@ -22,6 +25,12 @@ pub(super) enum PipelinesCommand {
         /// Its name
         name: PipelineName,
     },
+    /// Change a pipeline: what is not named stays as it is
+    Update(UpdateArgs),
+    /// Show events as they come
+    Tail(TailArgs),
+    /// Take events in once more: those of a dead-letter object, or a range of the log
+    Replay(ReplayArgs),
     /// Delete a pipeline
     Delete {
         /// Its name
@@ -30,24 +39,6 @@ pub(super) enum PipelinesCommand {
         #[arg(long, value_enum, default_value_t = DeleteMode::Drain)]
         mode: DeleteMode,
     },
-}
-
-/// Who may send events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Auth {
-    /// Who has the pipeline's send token
-    Token,
-    /// Everybody who reaches the listener
-    None,
-}
-
-/// What files the events become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum FileFormat {
-    /// Parquet
-    Parquet,
-    /// JSON, one event a line
-    Json,
 }
 
 /// What happens to events that are not in the bucket yet.
@@ -60,48 +51,18 @@ pub(super) enum DeleteMode {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct CreateArgs {
-    /// Its name, also the path of its endpoint
+pub(super) struct ReplayArgs {
+    /// Its name
     name: PipelineName,
-    /// Bucket the events go to
-    #[arg(long, value_name = "BUCKET")]
-    destination_bucket: BucketName,
-    /// Close a file at about this many bytes of events, such as 1MB
-    #[arg(long, value_name = "SIZE")]
-    batch_size: Option<ByteSize>,
-    /// Close a file this many seconds after its first event
-    #[arg(long, value_name = "SECONDS")]
-    batch_timeout_secs: Option<u64>,
-    /// Close a file at this many events
-    #[arg(long, value_name = "N")]
-    batch_rows: Option<u64>,
-    /// One file a value of this field, such as .merchantId
-    #[arg(long, value_name = "PATH")]
-    batch_on_json_key: Option<String>,
-    /// Format of the files [default: parquet]
-    #[arg(long, value_enum)]
-    format: Option<FileFormat>,
-    /// Compression of the files: zstd, snappy, lz4, gzip or none [default: zstd; for json, gzip]
-    #[arg(long, value_name = "COMPRESSION")]
-    compression: Option<String>,
-    /// What the keys of the files begin with
-    #[arg(long)]
-    prefix: Option<String>,
-    /// Who may send events
-    #[arg(long, value_enum, default_value_t = Auth::Token)]
-    auth: Auth,
-    /// Origin of browser pages that may send, or *; may be given several times
-    #[arg(long, value_name = "ORIGIN")]
-    cors_origin: Vec<String>,
-    /// Partitions that Kafka's producers see, 1 to 16 [default: 1]
-    #[arg(long, value_name = "N")]
-    shard_count: Option<u8>,
-    /// Class of the files: Standard or InfrequentAccess
-    #[arg(long, value_name = "CLASS")]
-    storage_class: Option<StorageClass>,
-    /// JSON file that declares the fields of the events [default: columns follow from the events]
-    #[arg(long, value_name = "FILE")]
-    schema: Option<PathBuf>,
+    /// Key of a dead-letter object in the pipeline's bucket
+    #[arg(long, value_name = "KEY", required_unless_present_all = ["from_offset", "to_offset"])]
+    dead_letters: Option<String>,
+    /// First event of a range that is still in the log
+    #[arg(long, value_name = "OFFSET", conflicts_with = "dead_letters", requires = "to_offset")]
+    from_offset: Option<u64>,
+    /// The event after the last of the range
+    #[arg(long, value_name = "OFFSET", conflicts_with = "dead_letters", requires = "from_offset")]
+    to_offset: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,6 +93,14 @@ impl PipelinesCommand {
                     Format::Human => say(&created(&serde_json::from_value(made)?)),
                 }
             }
+            Self::Update(arguments) => {
+                let changed =
+                    account.patch(&format!("/pipelines/{}", arguments.name), &arguments.body()?).await?.result;
+                match format {
+                    Format::Json => say_json(&changed),
+                    Format::Human => say(&updated(&serde_json::from_value(changed)?)),
+                }
+            }
             Self::List => {
                 let found = account.get("/pipelines", &[]).await?.result;
                 if format == Format::Json {
@@ -147,6 +116,23 @@ impl PipelinesCommand {
                     return say_json(&found);
                 }
                 say(&details(&found))
+            }
+            Self::Tail(arguments) => arguments.run(&account, format).await,
+            Self::Replay(arguments) => {
+                let ReplayArgs { name, dead_letters, from_offset, to_offset } = arguments;
+                let body = match dead_letters {
+                    Some(key) => json!({ "dead_letters": key }),
+                    None => json!({ "from_offset": from_offset, "to_offset": to_offset }),
+                };
+                let done = account.post(&format!("/pipelines/{name}/replay"), &body).await?.result;
+                let count = |field: &str| plain(&done[field]);
+                let mut sentence = format!("Took {} events into pipeline \"{name}\" once more", count("events"));
+                for (field, what) in [("seen", "had been by the same replay"), ("not_events", "are no events")] {
+                    if done[field] != 0 {
+                        write!(sentence, "; {} {what}", count(field)).expect("writing to a String");
+                    }
+                }
+                super::bucket::answer(format, &done, &sentence)
             }
             Self::Delete { name, mode } => {
                 let mode_name = match mode {
@@ -164,48 +150,13 @@ impl PipelinesCommand {
     }
 }
 
-impl CreateArgs {
-    /// The body of the create call: only what was given, the server knows the defaults.
-    fn body(&self) -> anyhow::Result<Value> {
-        let mut batch = Map::new();
-        let mut put = |name: &str, value: Option<Value>| batch.extend(value.map(|value| (name.to_owned(), value)));
-        put("max_bytes", self.batch_size.map(|size| size.as_u64().into()));
-        put("max_duration_s", self.batch_timeout_secs.map(Into::into));
-        put("max_rows", self.batch_rows.map(Into::into));
-        put("on_json_key", self.batch_on_json_key.clone().map(Into::into));
-        let mut destination = json!({ "type": "r2", "batch": batch, "path": { "bucket": self.destination_bucket } });
-        if let Some(format) = self.format {
-            destination["format"] = match format {
-                FileFormat::Parquet => "parquet",
-                FileFormat::Json => "json",
-            }
-            .into();
-        }
-        if let Some(compression) = &self.compression {
-            destination["compression"] = json!({ "type": compression });
-        }
-        if let Some(prefix) = &self.prefix {
-            destination["path"]["prefix"] = prefix.clone().into();
-        }
-        if let Some(class) = self.storage_class {
-            destination["storage_class"] = class.api_name().into();
-        }
-        let mut source = json!({ "type": "http", "format": "json", "authentication": self.auth == Auth::Token });
-        if !self.cors_origin.is_empty() {
-            source["cors"] = json!({ "origins": self.cors_origin });
-        }
-        let mut body = json!({ "name": self.name, "source": [source], "destination": destination });
-        if let Some(shards) = self.shard_count {
-            body["metadata"] = json!({ "shards": shards });
-        }
-        if let Some(path) = &self.schema {
-            let text = std::fs::read(path).with_context(|| format!("--schema: read {}", path.display()))?;
-            let schema: Value =
-                serde_json::from_slice(&text).with_context(|| format!("--schema: {} is not JSON", path.display()))?;
-            body["schema"] = schema;
-        }
-        Ok(body)
+/// What a person reads after changing a pipeline.
+fn updated(changed: &Created) -> String {
+    let mut text = format!("Changed pipeline \"{}\"", changed.name);
+    if let Some(token) = &changed.send_token {
+        write!(text, "\n🔑 Send token (shown only this once): {token}").expect("writing to a String");
     }
+    text
 }
 
 /// What a person reads after creating a pipeline: the lines of the announcement, then the token, once.
@@ -280,6 +231,7 @@ fn details(pipeline: &Value) -> String {
         ("batch rows", plain(&batch["max_rows"])),
         ("batch key", plain(&batch["on_json_key"])),
         ("schema", schema_line(&pipeline["schema"])),
+        ("retention", format!("{}s", plain(&pipeline["metadata"]["retention_s"]))),
         ("state", plain(&status["state"])),
     ];
     if status["reason"].is_string() {
@@ -316,82 +268,12 @@ fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser as _;
-
-    #[derive(Debug, clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        create: CreateArgs,
-    }
-
-    fn body(arguments: &[&str]) -> Value {
-        Line::try_parse_from(std::iter::once("create").chain(arguments.iter().copied())).unwrap().create.body().unwrap()
-    }
 
     #[test]
-    fn the_announcement_becomes_the_body_of_the_api() {
-        let announced = [
-            "clickstream-ingest-prod",
-            "--batch-size=1MB",
-            "--batch-timeout-secs=120",
-            "--batch-on-json-key=.merchantId",
-            "--destination-bucket=prod-cs-data",
-        ];
-        let expected = json!({
-            "name": "clickstream-ingest-prod",
-            "source": [{ "type": "http", "format": "json", "authentication": true }],
-            "destination": {
-                "type": "r2",
-                "batch": { "max_bytes": 1_000_000, "max_duration_s": 120, "on_json_key": ".merchantId" },
-                "path": { "bucket": "prod-cs-data" },
-            },
-        });
-        assert_eq!(body(&announced), expected);
-    }
-
-    #[test]
-    fn every_other_flag_has_its_place() {
-        let arguments = [
-            "p",
-            "--destination-bucket=bbb",
-            "--auth=none",
-            "--batch-rows=7",
-            "--format=json",
-            "--compression=none",
-            "--prefix=a/b",
-            "--cors-origin=https://a.example",
-            "--cors-origin=*",
-            "--storage-class=InfrequentAccess",
-        ];
-        let expected = json!({
-            "name": "p",
-            "source": [{ "type": "http", "format": "json", "authentication": false,
-                         "cors": { "origins": ["https://a.example", "*"] } }],
-            "destination": {
-                "type": "r2", "format": "json", "compression": { "type": "none" }, "storage_class": "InfrequentAccess",
-                "batch": { "max_rows": 7 }, "path": { "bucket": "bbb", "prefix": "a/b" },
-            },
-        });
-        assert_eq!(body(&arguments), expected);
-    }
-
-    #[test]
-    fn a_schema_is_read_from_its_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("clicks.json");
-        let path_text = path.to_str().unwrap();
-        let schema =
-            json!({ "fields": [{ "name": "id", "type": "int64", "required": true }, { "name": "a", "type": "json" }] });
-        std::fs::write(&path, schema.to_string()).unwrap();
-        let arguments = ["create", "p", "--destination-bucket=bbb", "--schema", path_text];
-        let create = Line::try_parse_from(arguments).unwrap().create;
-        assert_eq!(create.body().unwrap()["schema"], schema);
-        assert_eq!(schema_line(&schema), "id int64 required, a json; other fields: -");
+    fn a_schema_is_shown_in_one_line() {
+        let fields = json!([{ "name": "id", "type": "int64", "required": true }, { "name": "a", "type": "json" }]);
+        assert_eq!(schema_line(&json!({ "fields": fields })), "id int64 required, a json; other fields: -");
         assert_eq!(schema_line(&Value::Null), "inferred");
-        std::fs::write(&path, "{").unwrap();
-        assert_eq!(create.body().unwrap_err().to_string(), format!("--schema: {path_text} is not JSON"));
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(create.body().unwrap_err().to_string(), format!("--schema: read {path_text}"));
     }
 
     fn made(send_token: Option<&str>) -> Created {

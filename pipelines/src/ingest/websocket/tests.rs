@@ -101,7 +101,7 @@ async fn house_with(change: impl FnOnce(&mut PipelineSpec)) -> (House, Running, 
     let running = house.open().await;
     let mut spec = house.spec("clicks");
     // Time is not paused: it would run ahead while bytes are on their way.
-    spec.batch.timeout = Duration::from_secs(1);
+    spec.output.batch.timeout = Duration::from_secs(1);
     change(&mut spec);
     let token = running.create(spec).await.send_token;
     let door = Door::open(&running).await;
@@ -161,7 +161,7 @@ async fn what_is_no_event_has_a_verdict_and_becomes_a_dead_letter() {
 
 #[tokio::test]
 async fn a_token_comes_in_the_header_the_query_or_the_first_message() {
-    let (_house, _running, door, token) = house_with(|spec| spec.auth = IngestAuth::Token).await;
+    let (_house, _running, door, token) = house_with(|spec| spec.stream.auth = IngestAuth::Token).await;
     let token = token.unwrap();
     assert_eq!(door.refused("clicks?token=wrong", &[]).await, 401);
     assert_eq!(door.refused("clicks", &[("authorization", "Bearer wrong")]).await, 401);
@@ -187,7 +187,7 @@ async fn a_token_comes_in_the_header_the_query_or_the_first_message() {
 #[tokio::test]
 async fn pages_of_other_origins_are_refused() {
     let (_house, _running, door, _) =
-        house_with(|spec| spec.cors_origins = vec!["https://a.example".parse().unwrap()]).await;
+        house_with(|spec| spec.stream.cors_origins = vec!["https://a.example".parse().unwrap()]).await;
     assert_eq!(door.refused("clicks", &[("origin", "https://b.example")]).await, 403);
     assert_eq!(door.refused("clicks", &[("origin", "https://a.example")]).await, 101);
     assert_eq!(door.refused("clicks", &[]).await, 101);
@@ -235,7 +235,7 @@ async fn a_server_that_stops_acknowledges_what_came_and_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn clients_that_say_nothing_are_let_go() {
-    let (_house, _running, door, _) = house_with(|spec| spec.auth = IngestAuth::Token).await;
+    let (_house, _running, door, _) = house_with(|spec| spec.stream.auth = IngestAuth::Token).await;
     let mut silent = door.connect("clicks").await;
     assert_eq!(silent.hear().await["code"], 10000, "the token does not come");
     let (_house, _running, door, _) = house_with(|_| ()).await;
