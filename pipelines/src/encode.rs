@@ -8,7 +8,7 @@ use crate::partition::key_id;
 use crate::rows::KeyId;
 use crate::schema::EventSchema;
 use crate::{
-    DeclaredSchema, Error, JsonCompression, OutputFormat, OutputSpec, ParquetCompression, Result, declared, json_lines,
+    DeclaredSchema, Error, JsonCompression, OutputFormat, OutputSpec, ParquetSpec, Result, declared, json_lines,
     object_name, parquet,
 };
 use arrow_schema::ArrowError;
@@ -56,20 +56,21 @@ pub(crate) fn encode(
     };
     let (key, dead_key) =
         (object_name::rows_key(name, spec, &batch), object_name::dead_letters_key(name, spec, &batch));
-    let (content_type, (rows, dead)) = match spec.format {
-        OutputFormat::Parquet { compression } => {
+    let (content_type, (rows, dead)) = match &spec.format {
+        OutputFormat::Parquet(parquet) => {
             let encoded = match &spec.schema {
-                Some(declared) => encode_declared(batch, name, compression, declared)?,
-                None => encode_parquet(batch, name, compression, schema)?,
+                Some(declared) => encode_declared(batch, name, parquet, declared)?,
+                None => encode_parquet(batch, name, parquet, schema)?,
             };
             ("application/vnd.apache.parquet", encoded)
         }
         OutputFormat::JsonLines { compression } => {
             let content_type = match compression {
                 JsonCompression::Gzip => "application/gzip",
+                JsonCompression::Zstd => "application/zstd",
                 JsonCompression::None => "application/x-ndjson",
             };
-            (content_type, encode_json(batch, spec.schema.as_ref(), compression)?)
+            (content_type, encode_json(batch, spec.schema.as_ref(), *compression)?)
         }
     };
     if let Some(body) = rows {
@@ -121,7 +122,7 @@ fn facts<'a>(batch: &Batch, name: &'a PipelineName) -> FileFacts<'a> {
 fn encode_declared(
     mut batch: Batch,
     name: &PipelineName,
-    compression: ParquetCompression,
+    settings: &ParquetSpec,
     schema: &DeclaredSchema,
 ) -> Result<(Option<Vec<u8>>, DeadLetters)> {
     let rows = usize::try_from(batch.rows()).expect("the rows of a batch are in memory");
@@ -131,13 +132,13 @@ fn encode_declared(
     if record_batch.num_rows() == 0 {
         return Ok((None, dead));
     }
-    Ok((Some(parquet::write(&record_batch, compression, facts).map_err(parquet_failed)?), dead))
+    Ok((Some(parquet::write(&record_batch, settings, facts).map_err(parquet_failed)?), dead))
 }
 
 fn encode_parquet(
     mut batch: Batch,
     name: &PipelineName,
-    compression: ParquetCompression,
+    settings: &ParquetSpec,
     schema: &mut EventSchema,
 ) -> Result<(Option<Vec<u8>>, DeadLetters)> {
     let rows = usize::try_from(batch.rows()).expect("the rows of a batch are in memory");
@@ -161,7 +162,7 @@ fn encode_parquet(
     match record_batch {
         Some(record_batch) if record_batch.num_rows() > 0 => {
             *schema = grown;
-            let file = parquet::write(&record_batch, compression, facts);
+            let file = parquet::write(&record_batch, settings, facts);
             Ok((Some(file.map_err(|source| Error::Parquet { rows, source })?), dead))
         }
         Some(_) => Ok((None, dead)),

@@ -15,5 +15,12 @@ pub(crate) fn write(chunks: Vec<Bytes>, compression: JsonCompression) -> std::io
             }
             encoder.finish()
         }
+        JsonCompression::Zstd => {
+            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), zstd::DEFAULT_COMPRESSION_LEVEL)?;
+            for chunk in chunks {
+                encoder.write_all(&chunk)?;
+            }
+            encoder.finish()
+        }
     }
 }

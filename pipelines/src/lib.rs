@@ -65,7 +65,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use json_path::JsonPath;
 pub use kafka::{KafkaConfig, KafkaEndpoint};
 pub use live::{PipelineHealth, PipelineState};
-pub use output_spec::{BatchSpec, JsonCompression, OutputFormat, OutputSpec, ParquetCompression};
+pub use output_spec::{
+    BatchSpec, JsonCompression, ObjectNaming, OutputFormat, OutputSpec, ParquetCompression, ParquetSpec, TimePath,
+};
 pub use pipelines::{CreatedPipeline, DeleteMode, Pipelines};
 pub use replay::{Replay, Replayed};
 pub use rows::{PipelineId, PipelineRecord};

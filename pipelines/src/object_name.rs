@@ -1,7 +1,8 @@
 //! The key of a batch's object, derived from what is in it: written twice, it is the same object.
 //!
 //! ```text
-//! [prefix/]PIPELINE/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/PIPELINE-FIRST-LAST.parquet | .json.gz | .json
+//! [prefix/]PIPELINE/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/PIPELINE-FIRST-LAST.parquet | .json.gz | .json.zst | .json
+//! [prefix/][KEY=VALUE/][TIME/][FILE_PREFIX-]PIPELINE-FIRST-LAST.SUFFIX      where a pattern for the time is given
 //! [prefix/]PIPELINE/dead-letters/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/PIPELINE-FIRST-LAST.ndjson
 //! ```
 //! The time is when the batch's first event was logged, the offsets are those of its first and last event. The first
@@ -21,31 +22,48 @@ const DIGEST_DIGITS: usize = 32;
 /// The key of the object with the batch's rows.
 pub(crate) fn rows_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) -> ObjectKey {
     let extension = match spec.format {
-        OutputFormat::Parquet { .. } => "parquet",
+        OutputFormat::Parquet(_) => "parquet",
         OutputFormat::JsonLines { compression: JsonCompression::Gzip } => "json.gz",
+        OutputFormat::JsonLines { compression: JsonCompression::Zstd } => "json.zst",
         OutputFormat::JsonLines { compression: JsonCompression::None } => "json",
     };
-    key(name, spec, batch, "", extension)
+    let naming = &spec.naming;
+    let folders = match &naming.time_path {
+        None => format!("{name}/{}", default_folders(spec, batch)),
+        Some(path) => {
+            let time = path.format(batch.opened_at());
+            format!("{}{time}{}", partition(spec, batch), if time.is_empty() { "" } else { "/" })
+        }
+    };
+    let file_prefix = if naming.file_prefix.is_empty() { String::new() } else { format!("{}-", naming.file_prefix) };
+    let suffix = if naming.file_suffix.is_empty() { extension } else { &naming.file_suffix };
+    key(spec, &format!("{folders}{file_prefix}{}.{suffix}", file_name(name, batch)))
 }
 
 /// The key of the object with the batch's dead letters.
 pub(crate) fn dead_letters_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) -> ObjectKey {
-    key(name, spec, batch, "dead-letters/", "ndjson")
+    let folders = default_folders(spec, batch);
+    key(spec, &format!("{name}/dead-letters/{folders}{}.ndjson", file_name(name, batch)))
 }
 
-fn key(name: &PipelineName, spec: &OutputSpec, batch: &Batch, folder: &str, extension: &str) -> ObjectKey {
-    let prefix = if spec.prefix.is_empty() { String::new() } else { format!("{}/", spec.prefix) };
-    let partition = match &spec.batch.json_key {
-        Some(path) => format!("{}={}/", safe(path.name().as_bytes()), safe(batch.partition())),
-        None => String::new(),
-    };
-    let at = batch.opened_at().to_utc();
-    let (date, hour) = (at.date(), at.hour());
-    let (first, last) = (batch.first_offset(), batch.last_offset());
-    let text = format!(
-        "{prefix}{name}/{folder}{partition}event_date={date}/hr={hour:02}/{name}-{first:020}-{last:020}.{extension}"
-    );
+fn key(spec: &OutputSpec, path: &str) -> ObjectKey {
+    let slash = if spec.prefix.is_empty() { "" } else { "/" };
+    let text = format!("{}{slash}{path}", spec.prefix);
     text.parse().expect("prefix, name and parts are bounded so that they fit a key together")
+}
+
+fn default_folders(spec: &OutputSpec, batch: &Batch) -> String {
+    let at = batch.opened_at().to_utc();
+    format!("{}event_date={}/hr={:02}/", partition(spec, batch), at.date(), at.hour())
+}
+
+fn partition(spec: &OutputSpec, batch: &Batch) -> String {
+    let path = spec.batch.json_key.as_ref();
+    path.map(|path| format!("{}={}/", safe(path.name().as_bytes()), safe(batch.partition()))).unwrap_or_default()
+}
+
+fn file_name(name: &PipelineName, batch: &Batch) -> String {
+    format!("{name}-{:020}-{:020}", batch.first_offset(), batch.last_offset())
 }
 
 /// Text that is safe as a part of a key, whatever it is: everything but letters, digits, `-`, `_` and dots inside is
@@ -78,6 +96,7 @@ fn safe(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ObjectNaming;
     use cistern_types::Timestamp;
     use proptest::prelude::*;
     use std::collections::HashMap;
@@ -117,6 +136,17 @@ mod tests {
         assert_eq!(key.as_str(), format!("clicks/{time}/{file}.parquet"));
         let key = dead_letters_key(&clicks(), &spec(None, "raw"), &batch(""));
         assert_eq!(key.as_str(), format!("raw/clicks/dead-letters/{time}/{file}.ndjson"));
+        let mut spec = spec(Some(".merchantId"), "raw");
+        spec.naming.time_path = Some("year=%Y/month=%m".parse().unwrap());
+        let key = rows_key(&clicks(), &spec, &batch("m_1"));
+        assert_eq!(key.as_str(), format!("raw/merchantId=m_1/year=2023/month=11/{file}.parquet"));
+        spec.batch.json_key = None;
+        spec.naming.time_path = Some("".parse().unwrap());
+        spec.naming.file_prefix = "eu".into();
+        spec.naming.file_suffix = "pq".into();
+        assert_eq!(rows_key(&clicks(), &spec, &batch("")).as_str(), format!("raw/eu-{file}.pq"));
+        let key = dead_letters_key(&clicks(), &spec, &batch(""));
+        assert_eq!(key.as_str(), format!("raw/clicks/dead-letters/{time}/{file}.ndjson"));
     }
 
     #[test]
@@ -150,6 +180,9 @@ mod tests {
         fn the_longest_of_everything_still_is_a_key(value in "\\PC{300}") {
             let spec = spec(Some(&format!(".\"{}\"", "ä".repeat(120))), &"p".repeat(256));
             let name: PipelineName = "n".repeat(63).parse().unwrap();
+            let mut spec = spec;
+            let time_path = Some("%A-%B-".repeat(10).parse().unwrap());
+            spec.naming = ObjectNaming { time_path, file_prefix: "p".repeat(64), file_suffix: "s".repeat(64) };
             let batch = batch(&value);
             prop_assert!(rows_key(&name, &spec, &batch).as_str().len() <= 1024);
             prop_assert!(dead_letters_key(&name, &spec, &batch).as_str().len() <= 1024);

@@ -2,23 +2,24 @@
 //!
 //! A dictionary pays where values repeat and costs most of the write where they do not, so a sample decides. Integers
 //! without one are delta-packed. Measured on event data this writes 1.7 times faster and 18 % smaller than the defaults.
+//!
+//! Rows are in the order of their events unless a pipeline names columns to sort by: then many key values share a file
+//! whose row groups each hold few of them, and readers pass over the rest.
 
-use crate::ParquetCompression;
+use crate::{ParquetCompression, ParquetSpec};
 use ::parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use ::parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::KeyValue;
+use ::parquet::file::metadata::{KeyValue, SortingColumn};
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::DataType;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StructArray, UInt32Array};
+use arrow_ord::sort::{SortColumn, SortOptions, lexsort_to_indices};
+use arrow_schema::{ArrowError, DataType};
+use arrow_select::nullif::nullif;
+use arrow_select::take::take_record_batch;
 use std::collections::HashSet;
-
-/// Row groups end at this many rows.
-const ROW_GROUP_ROWS_MAX: usize = 1_000_000;
-
-/// Row groups end at this many bytes.
-const ROW_GROUP_BYTES_MAX: usize = 128 << 20;
+use std::sync::Arc;
 
 /// How many rows are handed to the writer at once: few enough to stay in the processor's caches.
 const SLICE_ROWS: usize = 16 << 10;
@@ -37,10 +38,12 @@ pub(crate) struct FileFacts<'a> {
 /// Writes a file.
 pub(crate) fn write(
     batch: &RecordBatch,
-    compression: ParquetCompression,
+    settings: &ParquetSpec,
     facts: FileFacts<'_>,
 ) -> Result<Vec<u8>, ParquetError> {
-    let properties = properties(batch, compression, facts)?;
+    let sorted = sorted(batch, &settings.sort_by)?;
+    let batch = sorted.as_ref().unwrap_or(batch);
+    let properties = properties(batch, settings, facts)?;
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
     for start in (0..batch.num_rows()).step_by(SLICE_ROWS) {
         writer.write(&batch.slice(start, SLICE_ROWS.min(batch.num_rows() - start)))?;
@@ -48,12 +51,44 @@ pub(crate) fn write(
     writer.into_inner()
 }
 
+/// The rows in the order of the columns named, as far as they are there; `None` when no column is.
+fn sorted(batch: &RecordBatch, columns: &[String]) -> Result<Option<RecordBatch>, ArrowError> {
+    let options = Some(SortOptions { descending: false, nulls_first: false });
+    let whole = StructArray::from(batch.clone());
+    let values = columns.iter().filter_map(|path| leaf(&whole, path));
+    let mut values: Vec<SortColumn> = values.map(|values| SortColumn { values, options }).collect();
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let rows = u32::try_from(batch.num_rows()).map_err(|error| ArrowError::ComputeError(error.to_string()))?;
+    // Last the number of the event, so that rows that are alike stay in order.
+    values.push(SortColumn { values: Arc::new(UInt32Array::from_iter_values(0..rows)), options });
+    let order = lexsort_to_indices(&values, None)?;
+    take_record_batch(batch, &order).map(Some)
+}
+
+/// The column at a path, if it holds single values; null where what it lies in is.
+fn leaf(parent: &StructArray, path: &str) -> Option<ArrayRef> {
+    let found = match parent.column_by_name(path) {
+        Some(column) => Some(Arc::clone(column)).filter(|column| !column.data_type().is_nested()),
+        None => {
+            let (name, rest) = path.split_once('.')?;
+            leaf(parent.column_by_name(name)?.as_struct_opt()?, rest)
+        }
+    }?;
+    match parent.nulls() {
+        None => Some(found),
+        Some(nulls) => nullif(&found, &BooleanArray::new(!nulls.inner(), None)).ok(),
+    }
+}
+
+/// The encodings, sizes and metadata of a file.
 fn properties(
     batch: &RecordBatch,
-    compression: ParquetCompression,
+    settings: &ParquetSpec,
     facts: FileFacts<'_>,
 ) -> Result<WriterProperties, ParquetError> {
-    let compression = match compression {
+    let compression = match settings.compression {
         ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(1)?),
         ParquetCompression::Snappy => Compression::SNAPPY,
         ParquetCompression::Lz4 => Compression::LZ4_RAW,
@@ -69,8 +104,9 @@ fn properties(
         .set_created_by(concat!("cistern version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(compression)
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX))
+        .set_max_row_group_row_count(Some(size(settings.row_group_rows)))
+        .set_max_row_group_bytes(Some(size(settings.row_group_size.as_u64())))
+        .set_data_page_size_limit(size(settings.page_size.as_u64()))
         .set_key_value_metadata(Some(key_values));
     let schema = ArrowSchemaConverter::new().convert(&batch.schema())?;
     let mut leaves = Vec::new();
@@ -80,11 +116,26 @@ fn properties(
         let path = column.path().clone();
         let repeats = repeats(leaf);
         builder = builder.set_column_dictionary_enabled(path.clone(), repeats);
+        if settings.bloom_filters.iter().any(|name| *name == path.string()) {
+            let distinct = settings.row_group_rows.min(batch.num_rows() as u64);
+            builder = builder.set_column_bloom_filter_enabled(path.clone(), true);
+            builder = builder.set_column_bloom_filter_max_ndv(path.clone(), distinct);
+        }
         if !repeats && (leaf.data_type().is_integer() || matches!(leaf.data_type(), DataType::Timestamp(..))) {
             builder = builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
         }
     }
-    Ok(builder.build())
+    let sorted_by = settings.sort_by.iter().filter_map(|name| {
+        let column_idx = schema.columns().iter().position(|column| column.path().string() == *name)?;
+        let column_idx = i32::try_from(column_idx).ok()?;
+        Some(SortingColumn { column_idx, descending: false, nulls_first: false })
+    });
+    let sorted_by: Vec<SortingColumn> = sorted_by.collect();
+    Ok(builder.set_sorting_columns(Some(sorted_by).filter(|columns| !columns.is_empty())).build())
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn collect_leaves<'a>(array: &'a ArrayRef, leaves: &mut Vec<&'a ArrayRef>) {
@@ -149,7 +200,8 @@ mod tests {
             ParquetCompression::Gzip,
             ParquetCompression::None,
         ] {
-            let file = Bytes::from(write(&batch, compression, FACTS).unwrap());
+            let settings = ParquetSpec { compression, ..ParquetSpec::default() };
+            let file = Bytes::from(write(&batch, &settings, FACTS).unwrap());
             let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(100_000);
             let back: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
             assert_eq!(back, std::slice::from_ref(&batch), "{compression}");
@@ -158,7 +210,7 @@ mod tests {
 
     #[test]
     fn encodings_suit_what_the_columns_hold_and_metadata_says_where_the_events_are_from() {
-        let file = Bytes::from(write(&batch(5_000), ParquetCompression::Zstd, FACTS).unwrap());
+        let file = Bytes::from(write(&batch(5_000), &ParquetSpec::default(), FACTS).unwrap());
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
         let metadata = reader.metadata();
         let column = |path: &str| {
@@ -174,5 +226,59 @@ mod tests {
         let value = |key: &str| key_values.iter().find(|kv| kv.key == key).and_then(|kv| kv.value.clone()).unwrap();
         assert_eq!(value("cistern.pipeline"), "clicks");
         assert_eq!((value("cistern.first_offset"), value("cistern.last_offset")), ("3".into(), "9".into()));
+    }
+
+    fn events(events: &[&str]) -> RecordBatch {
+        let mut columns = Columns::new(&EventSchema::default());
+        events.iter().for_each(|event| columns.push(event.as_bytes()).unwrap());
+        columns.finish().unwrap().batch.unwrap()
+    }
+
+    #[test]
+    fn rows_are_sorted_by_the_columns_named_and_stay_in_order_where_these_are_alike() {
+        let batch = events(&[
+            r#"{"id":1,"at":{"k":"b"},"n":2}"#,
+            r#"{"id":2,"n":1}"#,
+            r#"{"id":3,"at":{"k":"a"},"n":2}"#,
+            r#"{"id":4,"at":{"k":"b"},"n":1}"#,
+            r#"{"id":5,"at":{"k":"b"},"n":2}"#,
+        ]);
+        let order = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let sorted = sorted(&batch, &names).unwrap()?;
+            Some(sorted["id"].as_primitive::<arrow_array::types::Int64Type>().values().to_vec())
+        };
+        assert_eq!(order(&["at.k", "n"]), Some(vec![3, 4, 1, 5, 2]));
+        assert_eq!(order(&["n"]), Some(vec![2, 4, 1, 3, 5]));
+        assert_eq!(order(&["missing", "at", "n"]), order(&["n"]), "what is not there, or is a struct, is passed over");
+        assert_eq!(order(&["missing"]), None);
+    }
+
+    #[test]
+    fn row_groups_of_a_sorted_file_hold_few_keys_each_and_metadata_says_how_it_is_sorted() {
+        let lines: Vec<String> =
+            (0..20_000).map(|n| format!(r#"{{"key":"k{:05}","n":{n}}}"#, n * 7919 % 20_000)).collect();
+        let batch = events(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let settings = ParquetSpec {
+            sort_by: vec!["key".into()],
+            bloom_filters: vec!["key".into()],
+            row_group_rows: 1_000,
+            page_size: cistern_types::ByteSize::bytes(4_000),
+            ..ParquetSpec::default()
+        };
+        let file = Bytes::from(write(&batch, &settings, FACTS).unwrap());
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        let groups = reader.metadata().row_groups();
+        assert_eq!(groups.len(), 20);
+        let holding = groups.iter().filter(|group| {
+            let statistics = group.column(0).statistics().unwrap();
+            let (min, max) = (statistics.min_bytes_opt().unwrap(), statistics.max_bytes_opt().unwrap());
+            (min..=max).contains(&b"k07777".as_slice())
+        });
+        assert_eq!(holding.count(), 1, "a reader that looks for one key reads one row group");
+        let sorting = groups[0].sorting_columns().unwrap();
+        assert_eq!((sorting[0].column_idx, sorting[0].descending, sorting[0].nulls_first), (0, false, false));
+        assert!(groups[0].column(0).bloom_filter_offset().is_some());
+        assert!(groups[0].column(1).bloom_filter_offset().is_none());
     }
 }

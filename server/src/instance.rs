@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The version of the data directory's layout that this program writes and reads.
-const FORMAT_VERSION: u32 = 4;
+const FORMAT_VERSION: u32 = 5;
 
 const INSTANCE_FILE: &str = "instance.toml";
 const LOCK_FILE: &str = "lock";
@@ -362,9 +362,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let described = folder.path().join(INSTANCE_FILE);
         for (text, expected) in [
-            ("format_version = 5\nnews = true", "has format version 5, this program reads up to 4"),
-            ("format_version = 3", "has format version 3, which only versions before 0.1.0 wrote"),
-            ("format_version = 4\nwhat = 1", "unknown field `what`"),
+            ("format_version = 6\nnews = true", "has format version 6, this program reads up to 5"),
+            ("format_version = 4", "has format version 4, which only versions before 0.1.0 wrote"),
+            ("format_version = 5\nwhat = 1", "unknown field `what`"),
             ("nonsense", "understand "),
         ] {
             std::fs::write(&described, text).unwrap();

@@ -6,8 +6,8 @@
 
 use crate::error::{Error, Result};
 use cistern_pipelines::{
-    BatchSpec, DeclaredSchema, IngestAuth, JsonPath, Origin, OutputFormat, PipelineHealth, PipelineRecord,
-    PipelineSpec, PipelineState,
+    BatchSpec, DeclaredSchema, IngestAuth, JsonPath, ObjectNaming, Origin, OutputFormat, ParquetSpec, PipelineHealth,
+    PipelineRecord, PipelineSpec, PipelineState,
 };
 use cistern_types::{ByteSize, StorageClass};
 use serde::Deserialize;
@@ -80,6 +80,7 @@ struct DestinationBody {
     #[serde(default)]
     batch: BatchBody,
     path: PathBody,
+    parquet: Option<ParquetBody>,
     storage_class: Option<String>,
     #[serde(rename = "credentials")]
     _credentials: Option<IgnoredAny>,
@@ -103,9 +104,26 @@ struct BatchBody {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct ParquetBody {
+    row_group_bytes: Option<u64>,
+    row_group_rows: Option<u64>,
+    page_bytes: Option<u64>,
+    #[serde(default)]
+    sort_by: Vec<String>,
+    #[serde(default)]
+    bloom_filters: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct PathBody {
     bucket: String,
     prefix: Option<String>,
+    time_path: Option<String>,
+    #[serde(default)]
+    file_prefix: String,
+    #[serde(default)]
+    file_suffix: String,
     #[serde(rename = "filepath")]
     _filepath: Option<IgnoredAny>,
     #[serde(rename = "filename")]
@@ -128,11 +146,21 @@ impl PipelineBody {
         }
         let mut spec = PipelineSpec::new(self.name.parse()?, destination.path.bucket.parse()?);
         let PipelineSpec { stream, output, .. } = &mut spec;
-        output.prefix = destination.path.prefix.unwrap_or_default();
+        let PathBody { prefix, time_path, file_prefix, file_suffix, .. } = destination.path;
+        output.prefix = prefix.unwrap_or_default();
+        let time_path = time_path.as_deref().map(str::parse).transpose()?;
+        output.naming = ObjectNaming { time_path, file_prefix, file_suffix };
         output.batch = destination.batch.into_spec()?;
         let compression = destination.compression.map(|compression| compression.kind);
         let format = destination.format.as_deref().unwrap_or("parquet");
         output.format = OutputFormat::from_names(format, compression.as_deref())?;
+        match (&mut output.format, destination.parquet) {
+            (OutputFormat::Parquet(parquet), Some(body)) => body.apply(parquet),
+            (OutputFormat::JsonLines { .. }, Some(_)) => {
+                return Err(refuse("destination.parquet", "the format is not parquet"));
+            }
+            (_, None) => {}
+        }
         output.schema = self.schema;
         output.class = destination.storage_class.as_deref().map_or(Ok(StorageClass::Standard), str::parse)?;
         let metadata = self.metadata.unwrap_or_default();
@@ -200,6 +228,26 @@ fn http_source(sources: Vec<SourceBody>) -> Result<SourceBody> {
     found.ok_or_else(|| refuse("source", "name a source of type http"))
 }
 
+impl ParquetBody {
+    fn apply(self, parquet: &mut ParquetSpec) {
+        parquet.row_group_size = self.row_group_bytes.map_or(parquet.row_group_size, ByteSize::bytes);
+        parquet.row_group_rows = self.row_group_rows.unwrap_or(parquet.row_group_rows);
+        parquet.page_size = self.page_bytes.map_or(parquet.page_size, ByteSize::bytes);
+        parquet.sort_by = self.sort_by;
+        parquet.bloom_filters = self.bloom_filters;
+    }
+}
+
+fn describe_parquet(parquet: &ParquetSpec) -> Value {
+    json!({
+        "row_group_bytes": parquet.row_group_size.as_u64(),
+        "row_group_rows": parquet.row_group_rows,
+        "page_bytes": parquet.page_size.as_u64(),
+        "sort_by": parquet.sort_by,
+        "bloom_filters": parquet.bloom_filters,
+    })
+}
+
 impl BatchBody {
     fn into_spec(self) -> Result<BatchSpec> {
         let default = BatchSpec::default();
@@ -216,7 +264,8 @@ impl BatchBody {
 pub(crate) fn describe(record: &PipelineRecord) -> Value {
     let PipelineSpec { name, stream, output } = &record.spec;
     let origins: Vec<String> = stream.cors_origins.iter().map(ToString::to_string).collect();
-    json!({
+    let naming = &output.naming;
+    let mut shown = json!({
         "id": record.id.to_string(),
         "version": record.version,
         "name": name,
@@ -241,10 +290,20 @@ pub(crate) fn describe(record: &PipelineRecord) -> Value {
                 "max_rows": output.batch.rows,
                 "on_json_key": output.batch.json_key.as_ref().map(ToString::to_string),
             },
-            "path": { "bucket": output.bucket, "prefix": output.prefix },
+            "path": {
+                "bucket": output.bucket,
+                "prefix": output.prefix,
+                "time_path": naming.time_path.as_ref().map(ToString::to_string),
+                "file_prefix": naming.file_prefix,
+                "file_suffix": naming.file_suffix,
+            },
             "storage_class": output.class.api_name(),
         },
-    })
+    });
+    if let OutputFormat::Parquet(parquet) = &output.format {
+        shown["destination"]["parquet"] = describe_parquet(parquet);
+    }
+    shown
 }
 
 /// How a pipeline fares, as it is shown.
@@ -323,9 +382,19 @@ mod tests {
         body["destination"]["format"] = "parquet".into();
         body["destination"]["compression"] = json!({ "type": "snappy" });
         body["destination"]["storage_class"] = "InfrequentAccess".into();
+        body["destination"]["parquet"] = json!({ "sort_by": ["merchant.id"], "row_group_rows": 5000 });
+        body["destination"]["path"]["time_path"] = "%Y/%m".into();
         body["source"] = json!([{ "type": "http", "authentication": false }]);
         let spec = parse(&body).unwrap();
-        assert_eq!(spec.output.format, OutputFormat::Parquet { compression: ParquetCompression::Snappy });
+        assert_eq!(
+            spec.output.format,
+            OutputFormat::Parquet(ParquetSpec {
+                compression: ParquetCompression::Snappy,
+                sort_by: vec!["merchant.id".into()],
+                row_group_rows: 5_000,
+                ..ParquetSpec::default()
+            })
+        );
         assert_eq!(spec.output.batch.json_key, Some(".merchant.id".parse().unwrap()));
         assert_eq!((spec.output.class, spec.stream.auth), (StorageClass::InfrequentAccess, IngestAuth::None));
     }
@@ -413,6 +482,8 @@ mod tests {
         refused("/destination/compression", json!({ "type": "deflate" }), "use zstd, snappy, lz4, gzip or none");
         refused("/destination/batch", json!({ "on_json_key": "merchant" }), "json key \"merchant\", character 1");
         refused("/destination/batch", json!({ "max_bytes": -1 }), "invalid value");
+        refused("/destination/path", json!({ "bucket": "events", "time_path": "%" }), "time path %");
+        refused("/destination/parquet", json!({ "colour": 1 }), "unknown field `colour`");
         refused("/destination/storage_class", json!("Cold"), "invalid storage class \"Cold\"");
         refused("/source", json!([]), "name a source of type http");
         refused("/source", json!([{ "type": "kafka" }]), "\"kafka\" is not known here");

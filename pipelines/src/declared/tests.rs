@@ -4,7 +4,7 @@ mod fitting;
 
 use super::decode::Columns;
 use super::*;
-use crate::ParquetCompression;
+use crate::ParquetSpec;
 use crate::batch::Batch;
 use crate::fixture::parquet_to_json;
 use crate::parquet::{FileFacts, write};
@@ -44,7 +44,7 @@ fn decode<E: AsRef<str>>(schema: &DeclaredSchema, events: &[E]) -> (RecordBatch,
 
 fn file(batch: &RecordBatch) -> Bytes {
     let facts = FileFacts { pipeline: "clicks", first_offset: 0, last_offset: 0 };
-    write(batch, ParquetCompression::None, facts).unwrap().into()
+    write(batch, &ParquetSpec::default(), facts).unwrap().into()
 }
 
 /// The rows as they come back from a Parquet file, nulls left out of objects.

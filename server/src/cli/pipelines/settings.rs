@@ -74,6 +74,30 @@ pub(in crate::cli) struct Settings {
     /// What the keys of the files begin with
     #[arg(long)]
     prefix: Option<String>,
+    /// Folders made of the time, as strftime has it, such as year=%Y/month=%m [default: NAME/event_date=%Y-%m-%d/hr=%H]
+    #[arg(long, value_name = "PATTERN")]
+    time_path: Option<String>,
+    /// What the names of the files begin with
+    #[arg(long, value_name = "TEXT")]
+    file_prefix: Option<String>,
+    /// What the names of the files end in, after a dot [default: parquet, json.gz, json.zst or json]
+    #[arg(long, value_name = "TEXT")]
+    file_suffix: Option<String>,
+    /// Column that the rows of a Parquet file are sorted by; may be given several times, empty for none
+    #[arg(long, value_name = "COLUMN")]
+    sort_by: Vec<String>,
+    /// Column of a Parquet file that has bloom filters; may be given several times, empty for none
+    #[arg(long, value_name = "COLUMN")]
+    bloom_filter: Vec<String>,
+    /// End row groups of Parquet at about this many bytes [default: 134217728]
+    #[arg(long, value_name = "SIZE")]
+    row_group_size: Option<ByteSize>,
+    /// End row groups of Parquet at this many rows [default: 1000000]
+    #[arg(long, value_name = "N")]
+    row_group_rows: Option<u64>,
+    /// End pages of Parquet at about this many bytes [default: 1048576]
+    #[arg(long, value_name = "SIZE")]
+    page_size: Option<ByteSize>,
     /// Who may send events [default: token]
     #[arg(long, value_enum)]
     auth: Option<Auth>,
@@ -146,6 +170,21 @@ impl Settings {
         let default = format.map(|_| Value::Null); // each format has its own
         put("destination/compression", self.compression.clone().map(|kind| json!({ "type": kind })).or(default));
         put("destination/path/prefix", self.prefix.clone().map(Into::into));
+        put("destination/path/time_path", self.time_path.clone().map(Into::into));
+        put("destination/path/file_prefix", self.file_prefix.clone().map(Into::into));
+        put("destination/path/file_suffix", self.file_suffix.clone().map(Into::into));
+        put("destination/parquet/row_group_bytes", self.row_group_size.map(|size| size.as_u64().into()));
+        put("destination/parquet/row_group_rows", self.row_group_rows.map(Into::into));
+        put("destination/parquet/page_bytes", self.page_size.map(|size| size.as_u64().into()));
+        for (place, names) in
+            [("destination/parquet/sort_by", &self.sort_by), ("destination/parquet/bloom_filters", &self.bloom_filter)]
+        {
+            let names_given: Vec<&String> = names.iter().filter(|name| !name.is_empty()).collect();
+            put(place, (!names.is_empty()).then(|| json!(names_given)));
+        }
+        if format == Some("json") {
+            put("destination/parquet", Some(Value::Null)); // what it is changed from may have them
+        }
         put("destination/storage_class", self.storage_class.map(|class| class.api_name().into()));
         let mut source = Map::new();
         source.extend(self.auth.map(|auth| ("authentication".to_owned(), (auth == Auth::Token).into())));
@@ -214,9 +253,13 @@ mod tests {
             "--destination-bucket=bbb",
             "--auth=none",
             "--batch-rows=7",
-            "--format=json",
             "--compression=none",
             "--prefix=a/b",
+            "--time-path=%Y",
+            "--sort-by=a",
+            "--sort-by=b.c",
+            "--bloom-filter=",
+            "--row-group-size=1MB",
             "--cors-origin=https://a.example",
             "--cors-origin=*",
             "--storage-class=InfrequentAccess",
@@ -226,8 +269,9 @@ mod tests {
             "source": [{ "type": "http", "authentication": false,
                          "cors": { "origins": ["https://a.example", "*"] } }],
             "destination": {
-                "type": "r2", "format": "json", "compression": { "type": "none" }, "storage_class": "InfrequentAccess",
-                "batch": { "max_rows": 7 }, "path": { "bucket": "bbb", "prefix": "a/b" },
+                "type": "r2", "compression": { "type": "none" }, "storage_class": "InfrequentAccess",
+                "batch": { "max_rows": 7 }, "path": { "bucket": "bbb", "prefix": "a/b", "time_path": "%Y" },
+                "parquet": { "row_group_bytes": 1_000_000, "sort_by": ["a", "b.c"], "bloom_filters": [] },
             },
         });
         assert_eq!(body(&arguments), expected);
