@@ -13,6 +13,7 @@ const RANKS: &[(&str, u8)] = &[
     ("cistern-types", 0),
     ("cistern-runtime", 1),
     ("cistern-net", 2),
+    ("cistern-sql", 2),
     ("cistern-drives", 10),
     ("cistern-metadata", 20),
     ("cistern-blobs", 20),
