@@ -227,10 +227,11 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
         | Below::Superseded { .. } => (StatusCode::CONFLICT, 1002),
         Below::NoSuchBucket { .. } => NO_SUCH_BUCKET,
         Below::InvalidSetting { .. }
+        | Below::Sql(_)
         | Below::InvalidPath { .. }
         | Below::NotDeadLetters { .. }
         | Below::NotInLog { .. } => INVALID_PIPELINE,
-        Below::TooMuchBuffered { .. } | Below::TooMuchContention { .. } => BUSY,
+        Below::TooMuchBuffered { .. } | Below::Backlog { .. } | Below::TooMuchContention { .. } => BUSY,
         Below::Stopping => UNAVAILABLE,
         Below::Objects(error) => objects(error),
         // Those of the ingest listener: the management API takes no events.
@@ -252,6 +253,7 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
         | Below::IncompleteBody => MALFORMED,
         Below::Flush(_)
         | Below::DamagedLog { .. }
+        | Below::Columns { .. }
         | Below::Parquet { .. }
         | Below::Compress(_)
         | Below::Access(_)

@@ -3,18 +3,18 @@
 use crate::load;
 use crate::meter::Meter;
 use crate::report::{Figure, Goal, Line, Report};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cistern_tests::http::Connection;
-use cistern_tests::{Call, Content, Payload, Pipeline, S3, Server, flights, wait};
+use cistern_tests::{Call, Content, Payload, Pipeline, S3, Server, flights, python, wait};
 use std::time::Duration;
 
-const BUCKET: &str = "bench";
+/// The bucket of all loads.
+pub(crate) const BUCKET: &str = "bench";
 const SMALL_BYTES: usize = 4096;
 const LARGE_BYTES: usize = 1 << 20;
 const LISTED_KEYS: usize = 10_000;
 const PAGE_KEYS: usize = 1_000;
 const FLOOR_ANSWERS: usize = 40_000;
-const SAMPLES_INGESTED: usize = 8;
 const SENDERS: usize = 4;
 const BODY_BYTES_MAX: usize = 1_000_000;
 const PARQUET_LIMIT: Duration = Duration::from_mins(2);
@@ -59,7 +59,6 @@ pub(crate) fn floor(server: &Server, divisor: usize, report: &mut Report) -> Res
 
 /// PUT and GET of small and large objects.
 pub(crate) fn objects(server: &Server, divisor: usize, report: &mut Report) -> Result<()> {
-    server.s3()?.create_bucket(BUCKET)?;
     let small = Content { seed: 1, length: SMALL_BYTES }.bytes();
     let large = Content { seed: 2, length: LARGE_BYTES }.bytes();
     let put = |s3: &mut S3, path: &str, body: &[u8]| {
@@ -142,16 +141,88 @@ pub(crate) fn listing(server: &Server, divisor: usize, report: &mut Report) -> R
     )
 }
 
-/// Events over HTTP until they are in Parquet.
+/// One load of events, from the sender until they are in Parquet.
+struct EventLoad {
+    name: &'static str,
+    pipeline: &'static str,
+    flags: Vec<&'static str>,
+    /// How often the sample is sent.
+    samples: usize,
+    /// CPU seconds per million events.
+    goal: f64,
+}
+
+impl EventLoad {
+    fn run(
+        self,
+        server: &Server,
+        divisor: usize,
+        report: &mut Report,
+        send: impl Fn(&Pipeline, &str) -> Result<()>,
+    ) -> Result<()> {
+        let usual = ["--destination-bucket=bench", "--prefix=events", "--batch-size=64MB", "--batch-timeout-secs=3"];
+        let flags: Vec<&str> = usual.into_iter().chain(self.flags).collect();
+        let pipeline = Pipeline::create(server, self.pipeline, &flags)?;
+        let sample = flights::ndjson()?;
+        let lines: Vec<&str> = sample.split_inclusive('\n').collect();
+        let events = lines.len() * self.samples / divisor;
+        let text: String = lines.iter().copied().cycle().take(events).collect();
+        let meter = Meter::read(server)?;
+        let start = wait::now();
+        send(&pipeline, &text)?;
+        let acknowledged = start.elapsed();
+        pipeline.wait_written(server, PARQUET_LIMIT)?;
+        let used = meter.used(server)?;
+        let goal = Goal::at_most(Figure::CpuSecondsPerMillion, self.goal);
+        report.add(Line::of_events(self.name, events, acknowledged, start.elapsed(), used, goal));
+        Ok(())
+    }
+}
+
+/// Events over every protocol until they are in Parquet.
 pub(crate) fn ingest(server: &Server, divisor: usize, report: &mut Report) -> Result<()> {
-    let flags = ["--destination-bucket=bench", "--prefix=events", "--batch-size=64MB", "--batch-timeout-secs=3"];
-    let pipeline = Pipeline::create(server, "bench", &flags)?;
-    let sample = flights::ndjson()?;
-    let bodies = flights::bodies(&sample, BODY_BYTES_MAX);
-    let bodies: Vec<&str> = bodies.iter().copied().cycle().take(bodies.len() * SAMPLES_INGESTED / divisor).collect();
-    let events: usize = bodies.iter().map(|body| body.lines().count()).sum();
-    let meter = Meter::read(server)?;
-    let start = wait::now();
+    let http = |pipeline: &Pipeline, text: &str| send_bodies(server, pipeline, &flights::bodies(text, BODY_BYTES_MAX));
+    EventLoad { name: "events over HTTP", pipeline: "http", flags: Vec::new(), samples: 8, goal: 0.9 }
+        .run(server, divisor, report, http)?;
+    let sql = "SELECT value->>'carrier' AS carrier, (value->>'distance')::BIGINT AS distance FROM stream \
+               WHERE value->>'origin' = 'JFK'";
+    EventLoad { name: "the same through SQL", pipeline: "sql", flags: vec!["--sql", sql], samples: 4, goal: 1.4 }
+        .run(server, divisor, report, http)?;
+    let script = |arguments: &[&str], text: &str| {
+        let printed = python::script_with(server, "send_events.py", arguments, text)?;
+        let (acknowledged, sent) = (printed.trim().parse::<usize>()?, text.lines().count());
+        ensure!(acknowledged == sent, "{acknowledged} events acknowledged, {sent} sent");
+        Ok(())
+    };
+    for (name, topic, codec, goal) in [
+        ("events over Kafka", "kafka-none", "none", 0.9),
+        ("events over Kafka, zstd", "kafka-zstd", "zstd", 1.0),
+        ("events over Kafka, lz4", "kafka-lz4", "lz4", 1.0),
+    ] {
+        EventLoad { name, pipeline: topic, flags: Vec::new(), samples: 4, goal }.run(
+            server,
+            divisor,
+            report,
+            |pipeline, text| {
+                let token = pipeline.token.as_deref().context("the pipeline has a token")?;
+                script(&["kafka", server.kafka_host(), topic, token, codec], text)
+            },
+        )?;
+    }
+    let (name, topic) = ("events over WebSocket, one a message", "socket");
+    EventLoad { name, pipeline: topic, flags: Vec::new(), samples: 1, goal: 1.5 }.run(
+        server,
+        divisor,
+        report,
+        |pipeline, text| {
+            let token = pipeline.token.as_deref().context("the pipeline has a token")?;
+            let address = format!("ws://{}/{topic}?token={token}", server.ingest_host());
+            script(&["websocket", &address, "bench", "1"], text)
+        },
+    )
+}
+
+fn send_bodies(server: &Server, pipeline: &Pipeline, bodies: &[&str]) -> Result<()> {
     std::thread::scope(|scope| {
         let send_share = |sender: usize| -> Result<()> {
             let mut connection = Connection::open(server.ingest_host())?;
@@ -162,11 +233,5 @@ pub(crate) fn ingest(server: &Server, divisor: usize, report: &mut Report) -> Re
         };
         let senders: Vec<_> = (0..SENDERS).map(|sender| scope.spawn(move || send_share(sender))).collect();
         senders.into_iter().try_for_each(|sender| sender.join().expect("a sender thread does not panic"))
-    })?;
-    let acknowledged = start.elapsed();
-    pipeline.wait_written(server, PARQUET_LIMIT)?;
-    let used = meter.used(server)?;
-    let goal = Goal::at_most(Figure::CpuSecondsPerMillion, 2.0);
-    report.add(Line::of_events("events over HTTP into Parquet", events, acknowledged, start.elapsed(), used, goal));
-    Ok(())
+    })
 }

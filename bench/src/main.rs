@@ -37,6 +37,9 @@ struct Arguments {
     /// A tenth of the operations
     #[arg(long)]
     quick: bool,
+    /// Only the loads of events
+    #[arg(long, conflicts_with_all = ["scale", "engine"])]
+    ingest: bool,
     /// Instead: a store with so many small objects, its starts, its index and its memory
     #[arg(long, value_name = "OBJECTS", conflicts_with = "quick")]
     scale: Option<usize>,
@@ -65,7 +68,7 @@ fn main() -> Result<()> {
     let json = match arguments.scale {
         Some(objects) => scale::measure(&spec, objects)?,
         None if arguments.engine => engine::measure(folder.path(), divisor)?,
-        None => costs(&spec, divisor)?,
+        None => costs(&spec, divisor, arguments.ingest)?,
     };
     if let Some(path) = arguments.json {
         std::fs::write(&path, json).with_context(|| format!("write {}", path.display()))?;
@@ -74,21 +77,24 @@ fn main() -> Result<()> {
 }
 
 /// What each operation costs, printed, and as JSON.
-fn costs(spec: &ServerSpec, divisor: usize) -> Result<String> {
+fn costs(spec: &ServerSpec, divisor: usize, only_ingest: bool) -> Result<String> {
     let start = wait::now();
     let server = spec.start()?;
-    let report = measure(&server, divisor)?;
+    let report = measure(&server, divisor, only_ingest)?;
     server.stop()?;
     report.print(start.elapsed())?;
     report.json()
 }
 
 /// Runs all loads with their operations divided by `divisor`.
-fn measure(server: &Server, divisor: usize) -> Result<Report> {
+fn measure(server: &Server, divisor: usize, only_ingest: bool) -> Result<Report> {
     let mut report = Report::default();
     loads::floor(server, divisor, &mut report)?;
-    loads::objects(server, divisor, &mut report)?;
-    loads::listing(server, divisor, &mut report)?;
+    server.s3()?.create_bucket(loads::BUCKET)?;
+    if !only_ingest {
+        loads::objects(server, divisor, &mut report)?;
+        loads::listing(server, divisor, &mut report)?;
+    }
     loads::ingest(server, divisor, &mut report)?;
     Ok(report)
 }

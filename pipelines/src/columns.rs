@@ -38,6 +38,14 @@ pub(crate) struct Finished {
     pub(crate) batch: Option<RecordBatch>,
 }
 
+/// Why an event cannot be a row.
+#[derive(Debug)]
+pub(crate) struct Unfit {
+    pub(crate) reason: String,
+    /// The path of the field that would have to hold values of more than one type.
+    pub(crate) mixed: Option<Vec<String>>,
+}
+
 impl Columns {
     /// Columns of the kinds that `schema` says, to which events add what it does not have.
     pub(crate) fn new(schema: &EventSchema) -> Self {
@@ -47,7 +55,7 @@ impl Columns {
     }
 
     /// Adds one event as a row, or says why it cannot be one; then nothing has changed.
-    pub(crate) fn push(&mut self, event: &[u8]) -> Result<(), String> {
+    pub(crate) fn push(&mut self, event: &[u8]) -> Result<(), Unfit> {
         self.budget.event += 1;
         let outcome = decode::event(&mut self.fields, event, self.rows, &mut self.budget);
         match outcome {

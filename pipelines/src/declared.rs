@@ -18,7 +18,8 @@ mod json;
 mod rest;
 mod value;
 
-pub(crate) use encode::{lines, rows};
+pub(crate) use encode::{lines, numbered_rows};
+pub(crate) use finish::json as json_field;
 
 use crate::Result;
 use serde::{Deserialize, Serialize};

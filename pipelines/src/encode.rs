@@ -8,12 +8,20 @@ use crate::partition::key_id;
 use crate::rows::KeyId;
 use crate::schema::EventSchema;
 use crate::{
-    DeclaredSchema, Error, JsonCompression, OutputFormat, OutputSpec, ParquetSpec, Result, declared, json_lines,
-    object_name, parquet,
+    Error, JsonCompression, MixedTypes, OutputFormat, OutputSpec, Result, declared, json_lines, json_rows, object_name,
+    parquet, transform,
 };
+use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
+use cistern_sql::{StepCounts, Transform};
 use cistern_types::{ObjectKey, PipelineName};
+
+/// How many fields of a batch become JSON at most; each lays the batch out once more, and the next batch has them so already.
+const MIXED_FIELDS_MAX: usize = 32;
+
+/// The content type of events, one a line.
+const NDJSON: &str = "application/x-ndjson";
 
 /// A batch whose objects can be written.
 #[derive(Debug)]
@@ -28,6 +36,8 @@ pub(crate) struct EncodedBatch {
     pub(crate) dead_letters: u64,
     /// One, or two when it has dead letters.
     pub(crate) objects: Vec<EncodedObject>,
+    /// What each step of the transform did.
+    pub(crate) steps: Vec<StepCounts>,
 }
 
 /// An object to be.
@@ -38,13 +48,26 @@ pub(crate) struct EncodedObject {
     pub(crate) body: Bytes,
 }
 
+/// How batches of an output are encoded.
+#[derive(Debug)]
+pub(crate) struct Encoding<'a> {
+    pub(crate) name: &'a PipelineName,
+    pub(crate) spec: &'a OutputSpec,
+    pub(crate) transform: Option<&'a Transform>,
+}
+
+/// What is in a file.
+enum Content {
+    Rows(RecordBatch),
+    /// Events as they came, one a line.
+    Lines(Vec<Bytes>),
+}
+
 /// Encodes a batch, and lets `schema` grow by what it brings unless another one is declared.
-pub(crate) fn encode(
-    batch: Batch,
-    name: &PipelineName,
-    spec: &OutputSpec,
-    schema: &mut EventSchema,
-) -> Result<EncodedBatch> {
+pub(crate) fn encode(batch: Batch, encoding: &Encoding<'_>, schema: &mut EventSchema) -> Result<EncodedBatch> {
+    let Encoding { name, spec, .. } = encoding;
+    let facts =
+        FileFacts { pipeline: name.as_str(), first_offset: batch.first_offset(), last_offset: batch.last_offset() };
     let mut encoded = EncodedBatch {
         key: key_id(batch.partition()),
         first: batch.first_offset(),
@@ -53,99 +76,110 @@ pub(crate) fn encode(
         log_bytes: batch.bytes() as u64,
         dead_letters: 0,
         objects: Vec::new(),
+        steps: Vec::new(),
     };
     let (key, dead_key) =
         (object_name::rows_key(name, spec, &batch), object_name::dead_letters_key(name, spec, &batch));
-    let (content_type, (rows, dead)) = match &spec.format {
-        OutputFormat::Parquet(parquet) => {
-            let encoded = match &spec.schema {
-                Some(declared) => encode_declared(batch, name, parquet, declared)?,
-                None => encode_parquet(batch, name, parquet, schema)?,
-            };
-            ("application/vnd.apache.parquet", encoded)
+    let (content, dead) = match encoding.transform {
+        Some(transform) => {
+            let rows = transform::rows(batch, spec.schema.as_ref(), transform)?;
+            encoded.steps = rows.steps;
+            (Content::Rows(rows.batch), rows.dead)
         }
-        OutputFormat::JsonLines { compression } => {
-            let content_type = match compression {
-                JsonCompression::Gzip => "application/gzip",
-                JsonCompression::Zstd => "application/zstd",
-                JsonCompression::None => "application/x-ndjson",
-            };
-            (content_type, encode_json(batch, spec.schema.as_ref(), *compression)?)
-        }
+        None => content(batch, spec, schema)?,
     };
-    if let Some(body) = rows {
-        encoded.objects.push(object(key, content_type, body));
+    if let Some(body) = file(content, spec, facts)? {
+        encoded.objects.push(EncodedObject { key, content_type: content_type(&spec.format), body: body.into() });
     }
     encoded.dead_letters = dead.count();
     if let Some(body) = dead.into_file() {
-        encoded.objects.push(object(dead_key, "application/x-ndjson", body));
+        encoded.objects.push(EncodedObject { key: dead_key, content_type: NDJSON, body: body.into() });
     }
     Ok(encoded)
 }
 
-/// The events as they came, without copying them where all are events and no schema is declared.
-fn encode_json(
-    mut batch: Batch,
-    schema: Option<&DeclaredSchema>,
-    compression: JsonCompression,
-) -> Result<(Option<Vec<u8>>, DeadLetters)> {
-    let mut dead = DeadLetters::default();
-    let chunks = if let Some(declared) = schema {
-        let chunks;
-        (chunks, dead) = declared::lines(&mut batch, declared);
-        chunks
-    } else if batch.has_rejected() {
-        let mut lines = Vec::with_capacity(batch.bytes());
-        batch.drain(|offset, event| {
-            if !dead.take_rejected(offset, event) {
-                lines.extend_from_slice(event);
-                lines.push(b'\n');
-            }
-        });
-        vec![Bytes::from(lines)]
-    } else {
-        batch.into_chunks()
-    };
-    let rows = chunks.iter().any(|chunk| !chunk.is_empty());
-    let file = rows.then(|| json_lines::write(chunks, compression)).transpose().map_err(Error::Compress)?;
-    Ok((file, dead))
-}
-
-fn object(key: ObjectKey, content_type: &'static str, body: Vec<u8>) -> EncodedObject {
-    EncodedObject { key, content_type, body: body.into() }
-}
-
-fn facts<'a>(batch: &Batch, name: &'a PipelineName) -> FileFacts<'a> {
-    FileFacts { pipeline: name.as_str(), first_offset: batch.first_offset(), last_offset: batch.last_offset() }
-}
-
-fn encode_declared(
-    mut batch: Batch,
-    name: &PipelineName,
-    settings: &ParquetSpec,
-    schema: &DeclaredSchema,
-) -> Result<(Option<Vec<u8>>, DeadLetters)> {
-    let rows = usize::try_from(batch.rows()).expect("the rows of a batch are in memory");
-    let facts = facts(&batch, name);
-    let parquet_failed = |source| Error::Parquet { rows, source };
-    let (record_batch, dead) = declared::rows(&mut batch, schema).map_err(|error| parquet_failed(error.into()))?;
-    if record_batch.num_rows() == 0 {
-        return Ok((None, dead));
+fn content_type(format: &OutputFormat) -> &'static str {
+    match format {
+        OutputFormat::Parquet(_) => "application/vnd.apache.parquet",
+        OutputFormat::JsonLines { compression: JsonCompression::Gzip } => "application/gzip",
+        OutputFormat::JsonLines { compression: JsonCompression::Zstd } => "application/zstd",
+        OutputFormat::JsonLines { compression: JsonCompression::None } => NDJSON,
     }
-    Ok((Some(parquet::write(&record_batch, settings, facts).map_err(parquet_failed)?), dead))
 }
 
-fn encode_parquet(
-    mut batch: Batch,
-    name: &PipelineName,
-    settings: &ParquetSpec,
-    schema: &mut EventSchema,
-) -> Result<(Option<Vec<u8>>, DeadLetters)> {
-    let rows = usize::try_from(batch.rows()).expect("the rows of a batch are in memory");
-    let facts = facts(&batch, name);
+/// The events without a transform.
+fn content(mut batch: Batch, spec: &OutputSpec, schema: &mut EventSchema) -> Result<(Content, DeadLetters)> {
+    let count = batch.rows();
+    let failed = |source: ArrowError| Error::columns(count, source);
+    Ok(match (&spec.format, &spec.schema) {
+        (OutputFormat::Parquet(_), Some(declared)) => {
+            let (rows, _, dead) = declared::numbered_rows(&mut batch, declared).map_err(failed)?;
+            (Content::Rows(rows), dead)
+        }
+        (OutputFormat::Parquet(_), None) => inferred(batch, schema, spec.mixed_types).map_err(failed)?,
+        (OutputFormat::JsonLines { .. }, Some(declared)) => {
+            let (lines, dead) = declared::lines(&mut batch, declared);
+            (Content::Lines(lines), dead)
+        }
+        // Without copying them where all are events.
+        (OutputFormat::JsonLines { .. }, None) if !batch.has_rejected() => {
+            (Content::Lines(batch.into_chunks()), DeadLetters::default())
+        }
+        (OutputFormat::JsonLines { .. }, None) => {
+            let mut dead = DeadLetters::default();
+            let mut lines = Vec::with_capacity(batch.bytes());
+            batch.drain(|offset, event| {
+                if !dead.take_rejected(offset, event) {
+                    lines.extend_from_slice(event);
+                    lines.push(b'\n');
+                }
+            });
+            (Content::Lines(vec![Bytes::from(lines)]), dead)
+        }
+    })
+}
+
+/// The events as columns that follow from them. Where mixed types are wanted, a field that turns out to hold some becomes
+/// one of JSON, and the batch is laid out anew.
+fn inferred(batch: Batch, schema: &mut EventSchema, mixed: MixedTypes) -> Result<(Content, DeadLetters), ArrowError> {
+    let mut working = schema.clone();
+    let kept = (mixed == MixedTypes::Json).then(|| batch.clone()); // the same bytes
+    let (mut laid_out, mut again) = (lay_out(batch, &working)?, 0);
+    while let (Some(kept), Some(path)) = (&kept, &laid_out.mixed) {
+        working = laid_out.finished.schema.clone();
+        again += 1;
+        if again > MIXED_FIELDS_MAX || !working.make_json(path) {
+            break;
+        }
+        laid_out = lay_out(kept.clone(), &working)?;
+    }
+    let LaidOut { finished: Finished { schema: grown, batch: rows }, accepted, mut dead, .. } = laid_out;
+    if let Some(rows) = rows {
+        if rows.num_rows() > 0 {
+            *schema = grown;
+        }
+        return Ok((Content::Rows(rows), dead));
+    }
+    // No event of the pipeline has brought a value yet, so there is no column that could hold a row.
+    for (offset, event) in accepted {
+        dead.push(offset, "no field has a value, so there is no column", &event);
+    }
+    Ok((Content::Lines(Vec::new()), dead))
+}
+
+/// Events laid out as columns.
+struct LaidOut {
+    finished: Finished,
+    /// Events that are rows of no column yet.
+    accepted: Vec<(u64, Vec<u8>)>,
+    dead: DeadLetters,
+    /// The first field that would have to hold more than one type.
+    mixed: Option<Vec<String>>,
+}
+
+fn lay_out(mut batch: Batch, schema: &EventSchema) -> Result<LaidOut, ArrowError> {
     let mut columns = Columns::new(schema);
-    let mut dead = DeadLetters::default();
-    let mut accepted = Vec::new();
+    let (mut dead, mut accepted, mut mixed) = (DeadLetters::default(), Vec::new(), None);
     batch.drain(|offset, event| {
         if dead.take_rejected(offset, event) {
             return;
@@ -154,25 +188,33 @@ fn encode_parquet(
             // Kept until a column exists: without one these have nowhere to go.
             Ok(()) if columns.is_bare() => accepted.push((offset, event.to_vec())),
             Ok(()) => accepted.clear(),
-            Err(reason) => dead.push(offset, &reason, event),
+            Err(unfit) => {
+                dead.push(offset, &unfit.reason, event);
+                mixed = mixed.take().or(unfit.mixed);
+            }
         }
     });
-    let arrow_failed = |error: ArrowError| Error::Parquet { rows, source: error.into() };
-    let Finished { schema: grown, batch: record_batch } = columns.finish().map_err(arrow_failed)?;
-    match record_batch {
-        Some(record_batch) if record_batch.num_rows() > 0 => {
-            *schema = grown;
-            let file = parquet::write(&record_batch, settings, facts);
-            Ok((Some(file.map_err(|source| Error::Parquet { rows, source })?), dead))
+    Ok(LaidOut { finished: columns.finish()?, accepted, dead, mixed })
+}
+
+/// The file, if there is anything in it.
+fn file(content: Content, spec: &OutputSpec, facts: FileFacts<'_>) -> Result<Option<Vec<u8>>> {
+    let lines = match (&spec.format, content) {
+        (_, Content::Rows(rows)) if rows.num_rows() == 0 => return Ok(None),
+        (OutputFormat::Parquet(settings), Content::Rows(rows)) => {
+            let file = parquet::write(&rows, settings, facts);
+            return file.map(Some).map_err(|source| Error::Parquet { rows: rows.num_rows(), source });
         }
-        Some(_) => Ok((None, dead)),
-        None => {
-            // No event of the pipeline has brought a value yet, so there is no column that could hold a row.
-            for (offset, event) in accepted {
-                dead.push(offset, "no field has a value, so there is no column", &event);
-            }
-            Ok((None, dead))
+        (OutputFormat::JsonLines { .. }, Content::Rows(rows)) => {
+            json_rows::lines(&rows).map_err(|error| Error::columns(rows.num_rows() as u64, error))?
         }
+        (_, Content::Lines(lines)) => lines,
+    };
+    match spec.format {
+        OutputFormat::JsonLines { compression } if lines.iter().any(|piece| !piece.is_empty()) => {
+            json_lines::write(lines, compression).map(Some).map_err(Error::Compress)
+        }
+        _ => Ok(None),
     }
 }
 
@@ -181,13 +223,19 @@ mod tests {
     use super::*;
     use cistern_types::Timestamp;
 
+    fn encode_as(spec: &OutputSpec, batch: Batch, schema: &mut EventSchema) -> EncodedBatch {
+        let name = "clicks".parse().unwrap();
+        let transform = transform::plan(&name, spec, Timestamp::default()).unwrap();
+        encode(batch, &Encoding { name: &name, spec, transform: transform.as_ref() }, schema).unwrap()
+    }
+
     fn encode_events(events: &[&str], schema: &mut EventSchema) -> EncodedBatch {
         let spec = OutputSpec::new("events".parse().unwrap());
         let mut batch = Batch::new(b"".as_slice().into(), 0, Timestamp::default());
         for (offset, event) in events.iter().enumerate() {
             batch.push(offset as u64, event);
         }
-        encode(batch, &"clicks".parse().unwrap(), &spec, schema).unwrap()
+        encode_as(&spec, batch, schema)
     }
 
     fn keys(encoded: &EncodedBatch) -> Vec<&str> {
@@ -218,7 +266,7 @@ mod tests {
                 for (offset, line) in lines.iter().enumerate() {
                     batch.push(offset as u64, line);
                 }
-                encode(batch, &"clicks".parse().unwrap(), &spec, &mut EventSchema::default()).unwrap()
+                encode_as(&spec, batch, &mut EventSchema::default())
             };
             let encoded = encode_lines(&[r#"{"a":1}"#, rejected]);
             assert_eq!((keys(&encoded).len(), encoded.dead_letters), (2, 1));
@@ -237,5 +285,68 @@ mod tests {
         encode_events(&[r#"{"a":["x"]}"#], &mut schema);
         let encoded = encode_events(&["{}"], &mut schema);
         assert_eq!((keys(&encoded), encoded.dead_letters), (vec!["event_date=1970-01-01"], 0));
+    }
+
+    #[test]
+    fn what_a_transform_selects_is_written_in_either_format() {
+        let mut spec = OutputSpec::new("events".parse().unwrap());
+        spec.sql = Some("SELECT value->'a' AS a, value->>'b' AS b FROM stream WHERE value->>'b' <> 'no'".to_owned());
+        let batch = || {
+            let mut batch = Batch::new(b"".as_slice().into(), 0, Timestamp::default());
+            batch.push(0, r#"{"a":[1,{"x":"y"}],"b":"yes","c":1}"#);
+            batch.push(1, r#"{"a":2,"b":"no"}"#);
+            batch
+        };
+        spec.format = OutputFormat::JsonLines { compression: JsonCompression::None };
+        let encoded = encode_as(&spec, batch(), &mut EventSchema::default());
+        assert_eq!(encoded.objects[0].body, "{\"a\":[1,{\"x\":\"y\"}],\"b\":\"yes\"}\n".as_bytes());
+        assert_eq!((encoded.events, encoded.dead_letters, encoded.objects.len()), (2, 0, 1));
+        spec.format = OutputFormat::default();
+        let encoded = encode_as(&spec, batch(), &mut EventSchema::default());
+        let rows = crate::fixture::parquet_to_json(encoded.objects[0].body.clone());
+        let row: serde_json::Value = serde_json::from_slice(&rows).unwrap();
+        assert_eq!(row, serde_json::json!({ "a": "[1,{\"x\":\"y\"}]", "b": "yes" }));
+        spec.sql = Some("SELECT value FROM stream WHERE false".to_owned());
+        let encoded = encode_as(&spec, batch(), &mut EventSchema::default());
+        assert!(encoded.objects.is_empty() && encoded.events == 2, "nothing is left, and it counts as delivered");
+    }
+
+    #[test]
+    fn fields_of_mixed_types_become_json_where_that_is_wanted() {
+        let mut spec = OutputSpec::new("events".parse().unwrap());
+        spec.mixed_types = MixedTypes::Json;
+        let mut schema = EventSchema::default();
+        let batch = |events: &[&str]| {
+            let mut batch = Batch::new(b"".as_slice().into(), 0, Timestamp::default());
+            for (offset, event) in events.iter().enumerate() {
+                batch.push(offset as u64, event);
+            }
+            batch
+        };
+        let rows = |encoded: &EncodedBatch| -> Vec<serde_json::Value> {
+            let text = crate::fixture::parquet_to_json(encoded.objects[0].body.clone());
+            text.split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+                .map(|line| serde_json::from_slice(line).unwrap())
+                .collect()
+        };
+        let events = [
+            r#"{"a":1,"deep":[{"b":"x"}],"n":9007199254740993}"#,
+            r#"{"a":"one","deep":[{"b":[1]}],"n":0.5}"#,
+            r#"{"a":null,"deep":[{"b":null}]}"#,
+        ];
+        let encoded = encode_as(&spec, batch(&events), &mut schema);
+        assert_eq!((encoded.dead_letters, encoded.objects.len()), (0, 1));
+        let expected = [
+            serde_json::json!({ "a": "1", "deep": [{ "b": "\"x\"" }], "n": "9007199254740993" }),
+            serde_json::json!({ "a": "\"one\"", "deep": [{ "b": "[1]" }], "n": "0.5" }),
+            serde_json::json!({ "deep": [{}] }),
+        ];
+        assert_eq!(rows(&encoded), expected);
+        let encoded = encode_as(&spec, batch(&[r#"{"a":true}"#]), &mut schema);
+        assert_eq!(rows(&encoded), [serde_json::json!({ "a": "true" })], "the schema stays from batch to batch");
+        spec.mixed_types = MixedTypes::DeadLetters;
+        let encoded = encode_as(&spec, batch(&events), &mut EventSchema::default());
+        assert_eq!(encoded.dead_letters, 1);
     }
 }

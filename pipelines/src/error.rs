@@ -194,6 +194,14 @@ pub enum Error {
         /// How much may wait.
         buffered_bytes_max: usize,
     },
+    /// So much of the pipeline's events waits for being delivered that no more is taken now.
+    #[error("{bytes_max} bytes of events of pipeline {name} wait for its bucket: try again later")]
+    Backlog {
+        /// The pipeline.
+        name: PipelineName,
+        /// How much may wait.
+        bytes_max: u64,
+    },
     /// The server is going down.
     #[error("server is stopping: try again in a moment")]
     Stopping,
@@ -224,6 +232,17 @@ pub enum Error {
         offset: u64,
         /// What does not fit.
         reason: &'static str,
+    },
+    /// The SQL of a pipeline cannot be.
+    #[error("sql: {0}")]
+    Sql(#[from] cistern_sql::Error),
+    /// Events could not be laid out as columns.
+    #[error("lay {rows} events out as columns")]
+    Columns {
+        /// How many there are.
+        rows: u64,
+        /// What Arrow says.
+        source: arrow_schema::ArrowError,
     },
     /// A batch could not be written as Parquet.
     #[error("encode a batch of {rows} rows as Parquet")]
@@ -271,6 +290,11 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// Events that Arrow could not lay out.
+    pub(crate) fn columns(rows: u64, source: arrow_schema::ArrowError) -> Self {
+        Self::Columns { rows, source }
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -284,7 +308,8 @@ impl Error {
             | Self::UnknownProducer { .. }
             | Self::OldSequence { .. }
             | Self::ReusedSequence { .. } => ErrorKind::Conflict,
-            Self::NotDeadLetters { .. }
+            Self::Sql(_)
+            | Self::NotDeadLetters { .. }
             | Self::NotInLog { .. }
             | Self::InvalidSetting { .. }
             | Self::InvalidPath { .. }
@@ -300,11 +325,11 @@ impl Error {
 
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::BodyTooLarge { .. } => ErrorKind::TooLarge,
-            Self::TooMuchBuffered { .. } | Self::TooMuchContention { .. } => ErrorKind::Busy,
+            Self::TooMuchBuffered { .. } | Self::Backlog { .. } | Self::TooMuchContention { .. } => ErrorKind::Busy,
             Self::Stopping => ErrorKind::Unavailable,
             Self::Flush(error) => error.kind(),
             Self::DamagedLog { .. } => ErrorKind::Corrupt,
-            Self::Parquet { .. } | Self::Compress(_) => ErrorKind::Internal,
+            Self::Columns { .. } | Self::Parquet { .. } | Self::Compress(_) => ErrorKind::Internal,
             Self::Access(error) => access_kind(error),
             Self::Metadata(error) => metadata_kind(error),
             Self::Blobs(error) => blobs_kind(error),

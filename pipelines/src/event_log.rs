@@ -20,7 +20,7 @@ use cistern_blobs::Blob;
 use cistern_metadata::Transaction;
 use cistern_objects::Objects;
 use cistern_runtime::{Clock, Work, Worker, WorkerError};
-use cistern_types::{StorageClass, Timestamp};
+use cistern_types::{ByteSize, StorageClass, Timestamp};
 use futures::FutureExt as _;
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -224,6 +224,11 @@ impl EventLog {
         }
         if append.events.events == 0 {
             return Err(Error::NoEvents); // a run without events would have the offset of the next one
+        }
+        if let Some(bytes_max) = live.record().spec.backlog_max.map(ByteSize::as_u64)
+            && live.backlog_bytes() + append.events.lines.len() as u64 > bytes_max
+        {
+            return Err(Error::Backlog { name: live.name(), bytes_max });
         }
         let (answer, answered) = oneshot::channel();
         send(Entry { id: live.id(), live, append, answer, _room: room })?;

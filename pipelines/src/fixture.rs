@@ -209,10 +209,13 @@ impl Running {
 
     /// Posts a body, which is taken.
     pub(crate) async fn send(&self, name: &str, body: &str) {
+        assert_eq!(self.post(name, body).await.status(), 200, "{body}");
+    }
+
+    pub(crate) async fn post(&self, name: &str, body: &str) -> axum::response::Response {
         use tower::ServiceExt as _;
         let request = http::Request::post(format!("/{name}")).body(axum::body::Body::from(body.to_owned())).unwrap();
-        let response = self.pipelines.ingest_router().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), 200, "{body}");
+        self.pipelines.ingest_router().oneshot(request).await.unwrap()
     }
 
     /// Waits until all events are in objects. Time is paused, so that waiting takes none.

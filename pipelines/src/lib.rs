@@ -35,6 +35,7 @@ pub mod fuzz;
 mod ingest;
 mod json_lines;
 mod json_path;
+mod json_rows;
 mod kafka;
 mod live;
 mod metrics;
@@ -54,6 +55,7 @@ mod scram;
 mod sink;
 mod spec;
 mod tail;
+mod transform;
 mod validate;
 mod worker;
 
@@ -66,7 +68,8 @@ pub use json_path::JsonPath;
 pub use kafka::{KafkaConfig, KafkaEndpoint};
 pub use live::{PipelineHealth, PipelineState};
 pub use output_spec::{
-    BatchSpec, JsonCompression, ObjectNaming, OutputFormat, OutputSpec, ParquetCompression, ParquetSpec, TimePath,
+    BatchSpec, JsonCompression, MixedTypes, ObjectNaming, OutputFormat, OutputSpec, ParquetCompression, ParquetSpec,
+    TimePath,
 };
 pub use pipelines::{CreatedPipeline, DeleteMode, Pipelines};
 pub use replay::{Replay, Replayed};

@@ -151,6 +151,12 @@ impl Live {
         self.heads.subscribe()
     }
 
+    /// The bytes that the output which is furthest behind has not delivered.
+    pub(crate) fn backlog_bytes(&self) -> u64 {
+        let outputs = self.outputs.read();
+        outputs.iter().map(|output| self.health_of(output).lag_bytes).max().unwrap_or(self.known.lock().head.bytes)
+    }
+
     /// How its outputs fare.
     pub(crate) fn health(&self) -> Vec<PipelineHealth> {
         self.outputs.read().iter().map(|output| self.health_of(output)).collect()

@@ -1,6 +1,7 @@
 //! What this crate counts, every name with its meaning. Text and shape are the registry's business.
 
 use crate::PipelineHealth;
+use cistern_sql::{Step, StepCounts, StepKind};
 use cistern_types::PipelineName;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
@@ -10,10 +11,25 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfPipeline {
     pipeline: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStep {
+    pipeline: String,
+    /// Its number in the transform, from 0, and its kind, such as `1-filter`.
+    step: String,
+}
+
+impl OfStep {
+    fn new(name: &PipelineName, number: usize, kind: &str) -> Self {
+        Self { pipeline: name.to_string(), step: format!("{number}-{kind}") }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +46,10 @@ pub(crate) struct Metrics {
     dead_letters: Family<OfPipeline, Counter>,
     objects: Family<OfPipeline, Counter>,
     object_bytes: Family<OfPipeline, Counter>,
+    step_rows_in: Family<OfStep, Counter>,
+    step_rows_out: Family<OfStep, Counter>,
+    step_errors: Family<OfStep, Counter>,
+    step_seconds: Family<OfStep, Counter<f64, AtomicU64>>,
     answers: Family<OfStatus, Counter>,
     flushes: Counter,
     flushed_bytes: Counter,
@@ -61,6 +81,17 @@ impl Metrics {
         self.object_bytes.get_or_create(&of(name)).inc_by(delivered.object_bytes);
     }
 
+    /// What the steps of a transform did with a batch.
+    pub(crate) fn transformed(&self, name: &PipelineName, steps: &[Step], counts: &[StepCounts]) {
+        for (number, (step, counts)) in steps.iter().zip(counts).enumerate() {
+            let of = OfStep::new(name, number, step.name());
+            self.step_rows_in.get_or_create(&of).inc_by(counts.rows_in);
+            self.step_rows_out.get_or_create(&of).inc_by(counts.rows_out);
+            self.step_errors.get_or_create(&of).inc_by(counts.errors);
+            self.step_seconds.get_or_create(&of).inc_by(Duration::from_nanos(counts.nanos).as_secs_f64());
+        }
+    }
+
     pub(crate) fn answered(&self, status: u16) {
         self.answers.get_or_create(&OfStatus { status }).inc();
     }
@@ -83,6 +114,19 @@ impl Metrics {
         for family in families {
             family.remove(&of(name));
         }
+        let steps = [&self.step_rows_in, &self.step_rows_out, &self.step_errors];
+        for number in 0.. {
+            let of = StepKind::ALL.map(|kind| OfStep::new(name, number, kind.name()));
+            let known: Vec<&OfStep> = of.iter().filter(|of| self.step_seconds.remove(of)).collect();
+            if known.is_empty() {
+                break;
+            }
+            for of in known {
+                for family in steps {
+                    family.remove(of);
+                }
+            }
+        }
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {
@@ -97,6 +141,16 @@ impl Metrics {
         for (name, help, family) in families {
             registry.register(format!("cistern_pipelines_{name}"), help, family.clone());
         }
+        let steps = [
+            ("step_rows_in", "Rows that came to a step of a transform", &self.step_rows_in),
+            ("step_rows_out", "Rows that a step of a transform handed on", &self.step_rows_out),
+            ("step_errors", "Rows that failed in a step of a transform", &self.step_errors),
+        ];
+        for (name, help, family) in steps {
+            registry.register(format!("cistern_pipelines_{name}"), help, family.clone());
+        }
+        let help = "Time that a step of a transform took";
+        registry.register("cistern_pipelines_step_seconds", help, self.step_seconds.clone());
         registry.register("cistern_pipelines_answers", "Answers of the HTTP endpoint by status", self.answers.clone());
         registry.register("cistern_pipelines_log_flushes", "Groups of events made durable", self.flushes.clone());
         registry.register("cistern_pipelines_log_bytes", "Bytes of events made durable", self.flushed_bytes.clone());

@@ -56,6 +56,8 @@ pub struct OutputSpec {
     pub class: StorageClass,
     /// The fields its events shall have; none means that the columns follow from the events.
     pub schema: Option<DeclaredSchema>,
+    /// What becomes of values that are of another type than their column, where columns follow from the events.
+    pub mixed_types: MixedTypes,
     /// What is made of the events before they are written: `SELECT .. FROM .. WHERE ..`. Without a schema there is one
     /// column to select from, `value`, which holds an event's JSON.
     pub sql: Option<String>,
@@ -72,6 +74,7 @@ impl OutputSpec {
             format: OutputFormat::default(),
             class: StorageClass::default(),
             schema: None,
+            mixed_types: MixedTypes::default(),
             sql: None,
         }
     }
@@ -90,6 +93,10 @@ impl OutputSpec {
         }
         self.prefix = check_prefix(&self.prefix)?;
         self.naming.check()?;
+        if self.mixed_types == MixedTypes::Json && (self.schema.is_some() || self.sql.is_some()) {
+            let rule = "leave it out: the types of the columns are given";
+            return Err(refuse("mixed types", &self.mixed_types.to_string(), rule));
+        }
         if let OutputFormat::Parquet(parquet) = &self.format {
             parquet.check()?;
         }
@@ -132,6 +139,16 @@ impl Default for BatchSpec {
             json_key: None,
         }
     }
+}
+
+/// What becomes of an event with a value of another type than the column that followed from the events before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum MixedTypes {
+    /// The event is a dead letter.
+    #[default]
+    DeadLetters,
+    /// From then on the column holds JSON.
+    Json,
 }
 
 /// How objects are named below the prefix.
@@ -317,6 +334,7 @@ pub enum JsonCompression {
 
 words!(ParquetCompression, "compression", "use zstd, snappy, lz4, gzip or none for parquet",
     "zstd" => Zstd, "snappy" => Snappy, "lz4" => Lz4, "gzip" => Gzip, "none" => None);
+words!(MixedTypes, "mixed types", "use dead-letters or json", "dead-letters" => DeadLetters, "json" => Json);
 words!(JsonCompression, "compression", "use gzip, zstd or none for json", "gzip" => Gzip, "none" => None, "zstd" => Zstd);
 impl OutputFormat {
     /// The format named `parquet` or `json` with the compression named, or the format's own default.

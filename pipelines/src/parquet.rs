@@ -69,13 +69,12 @@ fn sorted(batch: &RecordBatch, columns: &[String]) -> Result<Option<RecordBatch>
 
 /// The column at a path, if it holds single values; null where what it lies in is.
 fn leaf(parent: &StructArray, path: &str) -> Option<ArrayRef> {
-    let found = match parent.column_by_name(path) {
-        Some(column) => Some(Arc::clone(column)).filter(|column| !column.data_type().is_nested()),
-        None => {
-            let (name, rest) = path.split_once('.')?;
-            leaf(parent.column_by_name(name)?.as_struct_opt()?, rest)
-        }
-    }?;
+    let found = if let Some(column) = parent.column_by_name(path) {
+        Some(Arc::clone(column)).filter(|column| !column.data_type().is_nested())?
+    } else {
+        let (name, rest) = path.split_once('.')?;
+        leaf(parent.column_by_name(name)?.as_struct_opt()?, rest)?
+    };
     match parent.nulls() {
         None => Some(found),
         Some(nulls) => nullif(&found, &BooleanArray::new(!nulls.inner(), None)).ok(),
@@ -230,7 +229,9 @@ mod tests {
 
     fn events(events: &[&str]) -> RecordBatch {
         let mut columns = Columns::new(&EventSchema::default());
-        events.iter().for_each(|event| columns.push(event.as_bytes()).unwrap());
+        for event in events {
+            columns.push(event.as_bytes()).unwrap();
+        }
         columns.finish().unwrap().batch.unwrap()
     }
 

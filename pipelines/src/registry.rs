@@ -5,7 +5,7 @@ use crate::rows::{
     TokenRow,
 };
 use crate::scram::Verifier;
-use crate::{Error, IngestAuth, OutputSpec, PipelineSpec, Result};
+use crate::{Error, IngestAuth, OutputSpec, PipelineSpec, Result, transform};
 use cistern_metadata::{Commit, Scan, Transaction};
 use cistern_objects::Objects;
 use cistern_runtime::{Backoff, offload};
@@ -87,7 +87,7 @@ pub(crate) async fn load(objects: &Objects) -> Result<Stored> {
 
 /// Makes a pipeline; the token is answered here and never again.
 pub(crate) async fn create(objects: &Objects, spec: PipelineSpec) -> Result<(StoredStream, Option<String>)> {
-    let PipelineSpec { name, stream, output } = spec.checked()?;
+    let PipelineSpec { name, stream, output } = checked(spec).await?;
     let (token, token_row) = new_token(stream.auth).await;
     let (id, now) = (PipelineId::random(), objects.clock().now());
     let record = StreamRecord {
@@ -123,6 +123,15 @@ pub(crate) async fn create(objects: &Objects, spec: PipelineSpec) -> Result<(Sto
             return Ok((StoredStream { record, head, outputs: vec![(output, progress)] }, token));
         }
     }
+}
+
+/// Refuses what cannot be. Planning SQL takes some milliseconds.
+async fn checked(spec: PipelineSpec) -> Result<PipelineSpec> {
+    let spec = spec.checked()?;
+    if spec.output.sql.is_none() {
+        return Ok(spec);
+    }
+    offload(move || transform::check(&spec.name, &spec.output).map(|()| spec)).await
 }
 
 /// A send token where one is needed, and what is stored of it.
@@ -162,7 +171,7 @@ pub(crate) async fn change(
     version: Option<u32>,
     new_token_wanted: bool,
 ) -> Result<Changed> {
-    let PipelineSpec { name, stream, output: asked } = spec.checked()?;
+    let PipelineSpec { name, stream, output: asked } = checked(spec).await?;
     let mut made = None;
     let mut tries = Tries::new();
     loop {

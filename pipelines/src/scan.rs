@@ -278,6 +278,13 @@ impl<'a> Scanner<'a> {
         &self.bytes[start..self.at]
     }
 
+    /// The text of the value that stands here, which it passes.
+    pub(crate) fn value(&mut self) -> Option<&'a [u8]> {
+        let start = self.at();
+        self.skip_value()?;
+        self.bytes.get(start..self.at())
+    }
+
     /// Passes a value of any kind.
     pub(crate) fn skip_value(&mut self) -> Option<()> {
         self.skip_space();

@@ -2,8 +2,9 @@
 //!
 //! A field has the kind of the first value seen in it. From then on it widens where nothing is lost (integer to unsigned
 //! integer to double, each only while every value stays exact) and never changes otherwise: events that do not fit are
-//! dead letters. A field of which only `null`, `{}` or `[]` has been seen has no kind yet and is no column.
+//! dead letters, or, where a pipeline wants mixed types, the field becomes one of JSON for good. A field of which only `null`, `{}` or `[]` has been seen has no kind yet and is no column.
 
+use crate::declared::json_field;
 use arrow_schema::{DataType, Field, Fields, Schema};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(crate) enum Kind {
     Text,
     Struct(Vec<SchemaField>),
     List(Box<Kind>),
+    /// Any value, as its JSON.
+    Json,
 }
 
 impl Kind {
@@ -50,7 +53,7 @@ impl Kind {
             Self::Int => DataType::Int64,
             Self::UInt => DataType::UInt64,
             Self::Float => DataType::Float64,
-            Self::Text => DataType::Utf8,
+            Self::Text | Self::Json => DataType::Utf8,
             Self::Struct(fields) => DataType::Struct(arrow_fields(fields)),
             Self::List(item) => DataType::List(Arc::new(Field::new_list_field(item.data_type(), true))),
         }
@@ -59,13 +62,34 @@ impl Kind {
 
 /// Fields as Arrow knows them; any of them may be null.
 pub(crate) fn arrow_fields(fields: &[SchemaField]) -> Fields {
-    fields.iter().map(|field| Field::new(&field.name, field.kind.data_type(), true)).collect()
+    let arrow_field = |field: &SchemaField| {
+        let made = Field::new(&field.name, field.kind.data_type(), true);
+        if field.kind == Kind::Json { json_field(made) } else { made }
+    };
+    fields.iter().map(arrow_field).collect()
 }
 
 impl EventSchema {
     /// The schema as Arrow knows it.
     pub(crate) fn arrow(&self) -> Arc<Schema> {
         Arc::new(Schema::new(arrow_fields(&self.fields)))
+    }
+
+    /// Makes the field at a path one of JSON; whether there is such a field. Items of lists are passed through.
+    pub(crate) fn make_json(&mut self, path: &[String]) -> bool {
+        let mut fields = &mut self.fields;
+        let Some((last, around)) = path.split_last() else { return false };
+        for name in around {
+            let Some(field) = fields.iter_mut().find(|field| field.name == *name) else { return false };
+            let mut kind = &mut field.kind;
+            while let Kind::List(item) = kind {
+                kind = item;
+            }
+            let Kind::Struct(inner) = kind else { return false };
+            fields = inner;
+        }
+        let found = fields.iter_mut().find(|field| field.name == *last);
+        found.map(|field| field.kind = Kind::Json).is_some()
     }
 }
 

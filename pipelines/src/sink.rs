@@ -203,11 +203,15 @@ pub(crate) async fn settle(
             return Ok(Delivery::Superseded);
         }
         assert!(watermark >= progress.watermark, "the watermark never steps back");
-        passed.iter().for_each(|key| DONE.delete(&mut txn, &(id, *key)));
+        for key in &passed {
+            DONE.delete(&mut txn, &(id, *key));
+        }
         let progress = ProgressRow { watermark, ..progress };
         PROGRESS.put(&mut txn, &id, &progress)?;
         if tries.commit(txn).await? {
-            passed.iter().for_each(|key| done.remove(key));
+            for key in &passed {
+                done.remove(key);
+            }
             return Ok(Delivery::Done(progress));
         }
     }

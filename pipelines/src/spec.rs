@@ -1,7 +1,7 @@
 //! What is asked of a pipeline: `PipelineSpec`, and how its events come in: `StreamSpec`.
 
 use crate::{Error, OutputSpec, Result};
-use cistern_types::{BucketName, Invalid, PipelineName, format_duration};
+use cistern_types::{BucketName, ByteSize, Invalid, PipelineName, format_duration};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +12,9 @@ pub(crate) const SHARDS_MAX: u8 = 16;
 
 /// The longest that delivered events are kept in the log.
 const RETENTION_MAX: Duration = Duration::from_hours(7 * 24);
+
+/// The least that may wait for being delivered: two of the largest bodies.
+const BACKLOG_MIN: ByteSize = ByteSize::bytes(10_000_000);
 
 /// The most origins a pipeline may name.
 const ORIGINS_MAX: usize = 32;
@@ -38,11 +41,20 @@ pub struct StreamSpec {
     pub shards: u8,
     /// How long events stay in the log at least, to be read again; they stay until they are delivered in any case.
     pub retention: Duration,
+    /// How much may wait for being delivered; beyond it senders are told to come back. `None` for as much as the drives
+    /// take.
+    pub backlog_max: Option<ByteSize>,
 }
 
 impl Default for StreamSpec {
     fn default() -> Self {
-        Self { auth: IngestAuth::default(), cors_origins: Vec::new(), shards: 1, retention: Duration::ZERO }
+        Self {
+            auth: IngestAuth::default(),
+            cors_origins: Vec::new(),
+            shards: 1,
+            retention: Duration::ZERO,
+            backlog_max: None,
+        }
     }
 }
 
@@ -126,6 +138,9 @@ impl StreamSpec {
         }
         if self.retention > RETENTION_MAX {
             return Err(refuse("retention", &format_duration(self.retention), "use at most 7d"));
+        }
+        if let Some(backlog) = self.backlog_max.filter(|backlog| *backlog < BACKLOG_MIN) {
+            return Err(refuse("backlog limit", &backlog.to_string(), "use at least 10MB"));
         }
         if self.cors_origins.len() > ORIGINS_MAX {
             return Err(refuse("cors origins", &self.cors_origins.len().to_string(), "use at most 32, or *"));

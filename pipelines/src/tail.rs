@@ -109,16 +109,13 @@ impl Tail {
 
 fn show(offset: u64, at: &str, line: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(format!("{{\"offset\":{offset},\"at\":\"{at}\",").as_bytes());
-    match read_line(line).filter(|_| is_rejected(line)) {
-        Some((reason, value)) => {
-            let reason = serde_json::Value::from(reason);
-            out.extend_from_slice(format!("\"reason\":{reason},\"event\":").as_bytes());
-            out.extend_from_slice(value.get().as_bytes());
-        }
-        None => {
-            out.extend_from_slice(b"\"event\":");
-            out.extend_from_slice(line);
-        }
+    if let Some((reason, value)) = read_line(line).filter(|_| is_rejected(line)) {
+        let reason = serde_json::Value::from(reason);
+        out.extend_from_slice(format!("\"reason\":{reason},\"event\":").as_bytes());
+        out.extend_from_slice(value.get().as_bytes());
+    } else {
+        out.extend_from_slice(b"\"event\":");
+        out.extend_from_slice(line);
     }
     out.extend_from_slice(b"}\n");
 }

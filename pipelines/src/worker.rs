@@ -5,7 +5,7 @@
 
 use crate::batch::Batch;
 use crate::batcher::Batcher;
-use crate::encode::{EncodedBatch, encode};
+use crate::encode::{EncodedBatch, Encoding, encode};
 use crate::live::{Live, Output};
 use crate::metrics::Delivered;
 use crate::partition::{key_id, partition_of};
@@ -16,9 +16,10 @@ use crate::rows::{OutputRecord, StreamRecord};
 use crate::rows::{PROGRESS, ProgressRow, SCHEMAS};
 use crate::schema::EventSchema;
 use crate::sink::{Delivery, DoneKeys, SinkTarget, deliver, settle};
-use crate::{Error, OutputSpec, PipelinesConfig, Result, claim, funeral, registry};
+use crate::{Error, OutputSpec, PipelinesConfig, Result, claim, funeral, registry, transform};
 use async_trait::async_trait;
 use cistern_runtime::{Work, Worker, WorkerError, offload};
+use cistern_sql::Transform;
 use cistern_types::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,8 @@ struct Run {
     batcher: Batcher,
     done: DoneKeys,
     schema: EventSchema,
+    /// `None` until a batch was encoded as is asked now.
+    planned: Option<Planned>,
     /// Encoded and not delivered.
     pending: Vec<EncodedBatch>,
     progress: ProgressRow,
@@ -68,6 +71,10 @@ struct Run {
     /// When to look for producers to forget.
     forget_at: Timestamp,
 }
+
+/// The transform of an output, if it has one.
+#[derive(Debug)]
+struct Planned(Option<Transform>);
 
 impl PipelineWorker {
     pub(crate) fn new(parts: Arc<Parts>, live: Arc<Live>, output: Arc<Output>) -> Self {
@@ -95,6 +102,7 @@ impl PipelineWorker {
                     batcher: Batcher::default(),
                     done,
                     schema,
+                    planned: None,
                     pending: Vec::new(),
                     progress,
                     trimmed: 0,
@@ -134,7 +142,9 @@ impl PipelineWorker {
         if run.batcher.has_closed() {
             let batches = run.batcher.take_closed(GROUP_BATCHES_MAX, GROUP_BYTES);
             let schema = std::mem::take(&mut run.schema);
-            (run.pending, run.schema) = encode_all(batches, Arc::clone(&output), schema).await?;
+            let planned = run.planned.take();
+            let started = self.parts.clock.now();
+            (run.pending, run.schema, run.planned) = encode_all(batches, &output, planned, started, schema).await?;
             self.run = Some(run);
             return Ok(Work::More);
         }
@@ -231,6 +241,7 @@ impl PipelineWorker {
             Ok(Some(record)) => {
                 tracing::info!(pipeline = %record.name, offset = position, "writes as it was asked to last");
                 self.output.set_record(record);
+                run.planned = None;
                 self.run = Some(run);
                 Ok(Work::More)
             }
@@ -248,6 +259,12 @@ impl PipelineWorker {
             objects: objects.clone().count() as u64,
             object_bytes: objects.map(|object| object.body.len() as u64).sum(),
         };
+        let transform = self.run.as_ref().and_then(|run| run.planned.as_ref()).and_then(|planned| planned.0.as_ref());
+        if let Some(transform) = transform {
+            for batch in batches {
+                self.parts.metrics.transformed(self.output.name(), transform.steps(), &batch.steps);
+            }
+        }
         self.parts.metrics.delivered(self.output.name(), &delivered);
         tracing::debug!(pipeline = %self.output.name(), ?delivered, "delivered");
         if delivered.dead_letters > 0 {
@@ -395,15 +412,25 @@ fn split(batcher: &mut Batcher, done: &DoneKeys, watermark: u64, events: &Logged
     }
 }
 
+/// Encodes batches as an output asks for it; `planned` is its transform, where there is one already.
 async fn encode_all(
     batches: Vec<Batch>,
-    output: Arc<OutputRecord>,
+    output: &Arc<OutputRecord>,
+    planned: Option<Planned>,
+    started: Timestamp,
     mut schema: EventSchema,
-) -> Result<(Vec<EncodedBatch>, EventSchema)> {
+) -> Result<(Vec<EncodedBatch>, EventSchema, Option<Planned>)> {
+    let output = Arc::clone(output);
     offload(move || {
-        let encoded = batches.into_iter().map(|batch| encode(batch, &output.name, &output.spec, &mut schema));
+        let OutputRecord { name, spec, .. } = &*output;
+        let planned = match planned {
+            Some(planned) => planned,
+            None => Planned(transform::plan(name, spec, started)?),
+        };
+        let encoding = Encoding { name, spec, transform: planned.0.as_ref() };
+        let encoded = batches.into_iter().map(|batch| encode(batch, &encoding, &mut schema));
         let encoded: Result<Vec<EncodedBatch>> = encoded.collect();
-        Ok((encoded?, schema))
+        Ok((encoded?, schema, Some(planned)))
     })
     .await
 }

@@ -22,6 +22,9 @@ pub enum StepKind {
 }
 
 impl StepKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Source, Self::Filter, Self::Projection, Self::Unnest, Self::Sink];
+
     /// A word in lower case, as metrics and graphs name it.
     pub fn name(self) -> &'static str {
         match self {

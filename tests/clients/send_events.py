@@ -1,7 +1,7 @@
 """Sends events, one JSON object a line of standard input, the way producers do.
 
-send_events.py websocket ADDRESS PRODUCER      ws://HOST:PORT/PIPELINE?token=…: lines in messages, acknowledged
-send_events.py kafka BOOTSTRAP PIPELINE TOKEN  librdkafka, idempotent, SCRAM-SHA-256, zstd: a record a line
+send_events.py websocket ADDRESS PRODUCER [LINES]      ws://HOST:PORT/PIPELINE?token=…: 1,000 lines a message, acknowledged
+send_events.py kafka BOOTSTRAP PIPELINE TOKEN [CODEC]  librdkafka, idempotent, SCRAM-SHA-256, zstd: a record a line
 
 Prints how many events were acknowledged.
 """
@@ -9,14 +9,13 @@ Prints how many events were acknowledged.
 import json
 import sys
 
-LINES_PER_MESSAGE = 1000
 
-
-def websocket(address, producer):
+def websocket(address, producer, lines_per_message=1000):
     from websockets.sync.client import connect
 
     lines = sys.stdin.read().splitlines()
-    messages = ["\n".join(lines[at : at + LINES_PER_MESSAGE]) for at in range(0, len(lines), LINES_PER_MESSAGE)]
+    step = int(lines_per_message)
+    messages = ["\n".join(lines[at : at + step]) for at in range(0, len(lines), step)]
     committed = acknowledged = sent = 0
     with connect(f"{address}&producer={producer}", max_size=None) as socket:
         credit = json.loads(socket.recv())["credit"]["messages"]
@@ -31,7 +30,7 @@ def websocket(address, producer):
     return committed
 
 
-def kafka(bootstrap, pipeline, token):
+def kafka(bootstrap, pipeline, token, codec="zstd"):
     from confluent_kafka import Producer
 
     producer = Producer(
@@ -42,7 +41,7 @@ def kafka(bootstrap, pipeline, token):
             "sasl.username": pipeline,
             "sasl.password": token,
             "enable.idempotence": True,
-            "compression.type": "zstd",
+            "compression.type": codec,
         }
     )
     acknowledged = []

@@ -52,6 +52,8 @@ mod keys;
 #[cfg(test)]
 mod latency;
 #[cfg(test)]
+mod pipeline_operations;
+#[cfg(test)]
 mod pipelines;
 #[cfg(test)]
 mod races;

@@ -43,6 +43,18 @@ impl AddAssign<Flight> for Sums {
     }
 }
 
+impl AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.distance += other.distance;
+        self.dep_delay += other.dep_delay;
+        self.dep_delay_nulls += other.dep_delay_nulls;
+        for (carrier, count) in other.carriers {
+            *self.carriers.entry(carrier).or_default() += count;
+        }
+    }
+}
+
 /// The sample's file.
 pub fn path() -> PathBuf {
     crate::workspace_root().join("tests/data/flights-2013.ndjson.gz")

@@ -66,6 +66,7 @@ pub(crate) fn soak(kills: u32, damaged_seconds: u32) -> Result<()> {
 
 /// The bench program on the release binary.
 pub(crate) fn bench<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<()> {
+    setup::python()?;
     run(&mut cargo(&["build", "--release", "-p", "cistern"]))?;
     run(&mut cargo(&["build", "--release", "-p", "cistern-bench"]))?;
     let target = target_folder()?;

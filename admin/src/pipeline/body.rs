@@ -25,6 +25,8 @@ pub(crate) struct PipelineBody {
     #[serde(default)]
     transforms: Vec<IgnoredAny>,
     schema: Option<DeclaredSchema>,
+    sql: Option<String>,
+    mixed_types: Option<String>,
     metadata: Option<MetadataBody>,
     /// Whether a new send token takes the place of the old one.
     #[serde(default)]
@@ -51,6 +53,7 @@ pub(crate) struct PipelineBody {
 struct MetadataBody {
     shards: Option<u8>,
     retention_s: Option<u64>,
+    backlog_bytes_max: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,7 +141,7 @@ impl PipelineBody {
     /// What it asks for; ranges are checked by `cistern-pipelines`.
     pub(crate) fn into_spec(self) -> Result<PipelineSpec> {
         if !self.transforms.is_empty() {
-            return Err(refuse("transforms", "events are stored as they come; send an empty list"));
+            return Err(refuse("transforms", "send an empty list, and SQL in the field sql"));
         }
         let destination = self.destination;
         if destination.kind.as_deref().is_some_and(|kind| kind != "r2") {
@@ -162,9 +165,12 @@ impl PipelineBody {
             (_, None) => {}
         }
         output.schema = self.schema;
+        output.sql = self.sql;
+        output.mixed_types = self.mixed_types.as_deref().map(str::parse).transpose()?.unwrap_or_default();
         output.class = destination.storage_class.as_deref().map_or(Ok(StorageClass::Standard), str::parse)?;
         let metadata = self.metadata.unwrap_or_default();
         stream.shards = metadata.shards.unwrap_or(stream.shards);
+        stream.backlog_max = metadata.backlog_bytes_max.map(ByteSize::bytes);
         stream.retention = metadata.retention_s.map_or(stream.retention, Duration::from_secs);
         if let Some(sources) = self.source {
             let http = http_source(sources)?;
@@ -271,7 +277,11 @@ pub(crate) fn describe(record: &PipelineRecord) -> Value {
         "name": name,
         "created_at": record.created.to_string(),
         "modified_at": record.modified.to_string(),
-        "metadata": { "shards": stream.shards, "retention_s": stream.retention.as_secs() },
+        "metadata": {
+            "shards": stream.shards,
+            "retention_s": stream.retention.as_secs(),
+            "backlog_bytes_max": stream.backlog_max.map(ByteSize::as_u64),
+        },
         "source": [{
             "type": "http",
             "format": "json",
@@ -280,6 +290,8 @@ pub(crate) fn describe(record: &PipelineRecord) -> Value {
         }],
         "transforms": [],
         "schema": output.schema,
+        "sql": output.sql,
+        "mixed_types": output.mixed_types.to_string(),
         "destination": {
             "type": "r2",
             "format": output.format.name(),
@@ -476,7 +488,7 @@ mod tests {
         refused("/schema", json!({ "fields": [] }), "schema field at the top: name at least one field");
         let unknown = json!({ "fields": [{ "name": "a", "type": "list", "items": { "type": "int16" } }] });
         refused("/schema", unknown, "schema field a[]: the type is not known; use bool, int32");
-        refused("/transforms", json!([{}]), "transforms: events are stored as they come");
+        refused("/transforms", json!([{}]), "transforms: send an empty list, and SQL in the field sql");
         refused("/destination/type", json!("s3"), "destination.type: use r2");
         refused("/destination/format", json!("avro"), "use parquet or json");
         refused("/destination/compression", json!({ "type": "deflate" }), "use zstd, snappy, lz4, gzip or none");

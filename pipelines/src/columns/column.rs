@@ -79,6 +79,11 @@ pub(super) enum Data {
         offsets: Vec<i32>,
         bytes: Vec<u8>,
     },
+    /// Any value, as its JSON.
+    Json {
+        offsets: Vec<i32>,
+        bytes: Vec<u8>,
+    },
     Struct(FieldColumns),
     List {
         offsets: Vec<i32>,
@@ -119,6 +124,7 @@ impl Data {
             Self::UInt(_) => "unsigned integers",
             Self::Float(_) => "numbers",
             Self::Text { .. } => "strings",
+            Self::Json { .. } => "JSON",
             Self::Struct(_) => "objects",
             Self::List { .. } => "arrays",
         }
@@ -144,7 +150,7 @@ impl Data {
             Self::Int { values, .. } => values.resize(values.len() + rows, 0),
             Self::UInt(values) => values.resize(values.len() + rows, 0),
             Self::Float(values) => values.resize(values.len() + rows, 0.0),
-            Self::Text { offsets, .. } | Self::List { offsets, .. } => {
+            Self::Text { offsets, .. } | Self::Json { offsets, .. } | Self::List { offsets, .. } => {
                 let last = last_offset(offsets);
                 offsets.resize(offsets.len() + rows, last);
             }
@@ -158,7 +164,7 @@ impl Data {
             Self::Int { values, .. } => values.truncate(rows),
             Self::UInt(values) => values.truncate(rows),
             Self::Float(values) => values.truncate(rows),
-            Self::Text { offsets, bytes } => {
+            Self::Text { offsets, bytes } | Self::Json { offsets, bytes } => {
                 offsets.truncate(rows + 1);
                 bytes.truncate(offset_at_end(offsets));
             }
@@ -192,6 +198,7 @@ impl Column {
             Kind::UInt => Data::UInt(Vec::new()),
             Kind::Float => Data::Float(Vec::new()),
             Kind::Text => Data::text(),
+            Kind::Json => Data::Json { offsets: vec![0], bytes: Vec::new() },
             Kind::Struct(fields) => Data::Struct(FieldColumns::from_schema(fields, budget)),
             Kind::List(item) => {
                 budget.take(0);

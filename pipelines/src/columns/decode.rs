@@ -1,5 +1,6 @@
 //! One event into the columns, straight from its bytes.
 
+use super::Unfit;
 use super::column::{Budget, Column, Data, FieldColumns};
 use super::number::{self, Number};
 use crate::scan::{RawText, Scanner, unescape};
@@ -46,11 +47,12 @@ impl DecodeFault {
         self
     }
 
-    /// The fault for people.
-    pub(super) fn describe(fault: Self) -> String {
+    /// The fault for people, and the field of mixed types, if that is what it is.
+    pub(super) fn describe(fault: Self) -> Unfit {
+        let mixed = matches!(fault.reason, Reason::Conflict(..) | Reason::NotExact);
         let path: Vec<String> = fault.path.into_iter().rev().collect();
         let field = path.join(".");
-        match fault.reason {
+        let reason = match fault.reason {
             Reason::Conflict(found, holds) => format!("field {field}: {found}, but the column holds {holds}"),
             Reason::NotExact => {
                 format!("field {field}: integers over 2^53 and fractions cannot share a column without loss")
@@ -59,7 +61,8 @@ impl DecodeFault {
             Reason::TooManyColumns => format!("field {field}: the pipeline has as many columns as it may have"),
             Reason::TooMuch => format!("field {field}: more than 2 GiB of values in one batch"),
             Reason::Malformed => "the event is not valid JSON".to_owned(),
-        }
+        };
+        Unfit { reason, mixed: mixed.then_some(path) }
     }
 }
 
@@ -146,6 +149,9 @@ fn find(columns: &mut FieldColumns, scanner: &mut Scanner<'_>, budget: &mut Budg
 #[inline]
 fn value(column: &mut Column, scanner: &mut Scanner<'_>, budget: &mut Budget) -> Decoded {
     scanner.skip_space();
+    if matches!(column.data, Data::Json { .. }) && scanner.peek() != Some(b'n') {
+        return json(column, scanner);
+    }
     match scanner.peek() {
         Some(b'"') => text(column, scanner),
         Some(b'-' | b'0'..=b'9') => {
@@ -197,6 +203,17 @@ fn text(column: &mut Column, scanner: &mut Scanner<'_>) -> Decoded {
     };
     offsets.push(end);
     column.appended();
+    Ok(())
+}
+
+fn json(column: &mut Column, scanner: &mut Scanner<'_>) -> Decoded {
+    let value = scanner.value().ok_or(Reason::Malformed)?;
+    if let Data::Json { offsets, bytes } = &mut column.data {
+        let end = i32::try_from(bytes.len() + value.len()).map_err(|_| Reason::TooMuch)?;
+        bytes.extend_from_slice(value);
+        offsets.push(end);
+        column.appended();
+    }
     Ok(())
 }
 

@@ -43,9 +43,11 @@ fn finish_column(mut column: Column, rows: usize) -> Result<Option<(Kind, ArrayR
         Data::Int { values, .. } => (Kind::Int, Arc::new(Int64Array::new(values.into(), nulls))),
         Data::UInt(values) => (Kind::UInt, Arc::new(UInt64Array::new(values.into(), nulls))),
         Data::Float(values) => (Kind::Float, Arc::new(Float64Array::new(values.into(), nulls))),
-        Data::Text { offsets, bytes } => {
+        text @ (Data::Text { .. } | Data::Json { .. }) => {
+            let kind = if matches!(text, Data::Text { .. }) { Kind::Text } else { Kind::Json };
+            let (Data::Text { offsets, bytes } | Data::Json { offsets, bytes }) = text else { return Ok(None) };
             let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-            (Kind::Text, Arc::new(StringArray::try_new(offsets, Buffer::from_vec(bytes), nulls)?))
+            (kind, Arc::new(StringArray::try_new(offsets, Buffer::from_vec(bytes), nulls)?))
         }
         Data::Struct(fields) => {
             let (fields, arrays) = finish_fields(fields, rows)?;

@@ -11,7 +11,7 @@ fn decode<E: AsRef<str>>(schema: &EventSchema, events: &[E]) -> (Finished, Vec<(
     let mut columns = Columns::new(schema);
     let mut refused = Vec::new();
     for (number, event) in events.iter().enumerate() {
-        if let Err(reason) = columns.push(event.as_ref().as_bytes()) {
+        if let Err(Unfit { reason, .. }) = columns.push(event.as_ref().as_bytes()) {
             refused.push((number, reason));
         }
     }

@@ -14,19 +14,23 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// How many events are held against the schema before their columns, which nobody asks for, are thrown away.
 const EVENTS_AT_ONCE: usize = 1_024;
 
-/// The events as rows.
-pub(crate) fn rows(batch: &mut Batch, schema: &DeclaredSchema) -> Result<(RecordBatch, DeadLetters), ArrowError> {
+/// The events as rows, and the offset of each.
+pub(crate) fn numbered_rows(
+    batch: &mut Batch,
+    schema: &DeclaredSchema,
+) -> Result<(RecordBatch, Vec<u64>, DeadLetters), ArrowError> {
     let mut columns = Columns::new(schema);
-    let mut dead = DeadLetters::default();
+    let (mut offsets, mut dead) = (Vec::new(), DeadLetters::default());
     batch.drain(|offset, event| {
         if dead.take_rejected(offset, event) {
             return;
         }
-        if let Err(reason) = columns.push(event) {
-            dead.push(offset, &reason, event);
+        match columns.push(event) {
+            Ok(()) => offsets.push(offset),
+            Err(reason) => dead.push(offset, &reason, event),
         }
     });
-    Ok((columns.finish(schema)?, dead))
+    Ok((columns.finish(schema)?, offsets, dead))
 }
 
 /// The events that fit as they came, one a line.

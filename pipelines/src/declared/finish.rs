@@ -23,7 +23,7 @@ const JSON_EXTENSION: &str = "arrow.json";
 
 impl DeclaredSchema {
     /// The columns as Arrow knows them.
-    pub(super) fn arrow(&self) -> Arc<Schema> {
+    pub(crate) fn arrow(&self) -> Arc<Schema> {
         let rest = (self.unknown == UnknownFields::Keep).then(|| json(Field::new(REST, DataType::Utf8, true)));
         let fields: Fields = self.fields.iter().map(arrow_field).chain(rest).collect();
         Arc::new(Schema::new(fields))
@@ -42,7 +42,8 @@ fn marked(value: &DeclaredValue, field: Field) -> Field {
     if value.kind == DeclaredType::Json { json(field) } else { field }
 }
 
-fn json(field: Field) -> Field {
+/// Marks a column of text as JSON.
+pub(crate) fn json(field: Field) -> Field {
     let marks = [(EXTENSION_TYPE_NAME_KEY, JSON_EXTENSION), (EXTENSION_TYPE_METADATA_KEY, "")];
     field.with_metadata(marks.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
 }

@@ -128,7 +128,9 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
         Error::EventTooLarge { .. } => (StatusCode::BAD_REQUEST, 1018),
         Error::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 1019),
         Error::UnsupportedEncoding { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, 1020),
-        Error::TooMuchBuffered { .. } | Error::TooMuchContention { .. } => (StatusCode::TOO_MANY_REQUESTS, 10429),
+        Error::TooMuchBuffered { .. } | Error::Backlog { .. } | Error::TooMuchContention { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, 10429)
+        }
         Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 10503),
         Error::Flush(error) => status_of(error),
         Error::PipelineExists { .. }
@@ -140,6 +142,8 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
         | Error::InvalidPath { .. }
         | Error::Superseded { .. }
         | Error::DamagedLog { .. }
+        | Error::Sql(_)
+        | Error::Columns { .. }
         | Error::Parquet { .. }
         | Error::Compress(_)
         | Error::Access(_)

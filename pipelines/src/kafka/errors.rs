@@ -66,13 +66,15 @@ fn code_of(error: &Error) -> ResponseError {
         Error::UnknownProducer { .. } => ResponseError::UnknownProducerId,
         // All of these are tried again: the first looks for another broker meanwhile.
         Error::Stopping => ResponseError::NotLeaderOrFollower,
-        Error::TooMuchBuffered { .. } | Error::TooMuchContention { .. } => ResponseError::NotEnoughReplicas,
+        Error::TooMuchBuffered { .. } | Error::Backlog { .. } | Error::TooMuchContention { .. } => {
+            ResponseError::NotEnoughReplicas
+        }
         Error::Flush(error) if code_of(error) == ResponseError::NotEnoughReplicas => {
             ResponseError::NotEnoughReplicasAfterAppend
         }
         Error::Flush(error) => code_of(error),
         Error::PipelineExists { .. } => ResponseError::TopicAlreadyExists,
-        Error::InvalidSetting { .. } => ResponseError::InvalidConfig,
+        Error::InvalidSetting { .. } | Error::Sql(_) => ResponseError::InvalidConfig,
         Error::Unauthorized { .. } => ResponseError::TopicAuthorizationFailed,
         Error::NotUtf8 { .. }
         | Error::Malformed { .. }
@@ -88,6 +90,7 @@ fn code_of(error: &Error) -> ResponseError {
         | Error::InvalidPath { .. }
         | Error::Superseded { .. }
         | Error::DamagedLog { .. }
+        | Error::Columns { .. }
         | Error::Parquet { .. }
         | Error::Compress(_)
         | Error::Access(_)

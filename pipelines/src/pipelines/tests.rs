@@ -42,7 +42,7 @@ async fn a_pipeline_can_be_changed_while_events_come_and_each_is_written_as_aske
     running.settle().await;
     let keys = house.keys().await;
     let new: Vec<&String> =
-        keys.iter().filter(|key| key.starts_with("new/clicks/") && key.ends_with(".json")).collect();
+        keys.iter().filter(|key| key.starts_with("new/clicks/") && !key.contains(".parquet")).collect();
     assert_eq!((keys.len(), new.len()), (2, 1), "{keys:?}");
     let other = PipelineSpec { name: "other".parse().unwrap(), ..spec };
     assert!(matches!(running.pipelines.update(other, None, false).await, Err(Error::NoSuchPipeline { .. })));
@@ -80,6 +80,26 @@ async fn delivered_events_stay_in_the_log_as_long_as_asked() {
     assert_eq!(house.count(RUNS).await, 1, "delivered and kept");
     tokio::time::sleep(Duration::from_mins(3)).await;
     assert_eq!(house.count(RUNS).await, 0, "old enough");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn senders_are_told_to_come_back_while_as_much_waits_as_may() {
+    let house = House::new().await;
+    let running = house.open().await;
+    let mut spec = house.spec("clicks");
+    spec.stream.backlog_max = Some(cistern_types::ByteSize::bytes(10_000_000));
+    spec.output.batch.timeout = Duration::from_hours(1);
+    running.create(spec.clone()).await;
+    let body = format!("{{\"a\":\"{}\"}}\n", "x".repeat(900_000)).repeat(5);
+    running.send("clicks", &body).await;
+    running.send("clicks", &body).await;
+    assert_eq!(running.post("clicks", &body).await.status(), 429);
+    assert_eq!(running.pipelines.health()[0].events_accepted, 10, "what is refused is not taken");
+    spec.output.batch.timeout = Duration::from_secs(1);
+    running.pipelines.update(spec, None, false).await.unwrap();
+    running.settle().await;
+    running.send("clicks", &body).await;
     running.stop().await;
 }
 

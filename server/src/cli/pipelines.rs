@@ -17,7 +17,7 @@ use tail::TailArgs;
 #[derive(Debug, Subcommand)]
 pub(super) enum PipelinesCommand {
     /// Make a pipeline
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// List pipelines
     List,
     /// Show a pipeline
@@ -26,7 +26,7 @@ pub(super) enum PipelinesCommand {
         name: PipelineName,
     },
     /// Change a pipeline: what is not named stays as it is
-    Update(UpdateArgs),
+    Update(Box<UpdateArgs>),
     /// Show events as they come
     Tail(TailArgs),
     /// Take events in once more: those of a dead-letter object, or a range of the log
@@ -231,6 +231,7 @@ fn details(pipeline: &Value) -> String {
         ("batch rows", plain(&batch["max_rows"])),
         ("batch key", plain(&batch["on_json_key"])),
         ("schema", schema_line(&pipeline["schema"])),
+        ("sql", plain(&pipeline["sql"])),
         ("retention", format!("{}s", plain(&pipeline["metadata"]["retention_s"]))),
         ("state", plain(&status["state"])),
     ];

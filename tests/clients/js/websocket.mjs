@@ -8,6 +8,7 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { connect } from "node:http2";
 import { createRequire } from "node:module";
 import { drainedAs } from "./stored.mjs";
 
@@ -222,6 +223,35 @@ const checks = {
     assert.equal(wrong.status, 401);
     await wrong.body.cancel();
     drainedAs(topic, [{ beacon: 1 }, { beacon: 2 }]);
+  },
+
+  /** One HTTP/2 connection with prior knowledge, many requests at the same time on it. */
+  async http2_streams_share_a_connection(bucket) {
+    const topic = await pipeline(bucket);
+    const session = connect(`http://${HOST}`);
+    const post = (token, body) => new Promise((done, fail) => {
+      const stream = session.request({ ":method": "POST", ":path": `/${topic.name}`, authorization: `Bearer ${token}` });
+      let text = "";
+      let status;
+      stream.on("response", (headers) => { status = headers[":status"]; });
+      stream.setEncoding("utf8");
+      stream.on("data", (piece) => { text += piece; });
+      stream.on("end", () => done({ status, text }));
+      stream.on("error", fail);
+      stream.end(body);
+    });
+    const sent = Array.from({ length: 50 }, (_, n) => events(`h2-${n}`, 20));
+    const answers = await Promise.all(sent.map((part) => post(topic.token, JSON.stringify(part))));
+    for (const { status, text } of answers) {
+      assert.equal(status, 200, text);
+      assert.deepEqual(JSON.parse(text).result, { committed: 20 });
+    }
+    assert.equal((await post("x", "[{}]")).status, 401, "a refusal leaves the connection");
+    assert.equal((await post(topic.token, "[1]")).status, 400);
+    const large = events("large", 20_000);
+    assert.equal((await post(topic.token, large.map((event) => JSON.stringify(event)).join("\n"))).status, 200);
+    session.close();
+    drainedAs(topic, [...sent.flat(), ...large]);
   },
 };
 

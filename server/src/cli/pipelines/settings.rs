@@ -113,9 +113,20 @@ pub(in crate::cli) struct Settings {
     /// JSON file that declares the fields of the events, or `inferred` [default: columns follow from the events]
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
+    /// What happens to values of another type than their column: `dead-letters`, or `json`, which makes the column one of
+    /// JSON [default: dead-letters]
+    #[arg(long, value_name = "WHAT")]
+    mixed_types: Option<String>,
+    /// What is made of the events before they are written, such as "SELECT id, price FROM stream WHERE price > 0"; empty
+    /// for nothing. Without --schema there is one column to select from, `value`, with the JSON of an event
+    #[arg(long, value_name = "SELECT")]
+    sql: Option<String>,
     /// Keep events in the log this long after they were sent, to be read again, such as 1h [default: 0s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     retention: Option<Duration>,
+    /// Tell senders to come back while this much waits for the bucket, at least 10MB [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    backlog_limit: Option<ByteSize>,
 }
 
 impl CreateArgs {
@@ -197,6 +208,10 @@ impl Settings {
         }
         put("metadata/shards", self.shard_count.map(Into::into));
         put("metadata/retention_s", self.retention.map(|retention| retention.as_secs().into()));
+        put("metadata/backlog_bytes_max", self.backlog_limit.map(|size| size.as_u64().into()));
+        put("mixed_types", self.mixed_types.clone().map(Into::into));
+        let sql = self.sql.clone();
+        put("sql", sql.map(|sql| if sql.is_empty() { Value::Null } else { sql.into() }));
         put("schema", self.schema.as_deref().map(read_schema).transpose()?);
         Ok(body)
     }
@@ -291,8 +306,8 @@ mod tests {
         assert_eq!(body(&["--batch-rows=7"]).unwrap(), json!({ "destination": { "batch": { "max_rows": 7 } } }));
         let none = json!({ "destination": { "batch": { "on_json_key": null } }, "schema": null });
         assert_eq!(body(&["--batch-on-json-key=", "--schema=inferred"]).unwrap(), none);
-        let json =
-            json!({ "destination": { "format": "json", "compression": null }, "metadata": { "retention_s": 3600 } });
+        let destination = json!({ "format": "json", "compression": null, "parquet": null });
+        let json = json!({ "destination": destination, "metadata": { "retention_s": 3600 } });
         assert_eq!(body(&["--format=json", "--retention=1h"]).unwrap(), json);
         assert_eq!(body(&["--rotate-token"]).unwrap(), json!({ "rotate_send_token": true }));
         assert!(body(&[]).unwrap_err().to_string().starts_with("name what shall change"));

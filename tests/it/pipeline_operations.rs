@@ -1,0 +1,121 @@
+//! What their owners do with pipelines that run: change them while events come, look into them, replay, transform.
+
+use crate::sandbox::server_with_bucket;
+use cistern_tests::flights::{self, Sums};
+use cistern_tests::{Pipeline, Server, python};
+use std::time::Duration;
+
+const WRITTEN_LIMIT: Duration = Duration::from_mins(1);
+
+/// The lines that a command of the pipelines prints.
+fn lines(server: &Server, arguments: &[&str]) -> Vec<String> {
+    let arguments: Vec<&str> = std::iter::once("pipelines").chain(arguments.iter().copied()).collect();
+    server.cli_ok(&arguments).unwrap().lines().map(ToOwned::to_owned).collect()
+}
+
+/// Why a command of the pipelines is refused.
+fn refused(server: &Server, arguments: &[&str]) -> String {
+    let arguments: Vec<&str> = std::iter::once("pipelines").chain(arguments.iter().copied()).collect();
+    let output = server.cli(&arguments).unwrap();
+    assert!(!output.status.success(), "{arguments:?} should be refused");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_pipeline_that_is_changed_while_events_come_loses_and_doubles_none() {
+    let (_sandbox, server, mut s3) = server_with_bucket("before");
+    s3.create_bucket("after").unwrap();
+    let flags =
+        ["--batch-on-json-key=.carrier", "--batch-rows=900", "--batch-timeout-secs=2", "--destination-bucket=before"];
+    let pipeline = Pipeline::create(&server, "changing", &flags).unwrap();
+    let events = flights::ndjson().unwrap();
+    let events: Vec<&str> = events.split_inclusive('\n').take(30_000).collect();
+    let changes: [&[&str]; 5] = [
+        &["--batch-on-json-key=.origin"],
+        &["--batch-on-json-key=", "--sort-by=carrier", "--sort-by=distance", "--row-group-rows=1000"],
+        &["--batch-rows=5000", "--prefix=second"],
+        &["--destination-bucket=after", "--time-path=%Y/%m", "--bloom-filter=carrier"],
+        &["--batch-on-json-key=.dest", "--retention=1m"],
+    ];
+    for (part, change) in events.chunks(5_000).zip(changes.iter().chain([&changes[0]])) {
+        pipeline.send_all(&server, &part.concat()).unwrap();
+        let arguments: Vec<&str> = ["update", "changing"].iter().chain(change.iter()).copied().collect();
+        assert_eq!(lines(&server, &arguments), ["Changed pipeline \"changing\""]);
+    }
+    pipeline.wait_written(&server, WRITTEN_LIMIT).unwrap();
+    let sent = flights::sums(&events.concat()).unwrap();
+    let (mut read, after): (Sums, Sums) = (
+        python::parquet_sums(&server, "duckdb", "before", "").unwrap(),
+        python::parquet_sums(&server, "duckdb", "after", "").unwrap(),
+    );
+    assert!(read.rows > 0 && after.rows > 0);
+    read += after;
+    assert_eq!(read, sent);
+    let shown = lines(&server, &["get", "changing"]).join("\n");
+    assert!(shown.contains("after") && shown.contains("60s"), "{shown}");
+    for (change, reason) in [
+        (&["--shard-count=17"][..], "shards 17: use 1 to 16"),
+        (&["--destination-bucket=nowhere"], "destination bucket nowhere does not exist"),
+        (&["--sql=SELECT carrier FROM elsewhere"], "select FROM stream, or from the pipeline's name"),
+        (&["--time-path=%"], "time path %"),
+        (&[], "name what shall change"),
+    ] {
+        let arguments: Vec<&str> = ["update", "changing"].iter().chain(change).copied().collect();
+        let said = refused(&server, &arguments);
+        assert!(said.contains(reason), "{said}");
+    }
+    assert_eq!(
+        lines(&server, &["get", "changing"]).join("\n").replace(char::is_numeric, ""),
+        shown.replace(char::is_numeric, "")
+    );
+}
+
+#[test]
+fn sql_filters_and_shapes_events_and_what_fails_is_replayed_once_it_is_mended() {
+    let (_sandbox, server, mut s3) = server_with_bucket("shaped");
+    let sql = "SELECT value->>'carrier' AS carrier, (value->>'distance')::BIGINT AS distance, \
+               (value->>'dep_delay')::BIGINT AS dep_delay FROM stream WHERE value->>'distance' > 1000";
+    let flags = ["--batch-timeout-secs=1", "--destination-bucket=shaped", "--retention=10m", "--sql", sql];
+    let pipeline = Pipeline::create(&server, "shaped", &flags).unwrap();
+    let events = flights::ndjson().unwrap();
+    let events: Vec<&str> = events.split_inclusive('\n').take(20_000).collect();
+    pipeline.send_all(&server, &events.concat()).unwrap();
+    pipeline.wait_written(&server, WRITTEN_LIMIT).unwrap();
+    let far =
+        |event: &&&str| serde_json::from_str::<serde_json::Value>(event).unwrap()["distance"].as_i64() > Some(1000);
+    let far: String = events.iter().filter(far).copied().collect();
+    let mut expected = flights::sums(&far).unwrap();
+    assert!(expected.rows > 1_000);
+    assert_eq!(python::parquet_sums(&server, "duckdb", "shaped", "").unwrap(), expected);
+
+    // A distance that is no whole number fails alone; mended SQL takes it in a replay.
+    let odd = r#"{"carrier":"XX","distance":1500.75,"dep_delay":1}"#;
+    let good = r#"{"carrier":"YY","distance":2000,"dep_delay":null}"#;
+    pipeline.send_all(&server, &format!("{odd}\n{good}\n")).unwrap();
+    pipeline.wait_written(&server, WRITTEN_LIMIT).unwrap();
+    let letters: Vec<String> = s3.keys("shaped", "shaped/dead-letters/").unwrap();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let letter = String::from_utf8(s3.get("shaped", &letters[0]).unwrap().unwrap()).unwrap();
+    assert!(letter.contains(&format!("\"event\":{odd}")) && letter.contains("\"reason\":\"sql: "), "{letter}");
+    let mended = sql.replace("(value->>'distance')::BIGINT", "round((value->>'distance')::DOUBLE)::BIGINT");
+    lines(&server, &["update", "shaped", "--sql", &mended]);
+    let said = lines(&server, &["replay", "shaped", "--dead-letters", &letters[0]]);
+    assert_eq!(said, ["Took 1 events into pipeline \"shaped\" once more"]);
+    let said = lines(&server, &["replay", "shaped", "--dead-letters", &letters[0]]);
+    assert_eq!(said, ["Took 0 events into pipeline \"shaped\" once more; 1 had been by the same replay"]);
+    pipeline.wait_written(&server, WRITTEN_LIMIT).unwrap();
+    expected += flights::sums("{\"carrier\":\"XX\",\"distance\":1501,\"dep_delay\":1}").unwrap();
+    expected += flights::sums(good).unwrap();
+    assert_eq!(python::parquet_sums(&server, "duckdb", "shaped", "").unwrap(), expected);
+
+    let tail = lines(&server, &["tail", "shaped", "--from=20000", "--no-follow"]);
+    assert_eq!(tail, [odd, good, odd], "the log is kept for a while");
+    let tail = lines(&server, &["tail", "shaped", "--from=oldest", "--limit=3", "--json"]);
+    assert!(tail.len() == 3 && tail[0].starts_with("{\"offset\":0,\"at\":\"20"), "{tail:?}");
+    let said = refused(&server, &["replay", "shaped", "--from-offset=5", "--to-offset=90000"]);
+    assert!(said.contains("is no range of offsets in the log"), "{said}");
+
+    let metrics = cistern_tests::http::Connection::open(server.management_host()).unwrap();
+    let metrics = { metrics }.send("GET", "/metrics", &[], b"").unwrap().text();
+    assert!(metrics.contains("cistern_pipelines_step_errors_total{pipeline=\"shaped\",step=\""), "{metrics:.2000}");
+}
