@@ -193,7 +193,7 @@ impl PipelineWorker {
         }
         match outcome {
             Ok(Delivery::Done(progress)) => {
-                self.delivered(&run.pending);
+                self.delivered(&run);
                 run.pending.clear();
                 Ok(self.go_on(run, progress))
             }
@@ -251,7 +251,9 @@ impl PipelineWorker {
         }
     }
 
-    fn delivered(&self, batches: &[EncodedBatch]) {
+    /// Counts what a run has just delivered.
+    fn delivered(&self, run: &Run) {
+        let batches = &run.pending;
         let objects = batches.iter().flat_map(|batch| &batch.objects);
         let delivered = Delivered {
             events: batches.iter().map(|batch| batch.events).sum(),
@@ -259,7 +261,7 @@ impl PipelineWorker {
             objects: objects.clone().count() as u64,
             object_bytes: objects.map(|object| object.body.len() as u64).sum(),
         };
-        let transform = self.run.as_ref().and_then(|run| run.planned.as_ref()).and_then(|planned| planned.0.as_ref());
+        let transform = run.planned.as_ref().and_then(|planned| planned.0.as_ref());
         if let Some(transform) = transform {
             for batch in batches {
                 self.parts.metrics.transformed(self.output.name(), transform.steps(), &batch.steps);

@@ -69,7 +69,7 @@ enum Command {
     /// Store, read, list and delete objects
     #[command(subcommand, arg_required_else_help = true)]
     Object(object::ObjectCommand),
-    /// Make, list, show and delete pipelines
+    /// Make, list, show, change and delete pipelines, look into them
     #[command(subcommand, arg_required_else_help = true)]
     Pipelines(pipelines::PipelinesCommand),
     /// Make, list and revoke S3 access keys

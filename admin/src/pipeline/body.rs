@@ -439,7 +439,7 @@ mod tests {
     fn a_patch_changes_what_it_names_and_nothing_else() {
         let mut spec = PipelineSpec::new("clicks".parse().unwrap(), "events".parse().unwrap());
         spec.stream.cors_origins = vec!["https://a.example".parse().unwrap()];
-        spec.stream.retention = Duration::from_secs(60);
+        spec.stream.retention = Duration::from_mins(1);
         spec.output.batch.json_key = Some(".k".parse().unwrap());
         spec.output.prefix = "raw".into();
         let record = PipelineRecord {
