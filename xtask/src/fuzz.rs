@@ -12,7 +12,7 @@ use std::process::Command;
 /// The crates and their targets.
 const TARGETS: [(&str, &[&str]); 2] = [
     ("storage/drives", &["frame", "record", "view_row", "identity", "store"]),
-    ("pipelines", &["record_batch", "kafka_request"]),
+    ("pipelines", &["record_batch", "kafka_request", "events", "json_path"]),
 ];
 /// Counters at every edge, as libFuzzer reads them.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
