@@ -7,7 +7,7 @@ use crate::{Error, Result, grammar, nesting, stack};
 use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
 use datafusion_sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
-use datafusion_sql::sqlparser::tokenizer::Tokenizer;
+use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 /// The longest text.
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -27,6 +27,7 @@ pub struct Script {
 pub struct Statement {
     sink: Option<String>,
     stream: String,
+    text: String,
     pub(crate) query: Box<Query>,
     pub(crate) outline: Vec<Outline>,
 }
@@ -48,6 +49,7 @@ impl Script {
             message: error.message,
         })?;
         nesting::check(&tokens)?;
+        let texts = pieces(text, &tokens);
         let mut parser =
             Parser::new(&dialect).with_recursion_limit(PARSER_DEPTH_MAX).with_tokens_with_locations(tokens);
         let parsed = parser.parse_statements().map_err(|error| syntax(error, text))?;
@@ -57,7 +59,11 @@ impl Script {
         if parsed.len() > STATEMENTS_MAX {
             return Err(Error::TooManyStatements { count: parsed.len() });
         }
-        let statements = parsed.into_iter().map(Statement::check).collect::<Result<Vec<_>>>()?;
+        if texts.len() != parsed.len() {
+            return Err(Error::Evaluation { message: "the statements could not be told apart".to_owned() });
+        }
+        let statements = parsed.into_iter().zip(texts).map(|(parsed, text)| Statement::check(parsed, text));
+        let statements = statements.collect::<Result<Vec<_>>>()?;
         if statements.len() > 1 && statements.iter().any(|statement| statement.sink.is_none()) {
             return Err(Error::SinkMissing);
         }
@@ -71,7 +77,7 @@ impl Script {
 }
 
 impl Statement {
-    fn check(parsed: Sql) -> Result<Self> {
+    fn check(parsed: Sql, text: &str) -> Result<Self> {
         let (sink, mut query) = match parsed {
             Sql::Query(query) => (None, query),
             Sql::Insert(insert) => grammar::insert(insert)?,
@@ -79,7 +85,12 @@ impl Statement {
         };
         let checked = grammar::check(&query)?;
         grammar::name_columns(&mut query);
-        Ok(Self { sink, stream: checked.stream, query, outline: checked.outline })
+        Ok(Self { sink, stream: checked.stream, text: text.to_owned(), query, outline: checked.outline })
+    }
+
+    /// The statement as it was written, without the `;`: a script of its own.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The name behind INSERT INTO, as written; `None` for a bare SELECT, whose sink is the pipeline's own.
@@ -91,6 +102,38 @@ impl Statement {
     pub fn stream(&self) -> &str {
         &self.stream
     }
+}
+
+/// What stands between the semicolons, where it is more than space and comments.
+fn pieces<'a>(text: &'a str, tokens: &[TokenWithSpan]) -> Vec<&'a str> {
+    // Lines and columns count from 1, columns in letters.
+    let (mut at, mut here) = (0, (1, 1));
+    let mut byte_at = |place: (u64, u64)| {
+        while let Some(letter) = text[at..].chars().next().filter(|_| here != place) {
+            at += letter.len_utf8();
+            here = if letter == '\n' { (here.0 + 1, 1) } else { (here.0, here.1 + 1) };
+        }
+        at
+    };
+    let mut found = Vec::new();
+    let (mut start, mut says) = (0, false);
+    for token in tokens {
+        match &token.token {
+            Token::SemiColon => {
+                let end = byte_at((token.span.start.line, token.span.start.column));
+                if says {
+                    found.push(text[start..end].trim());
+                }
+                (start, says) = (end + text[end..].chars().next().map_or(0, char::len_utf8), false);
+            }
+            Token::Whitespace(_) | Token::EOF => {}
+            _ => says = true,
+        }
+    }
+    if says {
+        found.push(text[start..].trim());
+    }
+    found
 }
 
 /// The parser writes where it stopped at the end of its text, unless that is the end of the SQL.

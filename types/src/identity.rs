@@ -28,11 +28,14 @@ pub struct PipelineName(Box<str>);
 text_word!(PipelineName);
 
 impl PipelineName {
+    /// The longest name, in bytes.
+    pub const BYTES_MAX: usize = 63;
+
     fn check(text: &str) -> Result<(), Invalid> {
         let bytes = text.as_bytes();
         let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
         let inner = bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        if bytes.len() > 63 || !edge(bytes.first()) || !edge(bytes.last()) || !inner || text == "v1" {
+        if bytes.len() > Self::BYTES_MAX || !edge(bytes.first()) || !edge(bytes.last()) || !inner || text == "v1" {
             let rule = "use 1 to 63 letters, digits, hyphens and underscores, beginning and ending with a letter or digit, and not v1";
             return Err(Invalid::new("pipeline name", text, rule));
         }

@@ -194,3 +194,34 @@ fn columns_that_are_not_there_are_named_with_similar_ones() {
     let error = plan("SELECT q.a FROM s", &schema).unwrap_err();
     assert!(matches!(&error, Error::UnknownColumn { .. }), "{error:?}");
 }
+
+#[test]
+fn statements_know_their_own_text_which_is_the_same_statement() {
+    for (sql, texts) in [
+        ("SELECT * FROM s", vec!["SELECT * FROM s"]),
+        (" ;; SELECT a FROM s ; -- the end; really\n;", vec!["SELECT a FROM s"]),
+        (
+            "INSERT INTO ä SELECT 'é;' AS \"x;y\" FROM s; /* ; */ INSERT INTO b\nSELECT ';\n;' AS c -- no ;\n FROM t\n ; ",
+            vec![
+                "INSERT INTO ä SELECT 'é;' AS \"x;y\" FROM s",
+                "/* ; */ INSERT INTO b\nSELECT ';\n;' AS c -- no ;\n FROM t",
+            ],
+        ),
+        (
+            "INSERT INTO a SELECT a FROM s;\r\nINSERT INTO b SELECT a FROM s -- c",
+            vec!["INSERT INTO a SELECT a FROM s", "INSERT INTO b SELECT a FROM s -- c"],
+        ),
+    ] {
+        let script = Script::parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let found: Vec<&str> = script.statements().iter().map(Statement::text).collect();
+        assert_eq!(found, texts, "{sql}");
+        for statement in script.statements() {
+            let again = Script::parse(statement.text()).unwrap();
+            let again = &again.statements()[0];
+            assert_eq!(
+                (again.sink(), again.stream(), &again.query),
+                (statement.sink(), statement.stream(), &statement.query)
+            );
+        }
+    }
+}
