@@ -1,4 +1,6 @@
-//! The bounds of the ingest path, each with its reason. Tests shrink them.
+//! The bounds of the ingest path, each with its reason, and what it is told from outside. Tests shrink them.
+
+use crate::TokenDigest;
 
 /// Bounds of ingestion, for all pipelines of the process together unless a field says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct PipelinesConfig {
     /// What the open batches may hold, in bytes. Pipelines share it evenly; at its share a pipeline closes its largest
     /// batches early, and what it cannot deliver waits in the log.
     pub batch_memory_bytes_max: usize,
+    /// The token of the management API, which opens every stream: clients of that API know no other.
+    pub api_token: Option<TokenDigest>,
 }
 
 impl PipelinesConfig {
@@ -29,6 +33,7 @@ impl Default for PipelinesConfig {
             flush_bytes_max: 8 << 20,
             buffered_bytes_max: 64 << 20,
             batch_memory_bytes_max: 256 << 20,
+            api_token: None,
         }
     }
 }

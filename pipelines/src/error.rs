@@ -22,6 +22,48 @@ pub enum Error {
         /// The name asked for.
         name: PipelineName,
     },
+    /// There is no such stream, or it is that of a pipeline of its own.
+    #[error("no stream {name}")]
+    NoSuchStream {
+        /// The name or id asked for, as it was given.
+        name: String,
+    },
+    /// There is no such sink.
+    #[error("no sink {name}")]
+    NoSuchSink {
+        /// The name or id asked for, as it was given.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("{what} {name} exists already: delete it first or choose another name")]
+    NameTaken {
+        /// What has it.
+        what: &'static str,
+        /// The name asked for.
+        name: PipelineName,
+    },
+    /// Pipelines write to the sink.
+    #[error("pipeline {pipeline} writes to sink {name}: delete the pipeline first, or the sink with `force=true`")]
+    SinkInUse {
+        /// The sink.
+        name: PipelineName,
+        /// One of the pipelines.
+        pipeline: PipelineName,
+    },
+    /// The SQL of a pipeline cannot be.
+    #[error("{reason}")]
+    InvalidSql {
+        /// What is wrong with it, and in which statement.
+        reason: String,
+    },
+    /// Events come to the stream another way.
+    #[error(
+        "stream {name} takes no events over HTTP and WebSockets: enable them (`http.enabled`), or send over Kafka's protocol"
+    )]
+    HttpDisabled {
+        /// The stream.
+        name: PipelineName,
+    },
     /// The pipeline is being deleted and takes no more events.
     #[error("pipeline {name} is being deleted and takes no more events")]
     Draining {
@@ -298,8 +340,14 @@ impl Error {
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchPipeline { .. } | Self::NoSuchBucket { .. } => ErrorKind::NotFound,
+            Self::NoSuchPipeline { .. }
+            | Self::NoSuchStream { .. }
+            | Self::NoSuchSink { .. }
+            | Self::NoSuchBucket { .. } => ErrorKind::NotFound,
             Self::PipelineExists { .. }
+            | Self::NameTaken { .. }
+            | Self::SinkInUse { .. }
+            | Self::HttpDisabled { .. }
             | Self::ChangedMeanwhile { .. }
             | Self::Draining { .. }
             | Self::Superseded { .. }
@@ -313,6 +361,7 @@ impl Error {
             | Self::NotInLog { .. }
             | Self::InvalidSetting { .. }
             | Self::InvalidPath { .. }
+            | Self::InvalidSql { .. }
             | Self::NotUtf8 { .. }
             | Self::Malformed { .. }
             | Self::NoEvents

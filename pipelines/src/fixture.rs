@@ -17,8 +17,10 @@ use cistern_types::{BucketName, Owner, OwnerId, StorageClass, Timestamp};
 use futures::TryStreamExt as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -245,5 +247,29 @@ impl Running {
         self.pipelines.stop().await;
         self.supervisor.shutdown().begin();
         assert_eq!(self.supervisor.stopped(Duration::from_mins(1)).await, Vec::<String>::new());
+    }
+}
+
+/// Runs a future until it has been polled `polls` times, then drops it, as a crash does.
+pub(crate) async fn crash_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut left = polls;
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Random numbers from a seed, which a failure prints.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
     }
 }

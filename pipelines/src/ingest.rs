@@ -79,9 +79,7 @@ fn finish(parts: &Parts, answer: Answer, origin: Option<HeaderValue>) -> Respons
 
 /// Takes the events of a body.
 async fn post(parts: &Arc<Parts>, live: Arc<Live>, request: Request<Body>) -> Result<Answer, Unfit> {
-    let record = live.record();
-    let draining = || Error::Draining { name: record.name.clone() };
-    let refused = authorize(&live, &request).and_then(|()| if record.draining { Err(draining()) } else { Ok(()) });
+    let refused = authorize(parts, &live, &request).and_then(|()| takes_events(&live));
     let head = match refused.and_then(|()| Head::of(request.headers(), &parts.config)) {
         Ok(head) => head,
         Err(error) => {
@@ -96,14 +94,23 @@ async fn post(parts: &Arc<Parts>, live: Arc<Live>, request: Request<Body>) -> Re
     Ok(Answer::committed(committed, rejected, &rejections, appended.seen))
 }
 
-fn authorize(live: &Live, request: &Request<Body>) -> Result<()> {
+/// Refuses events that a stream does not take, or not here.
+fn takes_events(live: &Live) -> Result<()> {
+    let record = live.record();
+    if record.free.as_ref().is_some_and(|free| !free.http) {
+        return Err(Error::HttpDisabled { name: record.name.clone() });
+    }
+    if record.draining { Err(Error::Draining { name: record.name.clone() }) } else { Ok(()) }
+}
+
+fn authorize(parts: &Parts, live: &Live, request: &Request<Body>) -> Result<()> {
     let record = live.record();
     if record.spec.auth == IngestAuth::None {
         return Ok(());
     }
     match token_in(request) {
         None => Err(Error::Unauthorized { reason: "the send token is missing" }),
-        Some(token) if token_fits(&record, token) => Ok(()),
+        Some(token) if token_fits(&record, token, parts.config.api_token.as_ref()) => Ok(()),
         Some(_) => Err(Error::Unauthorized { reason: "the token is not this pipeline's send token" }),
     }
 }

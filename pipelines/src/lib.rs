@@ -56,6 +56,7 @@ mod sink;
 mod spec;
 mod tail;
 mod transform;
+mod v1;
 mod validate;
 mod worker;
 
@@ -72,7 +73,12 @@ pub use output_spec::{
     TimePath,
 };
 pub use pipelines::{CreatedPipeline, DeleteMode, Pipelines};
+pub use registry::TokenDigest;
 pub use replay::{Replay, Replayed};
 pub use rows::{PipelineId, PipelineRecord};
 pub use spec::{IngestAuth, Origin, PipelineSpec, StreamSpec};
 pub use tail::{Tail, TailFrom};
+pub use v1::{
+    CheckedSql, CreatedStream, FileStrategy, FreeStream, Sink, SinkSpec, SqlPart, SqlPipeline, StreamAsked,
+    StreamChange,
+};

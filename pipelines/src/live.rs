@@ -58,6 +58,8 @@ pub(crate) struct Live {
     outputs: RwLock<Vec<Arc<Output>>>,
     /// Shows where the log ends to whoever waits for events.
     heads: watch::Sender<u64>,
+    /// Wakes the keeper, where there is one.
+    keeper: Notify,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,8 @@ impl Live {
     pub(crate) fn new(record: StreamRecord, head: HeadRow, outputs: Vec<Arc<Output>>) -> Self {
         let heads = watch::Sender::new(head.next);
         let known = Mutex::new(Known { head, removed: false });
-        Self { record: RwLock::new(Arc::new(record)), known, outputs: RwLock::new(outputs), heads }
+        let (record, outputs) = (RwLock::new(Arc::new(record)), RwLock::new(outputs));
+        Self { record, known, outputs, heads, keeper: Notify::new() }
     }
 
     pub(crate) fn record(&self) -> Arc<StreamRecord> {
@@ -114,6 +117,27 @@ impl Live {
         self.wake_all();
     }
 
+    /// Takes one more output.
+    pub(crate) fn add_output(&self, output: &Arc<Output>) {
+        self.outputs.write().push(Arc::clone(output));
+    }
+
+    /// Forgets an output that is gone, wakes its worker to bury it, and the keeper: others may have waited for it to
+    /// deliver what they had.
+    pub(crate) fn forget_output(&self, id: PipelineId) {
+        let mut outputs = self.outputs.write();
+        if let Some(at) = outputs.iter().position(|output| output.id() == id) {
+            outputs.remove(at).set_removed();
+        }
+        drop(outputs);
+        self.keeper.notify_one();
+    }
+
+    /// Waits until the keeper of a stream without an output of its own has something to do.
+    pub(crate) async fn keeper_wanted(&self) {
+        self.keeper.notified().await;
+    }
+
     /// Takes note that the log has grown and wakes the workers.
     pub(crate) fn set_head(&self, head: HeadRow) {
         self.known.lock().head = head;
@@ -130,6 +154,7 @@ impl Live {
         self.known.lock().removed = true;
         self.heads.send_modify(|_| ()); // nothing more will come
         self.outputs.read().iter().for_each(|output| output.set_removed());
+        self.keeper.notify_one();
     }
 
     pub(crate) fn is_removed(&self) -> bool {

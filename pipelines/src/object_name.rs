@@ -3,7 +3,7 @@
 //! ```text
 //! [prefix/]PIPELINE/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/PIPELINE-FIRST-LAST.parquet | .json.gz | .json.zst | .json
 //! [prefix/][KEY=VALUE/][TIME/][FILE_PREFIX-]PIPELINE-FIRST-LAST.SUFFIX      where a pattern for the time is given
-//! [prefix/]PIPELINE/dead-letters/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/PIPELINE-FIRST-LAST.ndjson
+//! [prefix/]PIPELINE/dead-letters/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/[FILE_PREFIX-]PIPELINE-FIRST-LAST.ndjson
 //! ```
 //! The time is when the batch's first event was logged, the offsets are those of its first and last event. The first
 //! offset alone makes the name unique, because an event is in one batch only.
@@ -35,7 +35,7 @@ pub(crate) fn rows_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) ->
             format!("{}{time}{}", partition(spec, batch), if time.is_empty() { "" } else { "/" })
         }
     };
-    let file_prefix = if naming.file_prefix.is_empty() { String::new() } else { format!("{}-", naming.file_prefix) };
+    let file_prefix = file_prefix(spec);
     let suffix = if naming.file_suffix.is_empty() { extension } else { &naming.file_suffix };
     key(spec, &format!("{folders}{file_prefix}{}.{suffix}", file_name(name, batch)))
 }
@@ -43,7 +43,12 @@ pub(crate) fn rows_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) ->
 /// The key of the object with the batch's dead letters.
 pub(crate) fn dead_letters_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) -> ObjectKey {
     let folders = default_folders(spec, batch);
-    key(spec, &format!("{name}/dead-letters/{folders}{}.ndjson", file_name(name, batch)))
+    key(spec, &format!("{name}/dead-letters/{folders}{}{}.ndjson", file_prefix(spec), file_name(name, batch)))
+}
+
+fn file_prefix(spec: &OutputSpec) -> String {
+    let prefix = &spec.naming.file_prefix;
+    if prefix.is_empty() { String::new() } else { format!("{prefix}-") }
 }
 
 fn key(spec: &OutputSpec, path: &str) -> ObjectKey {
@@ -146,7 +151,7 @@ mod tests {
         spec.naming.file_suffix = "pq".into();
         assert_eq!(rows_key(&clicks(), &spec, &batch("")).as_str(), format!("raw/eu-{file}.pq"));
         let key = dead_letters_key(&clicks(), &spec, &batch(""));
-        assert_eq!(key.as_str(), format!("raw/clicks/dead-letters/{time}/{file}.ndjson"));
+        assert_eq!(key.as_str(), format!("raw/clicks/dead-letters/{time}/eu-{file}.ndjson"));
     }
 
     #[test]

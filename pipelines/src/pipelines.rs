@@ -4,6 +4,7 @@ use crate::event_log::{EventLog, Flusher};
 use crate::live::{Directory, Live, Output};
 use crate::metrics::Metrics;
 use crate::registry::StoredStream;
+use crate::v1::Keeper;
 use crate::worker::PipelineWorker;
 use crate::{
     Error, PipelineHealth, PipelineRecord, PipelineSpec, PipelinesConfig, Replay, Replayed, Result, Tail, TailFrom,
@@ -14,6 +15,7 @@ use cistern_runtime::{Clock, Supervisor};
 use cistern_types::PipelineName;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// The pipelines of one process: their endpoint, their log and one worker each. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub(crate) struct Parts {
     pub(crate) directory: Directory,
     pub(crate) log: EventLog,
     pub(crate) metrics: Metrics,
+    /// Held while streams and what reads from them are made, changed or deleted: rows and memory change together.
+    pub(crate) changes: Mutex<()>,
     supervisor: Supervisor,
 }
 
@@ -41,7 +45,8 @@ impl Parts {
         let metrics = Metrics::default();
         let (log, flusher) = EventLog::new(objects.clone(), Arc::clone(&clock), &config, metrics.clone());
         let directory = Directory::default();
-        (Self { objects, clock, config, directory, log, metrics, supervisor }, flusher)
+        let changes = Mutex::new(());
+        (Self { objects, clock, config, directory, log, metrics, changes, supervisor }, flusher)
     }
 
     fn health(&self) -> Vec<PipelineHealth> {
@@ -99,14 +104,24 @@ impl Pipelines {
         Ok(pipelines)
     }
 
-    fn begin(&self, stream: StoredStream) -> Arc<Live> {
+    /// Takes a stream into memory and starts its workers.
+    pub(crate) fn begin(&self, stream: StoredStream) -> Arc<Live> {
+        let is_free = stream.record.free.is_some();
         let outputs = stream.outputs.into_iter().map(|(record, progress)| Output::new(record, progress)).collect();
         let live = Arc::new(Live::new(stream.record, stream.head, outputs));
         self.0.directory.insert(&live);
         for output in live.outputs() {
-            self.0.supervisor.start(PipelineWorker::new(Arc::clone(&self.0), Arc::clone(&live), output));
+            self.start_worker(&live, output);
+        }
+        if is_free {
+            self.0.supervisor.start(Keeper::new(Arc::clone(&self.0), Arc::clone(&live)));
         }
         live
+    }
+
+    /// Starts the worker of an output.
+    pub(crate) fn start_worker(&self, live: &Arc<Live>, output: Arc<Output>) {
+        self.0.supervisor.start(PipelineWorker::new(Arc::clone(&self.0), Arc::clone(live), output));
     }
 
     /// Makes a pipeline and starts it. The destination bucket must exist.
@@ -146,6 +161,7 @@ impl Pipelines {
     /// drains may still be deleted with [`DeleteMode::Discard`]. Objects that were written stay.
     pub async fn delete(&self, name: &PipelineName, mode: DeleteMode) -> Result<()> {
         let live = self.0.directory.find(name)?;
+        live.own_output().ok_or_else(|| no_pipeline(name))?;
         match mode {
             DeleteMode::Drain => live.set_record(registry::close(&self.0.objects, name).await?),
             DeleteMode::Discard => {

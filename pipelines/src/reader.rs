@@ -132,7 +132,7 @@ pub(crate) async fn remove_runs(
 }
 
 /// Runs of a stream that are in the objects of all its outputs and older than they are kept, read so that removing them
-/// twice cannot happen; and when the next one will be.
+/// twice cannot happen; and when the next one will be. None while it has no output: its events wait for one.
 pub(crate) async fn delivered_runs(
     txn: &mut Transaction,
     stream: PipelineId,
@@ -143,6 +143,9 @@ pub(crate) async fn delivered_runs(
     for ((_, output), _) in OUTPUTS.scan(txn, &Scan::first(OUTPUTS.prefix_range(&stream), OUTPUTS_MAX)).await? {
         let progress = PROGRESS.get(txn, &output).await?;
         below = below.min(progress.map_or(0, |progress| progress.watermark));
+    }
+    if below == u64::MAX {
+        return Ok((Vec::new(), None));
     }
     let range = RUNS.prefix_range(&stream).before(&RUNS.key_bytes(&(stream, below)));
     let mut runs = RUNS.scan(txn, &Scan::first(range, RUNS_PER_TRIM)).await?;

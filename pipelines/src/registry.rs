@@ -9,16 +9,19 @@ use crate::{Error, IngestAuth, OutputSpec, PipelineSpec, Result, transform};
 use cistern_metadata::{Commit, Scan, Transaction};
 use cistern_objects::Objects;
 use cistern_runtime::{Backoff, offload};
-use cistern_types::PipelineName;
+use cistern_types::{BucketName, PipelineName};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
 /// The most streams there can be: each has a worker and a share of the memory.
-const STREAMS_MAX: usize = 1_000;
+pub(crate) const STREAMS_MAX: usize = 1_000;
 
 /// The most outputs a stream can have.
 pub(crate) const OUTPUTS_MAX: usize = 20;
+
+/// The most graves that are seen to at a start; what is more is at the next.
+const GRAVES_MAX: usize = 2 * STREAMS_MAX * OUTPUTS_MAX;
 
 /// How often a transaction is tried before the caller is told to come back later.
 const TRIES_MAX: u32 = 64;
@@ -81,7 +84,7 @@ pub(crate) async fn load(objects: &Objects) -> Result<Stored> {
         }
         streams.push(StoredStream { record, head, outputs });
     }
-    let graves = GRAVES.scan_unchecked(&txn, &Scan::first(GRAVES.range(), STREAMS_MAX)).await?;
+    let graves = GRAVES.scan_unchecked(&txn, &Scan::first(GRAVES.range(), GRAVES_MAX)).await?;
     Ok(Stored { streams, graves })
 }
 
@@ -99,20 +102,14 @@ pub(crate) async fn create(objects: &Objects, spec: PipelineSpec) -> Result<(Sto
         version: 1,
         draining: false,
         token: token_row,
+        free: None,
     };
-    let output = OutputRecord { id, name, spec: output, next: None };
+    let output = OutputRecord { id, name, spec: output, next: None, pipeline: None };
     let mut tries = Tries::new();
     loop {
         let mut txn = objects.store().begin().await?;
         let name = &record.name;
-        if STREAMS.get(&mut txn, name).await?.is_some() {
-            return Err(Error::PipelineExists { name: name.clone() });
-        }
-        let all = STREAMS.scan_unchecked(&txn, &Scan::first(STREAMS.range(), STREAMS_MAX)).await?;
-        if all.len() == STREAMS_MAX {
-            let rule = "there are 1000 pipelines already: delete one first";
-            return Err(Error::InvalidSetting { field: "pipeline", given: name.to_string(), rule });
-        }
+        require_free_name(&mut txn, name).await?;
         require_bucket(objects, &output.spec).await?;
         let (head, progress) = (HeadRow::empty(now), ProgressRow::default());
         STREAMS.put(&mut txn, name, &record)?;
@@ -134,8 +131,26 @@ async fn checked(spec: PipelineSpec) -> Result<PipelineSpec> {
     offload(move || transform::check(&spec.name, &spec.output).map(|()| spec)).await
 }
 
+/// Refuses a name that a stream has, and one stream more than there can be.
+pub(crate) async fn require_free_name(txn: &mut Transaction, name: &PipelineName) -> Result<()> {
+    if let Some(there) = STREAMS.get(txn, name).await? {
+        let name = name.clone();
+        return Err(if there.free.is_some() {
+            Error::NameTaken { what: "stream", name }
+        } else {
+            Error::PipelineExists { name }
+        });
+    }
+    let all = STREAMS.scan_unchecked(txn, &Scan::first(STREAMS.range(), STREAMS_MAX)).await?;
+    if all.len() == STREAMS_MAX {
+        let rule = "there are 1000 pipelines and streams already: delete one first";
+        return Err(Error::InvalidSetting { field: "name", given: name.to_string(), rule });
+    }
+    Ok(())
+}
+
 /// A send token where one is needed, and what is stored of it.
-async fn new_token(auth: IngestAuth) -> (Option<String>, Option<TokenRow>) {
+pub(crate) async fn new_token(auth: IngestAuth) -> (Option<String>, Option<TokenRow>) {
     if auth == IngestAuth::None {
         return (None, None);
     }
@@ -147,7 +162,12 @@ async fn new_token(auth: IngestAuth) -> (Option<String>, Option<TokenRow>) {
 }
 
 async fn require_bucket(objects: &Objects, spec: &OutputSpec) -> Result<()> {
-    match objects.bucket(&spec.bucket).await {
+    require_bucket_named(objects, &spec.bucket).await
+}
+
+/// Refuses a bucket that is not there.
+pub(crate) async fn require_bucket_named(objects: &Objects, bucket: &BucketName) -> Result<()> {
+    match objects.bucket(bucket).await {
         Ok(_) => Ok(()),
         Err(cistern_objects::Error::NoSuchBucket { bucket }) => Err(Error::NoSuchBucket { bucket }),
         Err(error) => Err(error.into()),
@@ -317,9 +337,29 @@ async fn stored(txn: &mut Transaction, name: &PipelineName) -> Result<StreamReco
     record.ok_or_else(|| Error::NoSuchPipeline { name: name.to_string() })
 }
 
-/// Whether `token` opens the stream, in a time that does not depend on how much of it is right.
-pub(crate) fn token_fits(record: &StreamRecord, token: &str) -> bool {
-    record.token.as_ref().is_none_or(|row| bool::from(row.sha256.ct_eq(&sha256(token))))
+/// Whether `token` opens the stream, in a time that does not depend on how much of it is right. The token of the
+/// management API, where there is one, opens every stream.
+pub(crate) fn token_fits(record: &StreamRecord, token: &str, api_token: Option<&TokenDigest>) -> bool {
+    let given = sha256(token);
+    let own = record.token.as_ref().is_none_or(|row| bool::from(row.sha256.ct_eq(&given)));
+    own | api_token.is_some_and(|digest| bool::from(digest.0.ct_eq(&given)))
+}
+
+/// What a token is known by without being known itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    /// The digest of a token.
+    pub fn of(token: &str) -> Self {
+        Self(sha256(token))
+    }
+}
+
+impl std::fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenDigest")
+    }
 }
 
 fn sha256(token: &str) -> [u8; 32] {

@@ -8,15 +8,17 @@
 //! 48 producers  stream, kind, window, producer -> ProducerRow
 //! 49 producer ids  (one row)         -> ProducerIdsRow
 //! 4a outputs    stream, output       -> OutputRecord
+//! 4b sinks      name                 -> SinkRow               4c sql pipelines  name     -> SqlPipelineRow
 //! ```
 //! A stream is a log that events come to, an output is what a worker makes of them. A pipeline is a stream and an output
-//! of the same name and id. Everything but the name stands under the id of one life of it: one that is deleted and made
-//! again under the same name begins anew. Enums are stored by their variant's number: new variants go to the end.
+//! of the same name and id; a SQL pipeline is outputs of streams that have none of their own. Everything but the name
+//! stands under the id of one life of it: one that is deleted and made again under the same name begins anew. Enums are stored by their variant's number: new variants go to the end.
 
 use crate::schema::EventSchema;
 use crate::scram::Verifier;
 use crate::spec::SHARDS_MAX;
-use crate::{OutputSpec, PipelineSpec, StreamSpec};
+use crate::v1::{SinkSpec, SqlPart};
+use crate::{DeclaredSchema, OutputSpec, PipelineSpec, StreamSpec};
 use cistern_metadata::{RowKey, RowValue, Table};
 use cistern_types::{BlobId, PipelineName, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,12 @@ pub(crate) const PRODUCER_IDS: Table<(), ProducerIdsRow> = Table::new("producer 
 /// What becomes of a stream's events.
 pub(crate) const OUTPUTS: Table<(PipelineId, PipelineId), OutputRecord> = Table::new("outputs", 0x4a);
 
+/// Where SQL pipelines may write.
+pub(crate) const SINKS: Table<PipelineName, SinkRow> = Table::new("sinks", 0x4b);
+
+/// What connects streams without an output of their own and sinks.
+pub(crate) const SQL_PIPELINES: Table<PipelineName, SqlPipelineRow> = Table::new("sql pipelines", 0x4c);
+
 /// The first bytes of the SHA-256 of a key value, which itself may be as long as an event.
 pub(crate) type KeyId = [u8; 16];
 
@@ -53,6 +61,12 @@ impl PipelineId {
     /// A new random one.
     pub(crate) fn random() -> Self {
         Self(rand::random())
+    }
+
+    /// The id with these 32 hex digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).ok().map(|()| Self(bytes))
     }
 }
 
@@ -109,6 +123,19 @@ pub(crate) struct StreamRecord {
     pub(crate) draining: bool,
     /// What the send token is known by, where one is needed.
     pub(crate) token: Option<TokenRow>,
+    /// What a stream has that is not the stream of a pipeline of its own.
+    pub(crate) free: Option<FreeStreamRow>,
+}
+
+/// A stream whose events wait for SQL pipelines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FreeStreamRow {
+    /// The fields its events shall have; none means one column, `value`.
+    pub(crate) schema: Option<DeclaredSchema>,
+    /// Whether events come in over HTTP and WebSockets.
+    pub(crate) http: bool,
+    /// What was asked for; nothing here has such bindings.
+    pub(crate) worker_binding: bool,
 }
 
 /// An output as it is stored.
@@ -121,6 +148,26 @@ pub(crate) struct OutputRecord {
     pub(crate) spec: OutputSpec,
     /// What it shall do once what was batched as before is delivered.
     pub(crate) next: Option<OutputSpec>,
+    /// The SQL pipeline that it is a part of.
+    pub(crate) pipeline: Option<PipelineName>,
+}
+
+/// A sink as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SinkRow {
+    pub(crate) id: PipelineId,
+    pub(crate) spec: SinkSpec,
+    pub(crate) created: Timestamp,
+}
+
+/// A SQL pipeline as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SqlPipelineRow {
+    pub(crate) id: PipelineId,
+    pub(crate) sql: String,
+    pub(crate) created: Timestamp,
+    /// One a statement, in the order of the text.
+    pub(crate) parts: Vec<SqlPart>,
 }
 
 impl OutputRecord {
@@ -263,6 +310,8 @@ macro_rules! row_values {
 row_values!(
     StreamRecord,
     OutputRecord,
+    SinkRow,
+    SqlPipelineRow,
     HeadRow,
     RunRow,
     SharedRow,

@@ -322,6 +322,8 @@ impl PipelineWorker {
         if self.output.id() == self.live.id() {
             self.parts.directory.remove(&self.live);
             self.live.set_removed();
+        } else {
+            self.live.forget_output(self.output.id());
         }
         self.output.set_removed();
         Work::More

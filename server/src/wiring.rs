@@ -20,7 +20,7 @@ use cistern_blobs::EmbeddedBlobs;
 use cistern_metadata::{EmbeddedEngine, Store};
 use cistern_net::{Endpoint, IdleLimited, Listener, ServeLimits, Served, serve_http};
 use cistern_objects::{Limits, MasterKeys, Objects, SweepSchedule};
-use cistern_pipelines::{KafkaConfig, KafkaEndpoint, Pipelines, PipelinesConfig};
+use cistern_pipelines::{KafkaConfig, KafkaEndpoint, Pipelines, PipelinesConfig, TokenDigest};
 use cistern_runtime::{Clock, Shutdown, Supervisor, SystemClock};
 use cistern_s3_api::{S3Config, S3Door, S3Metrics};
 use prometheus_client::registry::Registry;
@@ -130,7 +130,9 @@ async fn build(config: &Config, instance: &mut Instance, listeners: &Listeners) 
     let blobs = Arc::new(EmbeddedBlobs::new(sets.logs().cloned(), compression, Arc::clone(&clock)));
     let objects = Objects::new(store.clone(), blobs, Arc::clone(&clock), limits(config));
     let objects = with_master_keys(objects, instance).await?;
-    let access = Access::new(store, Arc::clone(&clock), credentials(config, instance)?);
+    let credentials = credentials(config, instance)?;
+    let api_token = TokenDigest::of(credentials.api_token.expose());
+    let access = Access::new(store, Arc::clone(&clock), credentials);
     let supervisor = Supervisor::new(Shutdown::new());
     let every_minute = SweepSchedule::default();
     let interval = every_minute.interval.min(config.storage.garbage_grace);
@@ -139,7 +141,8 @@ async fn build(config: &Config, instance: &mut Instance, listeners: &Listeners) 
         supervisor.start(log.compactor(Arc::clone(&clock)));
         supervisor.start(log.scrubber(Arc::clone(&clock)));
     }
-    let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), PipelinesConfig::default())
+    let pipelines_config = PipelinesConfig { api_token: Some(api_token), ..PipelinesConfig::default() };
+    let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), pipelines_config)
         .await
         .context("open the pipelines")?;
     let mut registry = Registry::default();

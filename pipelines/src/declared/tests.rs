@@ -460,7 +460,8 @@ async fn the_largest_schema_allowed_fits_the_row_of_its_output_twice() {
     spec.schema = Some(schema);
     spec.prefix = "p".repeat(256);
     let next = Some(spec.clone());
-    let record = OutputRecord { id: crate::PipelineId::random(), name: "clicks".parse().unwrap(), spec, next };
+    let record =
+        OutputRecord { id: crate::PipelineId::random(), name: "clicks".parse().unwrap(), spec, next, pipeline: None };
     let store = Store::new(Arc::new(MemoryEngine::new()));
     let key = (record.id, record.id);
     let mut txn = store.begin().await.unwrap();

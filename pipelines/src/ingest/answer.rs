@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 pub(super) const NO_SUCH_PATH: u32 = 7003;
 pub(super) const METHOD_NOT_ALLOWED: u32 = 10405;
 pub(super) const ORIGIN_NOT_ALLOWED: u32 = 10403;
+const HTTP_DISABLED: u32 = 1023;
 
 /// How long a producer that was too fast, or came at a bad moment, shall wait.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -112,6 +113,7 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
     match error {
         Error::NoSuchPipeline { .. } => (StatusCode::NOT_FOUND, 1000),
         Error::Draining { .. } => (StatusCode::GONE, 1001),
+        Error::HttpDisabled { .. } => (StatusCode::FORBIDDEN, HTTP_DISABLED),
         Error::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, 10000),
         Error::NotUtf8 { .. }
         | Error::Malformed { .. }
@@ -134,6 +136,11 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
         Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 10503),
         Error::Flush(error) => status_of(error),
         Error::PipelineExists { .. }
+        | Error::NoSuchStream { .. }
+        | Error::NoSuchSink { .. }
+        | Error::NameTaken { .. }
+        | Error::SinkInUse { .. }
+        | Error::InvalidSql { .. }
         | Error::NotDeadLetters { .. }
         | Error::NotInLog { .. }
         | Error::ChangedMeanwhile { .. }

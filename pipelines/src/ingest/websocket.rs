@@ -15,7 +15,7 @@
 //! drops what has been, and sends the rest again. It takes its name over from whoever had it: nothing of theirs is stored after that.
 
 use super::answer::Answer;
-use super::{authorize, token_in};
+use super::{authorize, takes_events, token_in};
 use crate::claim::{Claim, Producer, take_over};
 use crate::event_log::{Append, Pending};
 use crate::live::Live;
@@ -102,12 +102,9 @@ pub(super) fn upgrade(parts: &Arc<Parts>, live: &Arc<Live>, mut request: Request
     let wants = Wants::from_query(request.uri().query().unwrap_or_default())?;
     let has_token = token_in(&request).is_some();
     if has_token {
-        authorize(live, &request)?;
+        authorize(parts, live, &request)?;
     }
-    let record = live.record();
-    if record.draining {
-        return Err(Error::Draining { name: record.name.clone() }.into());
-    }
+    takes_events(live)?;
     let version = request.headers().get(header::SEC_WEBSOCKET_VERSION);
     if version.is_none_or(|version| version != "13") {
         let answer = Answer::refusal(StatusCode::UPGRADE_REQUIRED, 1022, "only version 13 of WebSocket is spoken here");
@@ -122,7 +119,7 @@ pub(super) fn upgrade(parts: &Arc<Parts>, live: &Arc<Live>, mut request: Request
     else {
         return Err(bad("WebSockets need HTTP/1.1"));
     };
-    let needs_token = record.spec.auth == IngestAuth::Token && !has_token;
+    let needs_token = live.record().spec.auth == IngestAuth::Token && !has_token;
     let session = Session { parts: Arc::clone(parts), live: Arc::clone(live), wants, needs_token };
     after.set(async move |shutdown| match upgrade.await {
         Ok(upgraded) => session.serve(TokioIo::new(upgraded), shutdown).await,
@@ -270,7 +267,7 @@ impl Session {
         let message: TokenMessage = serde_json::from_slice(&first).map_err(|_| Error::Unauthorized {
             reason: "the first message must be {\"token\":\"…\"}, as there was no token in header or query",
         })?;
-        if token_fits(&self.live.record(), &message.token) {
+        if token_fits(&self.live.record(), &message.token, self.parts.config.api_token.as_ref()) {
             return Ok(());
         }
         Err(Error::Unauthorized { reason: "the token is not this pipeline's send token" })

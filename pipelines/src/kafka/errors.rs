@@ -73,7 +73,7 @@ fn code_of(error: &Error) -> ResponseError {
             ResponseError::NotEnoughReplicasAfterAppend
         }
         Error::Flush(error) => code_of(error),
-        Error::PipelineExists { .. } => ResponseError::TopicAlreadyExists,
+        Error::PipelineExists { .. } | Error::NameTaken { .. } => ResponseError::TopicAlreadyExists,
         Error::InvalidSetting { .. } | Error::Sql(_) => ResponseError::InvalidConfig,
         Error::Unauthorized { .. } => ResponseError::TopicAuthorizationFailed,
         Error::NotUtf8 { .. }
@@ -84,6 +84,11 @@ fn code_of(error: &Error) -> ResponseError {
         | Error::InvalidHeader { .. }
         | Error::IncompleteBody => ResponseError::InvalidRecord,
         Error::NoSuchBucket { .. }
+        | Error::NoSuchStream { .. }
+        | Error::NoSuchSink { .. }
+        | Error::SinkInUse { .. }
+        | Error::InvalidSql { .. }
+        | Error::HttpDisabled { .. }
         | Error::NotDeadLetters { .. }
         | Error::NotInLog { .. }
         | Error::ChangedMeanwhile { .. }

@@ -216,8 +216,9 @@ async fn find(kafka: &Shared, user: &str) -> Result<Option<(Who, Credentials)>> 
 }
 
 async fn check_password(kafka: &Shared, user: &str, password: &Password) -> Result<Option<Who>> {
+    let api_token = kafka.parts.config.api_token.as_ref();
     Ok(match find(kafka, user).await? {
-        Some((who, Credentials::Token(live))) if token_fits(&live.record(), password.expose()) => Some(who),
+        Some((who, Credentials::Token(live))) if token_fits(&live.record(), password.expose(), api_token) => Some(who),
         Some((who, Credentials::Secret(identity))) if identity.secret.matches(password.expose()) => Some(who),
         _ => None,
     })

@@ -5,7 +5,7 @@ use super::*;
 use crate::claim::{Claim, Producer};
 use crate::event_log::Flusher;
 use crate::event_log::{Append, Appended};
-use crate::fixture::House;
+use crate::fixture::{Dice, House, crash_after};
 use crate::rows::{DONE, GRAVES, HEADS, PRODUCERS, RUNS, SHARED, STREAMS};
 use crate::validate::{BodyShape, validate};
 use crate::{DeleteMode, OutputFormat, PipelineSpec, PipelineState};
@@ -13,9 +13,7 @@ use cistern_runtime::{Shutdown, Supervisor};
 use cistern_types::ByteSize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 
 /// What stands before the time in an object's key, and how many rows it has.
 async fn summary(house: &House) -> Vec<(String, usize)> {
@@ -355,30 +353,6 @@ impl Process {
             }
         }
         panic!("the worker never rests: {:?}", self.live.health());
-    }
-}
-
-/// Runs a future until it has been polled `polls` times, then drops it, as a crash does.
-async fn crash_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let mut left = polls;
-    let mut future = pin!(future);
-    std::future::poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
-}
-
-/// Random numbers from a seed, which a failure prints.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
     }
 }
 
