@@ -221,7 +221,11 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
     use cistern_pipelines::Error as Below;
     match error {
         Below::NoSuchPipeline { .. } => (StatusCode::NOT_FOUND, 1000),
+        Below::NoSuchSink { .. } => (StatusCode::NOT_FOUND, 1015),
+        Below::NoSuchStream { .. } => (StatusCode::NOT_FOUND, 1016),
         Below::PipelineExists { .. }
+        | Below::NameTaken { .. }
+        | Below::SinkInUse { .. }
         | Below::ChangedMeanwhile { .. }
         | Below::Draining { .. }
         | Below::Superseded { .. } => (StatusCode::CONFLICT, 1002),
@@ -229,6 +233,7 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
         Below::InvalidSetting { .. }
         | Below::Sql(_)
         | Below::InvalidPath { .. }
+        | Below::InvalidSql { .. }
         | Below::NotDeadLetters { .. }
         | Below::NotInLog { .. } => INVALID_PIPELINE,
         Below::TooMuchBuffered { .. } | Below::Backlog { .. } | Below::TooMuchContention { .. } => BUSY,
@@ -236,6 +241,7 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
         Below::Objects(error) => objects(error),
         // Those of the ingest listener: the management API takes no events.
         Below::Unauthorized { .. }
+        | Below::HttpDisabled { .. }
         | Below::NotUtf8 { .. }
         | Below::Malformed { .. }
         | Below::NoEvents

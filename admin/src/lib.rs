@@ -9,6 +9,7 @@
 //!            │                          ├─ bucket.rs    /r2/buckets
 //!            │                          ├─ object.rs    /r2/buckets/{b}/objects, bytes streamed
 //!            │                          ├─ pipeline.rs  /pipelines        (pipeline/body.rs: the JSON shape)
+//!            │                          ├─ v1.rs        /pipelines/v1     streams, sinks, SQL pipelines
 //!            │                          ├─ key.rs       /cistern/keys
 //!            │                          └─ status.rs    /cistern/status
 //!            ├─ health.rs    /healthz, /readyz
@@ -34,6 +35,7 @@ mod state;
 mod status;
 #[cfg(test)]
 mod tests;
+mod v1;
 
 pub use metrics::register_process_metrics;
 pub use router::router;

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::state::Admin;
-use crate::{account, auth, bucket, dashboard, health, key, metrics, object, pipeline, status};
+use crate::{account, auth, bucket, dashboard, health, key, metrics, object, pipeline, status, v1};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
@@ -27,6 +27,7 @@ pub fn router(admin: Admin) -> Router {
         )
         .route("/pipelines/{pipeline}/tail", get(pipeline::tail))
         .route("/pipelines/{pipeline}/replay", post(pipeline::replay))
+        .nest("/pipelines/v1", pipelines_v1())
         .route("/cistern/keys", post(key::create).get(key::list))
         .route("/cistern/keys/{key}", delete(key::revoke))
         .route("/cistern/status", get(status::status))
@@ -50,6 +51,19 @@ pub fn router(admin: Admin) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(admin)
+}
+
+/// Streams, sinks and SQL pipelines.
+fn pipelines_v1() -> Router<Admin> {
+    use v1::{sink, sql, stream};
+    Router::new()
+        .route("/streams", get(stream::list).post(stream::create))
+        .route("/streams/{id}", get(stream::show).patch(stream::patch).delete(stream::delete))
+        .route("/sinks", get(sink::list).post(sink::create))
+        .route("/sinks/{id}", get(sink::show).delete(sink::delete))
+        .route("/pipelines", get(sql::list).post(sql::create))
+        .route("/pipelines/{id}", get(sql::show).delete(sql::delete))
+        .route("/validate_sql", post(sql::validate))
 }
 
 async fn no_route(uri: Uri) -> Error {

@@ -18,6 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 use tower::ServiceExt as _;
 
+mod v1;
+
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 fn live_storage() -> StorageStatus {
@@ -643,6 +645,11 @@ fn the_table_of_codes() {
         Pipelines::NoSuchPipeline { name: "clicks".into() }.into(),
         Pipelines::PipelineExists { name: "clicks".parse().unwrap() }.into(),
         Pipelines::NoSuchBucket { bucket }.into(),
+        Pipelines::NoSuchStream { name: "events".into() }.into(),
+        Pipelines::NoSuchSink { name: "lake".into() }.into(),
+        Pipelines::NameTaken { what: "sink", name: "lake".parse().unwrap() }.into(),
+        Pipelines::SinkInUse { name: "lake".parse().unwrap(), pipeline: "flow".parse().unwrap() }.into(),
+        Pipelines::InvalidSql { reason: "statement 1: there is no column a".into() }.into(),
         Pipelines::InvalidSetting { field: "batch size", given: "1".into(), rule: "use 1KB to 1GB" }.into(),
         Pipelines::Stopping.into(),
     ];
