@@ -7,7 +7,6 @@ Each engine reads with its own S3 client and adds up with its own code; only the
 
 import json
 import os
-import pathlib
 import sys
 
 ENDPOINT = os.environ["AWS_ENDPOINT_URL_S3"]
@@ -16,17 +15,9 @@ SECRET = os.environ["AWS_SECRET_ACCESS_KEY"]
 
 
 def by_duckdb(bucket, prefix):
-    import duckdb
-    import duckdb_ext
+    import duckdb_over_s3
 
-    folder = pathlib.Path(list(duckdb_ext.__path__)[0])
-    extension = next(folder.rglob("httpfs.duckdb_extension"))
-    db = duckdb.connect()
-    db.execute(f"LOAD '{extension}'")
-    db.execute(
-        f"CREATE SECRET (TYPE s3, KEY_ID '{KEY}', SECRET '{SECRET}', REGION 'auto', "
-        f"ENDPOINT '{ENDPOINT.split('://')[1]}', USE_SSL false, URL_STYLE 'path')"
-    )
+    db = duckdb_over_s3.connect()
     source = f"read_parquet('s3://{bucket}/{prefix}**/*.parquet', hive_partitioning = false, union_by_name = true)"
     totals = db.execute(
         f"SELECT count(*), sum(distance), sum(dep_delay), count(*) - count(dep_delay) FROM {source}"

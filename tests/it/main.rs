@@ -6,6 +6,7 @@
 //! pipelines.rs   events over HTTP to Parquet, read back by DuckDB, PyArrow and Polars
 //! kafka_clients.rs  kcat, confluent-kafka, kafka-python, aiokafka, kafkajs, platformatic: events in, read back whole
 //! websocket_clients.rs  websockets, ws, HTTP: events, retries and resuming through kills, read back whole
+//! wrangler.rs    wrangler, old and new: streams, sinks, SQL pipelines and legacy ones, read back by DuckDB
 //! kafka_wire.rs  Kafka's protocol byte by byte: what clients stumble over
 //! tls.rs         every listener over TLS with a certificate of its own
 //! bad_s3.rs      wrong S3 requests: the code, the message, nothing changed
@@ -73,3 +74,5 @@ mod space;
 mod tls;
 #[cfg(test)]
 mod websocket_clients;
+#[cfg(test)]
+mod wrangler;

@@ -1,6 +1,6 @@
 //! What the end-to-end tests and the demo need beyond Rust: Python 3 with the packages of `tests/requirements.txt` in
-//! `.venv`, rclone, restic, kcat and openssl, Node.js with the packages of `tests/clients/js` in `.node`. Each is done once, and done
-//! again when its list changes. Says what it does.
+//! `.venv`, rclone, restic, kcat and openssl, Node.js with the packages of `tests/clients/js` in `.node` and those of
+//! `tests/clients/wrangler` in `.node/wrangler`. Each is done once, and done again when its list changes. Says what it does.
 
 use crate::say;
 use anyhow::{Context, Result, bail};
@@ -24,7 +24,12 @@ const INSTALLED: &str = "installed.txt";
 pub(crate) fn run() -> Result<()> {
     python()?;
     programs()?;
-    javascript()
+    javascript("tests/clients/js", ".node", "60 MB")?;
+    javascript(
+        "tests/clients/wrangler",
+        ".node/wrangler",
+        "470 MB, most of it Node.js and what wrangler runs workers with",
+    )
 }
 
 /// Makes `.venv` unless it is there and up to date.
@@ -65,25 +70,25 @@ fn programs() -> Result<()> {
     apt_install(&missing)
 }
 
-/// Makes `.node` unless it is there and up to date.
-fn javascript() -> Result<()> {
+/// Makes `folder` of the packages listed in `from` unless it is there and up to date.
+fn javascript(from: &str, folder: &str, size: &str) -> Result<()> {
     const LISTS: [&str; 2] = ["package.json", "package-lock.json"];
     let root = cistern_tests::workspace_root();
-    let lists = LISTS.map(|name| (name, root.join("tests/clients/js").join(name)));
+    let lists = LISTS.map(|name| (name, root.join(from).join(name)));
     let wanted = lists.iter().map(|(_, list)| read(list)).collect::<Result<String>>()?;
-    let folder = root.join(".node");
-    if is_made_of(&folder, &wanted) {
-        say("set-up: .node is up to date");
+    let path = root.join(folder);
+    if is_made_of(&path, &wanted) {
+        say(&format!("set-up: {folder} is up to date"));
         return Ok(());
     }
-    say("set-up: makes .node and installs the packages of tests/clients/js from npm (about 60 MB on disk)");
-    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    say(&format!("set-up: makes {folder} and installs the packages of {from} from npm (about {size} on disk)"));
+    fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
     for (name, list) in &lists {
-        fs::copy(list, folder.join(name)).with_context(|| format!("copy {}", list.display()))?;
+        fs::copy(list, path.join(name)).with_context(|| format!("copy {}", list.display()))?;
     }
     let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-    crate::run(Command::new("npm").args(install).current_dir(&folder).stdin(Stdio::null()))?;
-    write(&folder.join(INSTALLED), &wanted)
+    crate::run(Command::new("npm").args(install).current_dir(&path).stdin(Stdio::null()))?;
+    write(&path.join(INSTALLED), &wanted)
 }
 
 fn is_made_of(folder: &Path, wanted: &str) -> bool {
