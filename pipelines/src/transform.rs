@@ -61,7 +61,7 @@ pub(crate) fn check(name: &PipelineName, spec: &OutputSpec) -> Result<()> {
 }
 
 /// What a statement selects from.
-fn columns(schema: Option<&DeclaredSchema>) -> SchemaRef {
+pub(crate) fn columns(schema: Option<&DeclaredSchema>) -> SchemaRef {
     match schema {
         Some(schema) => schema.arrow(),
         None => Arc::new(Schema::new(vec![json_field(Field::new(VALUE, DataType::Utf8, false))])),

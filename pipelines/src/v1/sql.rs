@@ -7,8 +7,9 @@ use crate::rows::{
     SinkRow, SqlPipelineRow, StreamRecord,
 };
 use crate::spec::refuse;
-use crate::{DeclaredSchema, Error, PipelineId, Result};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use crate::transform::SQL_BYTES_MAX;
+use crate::{DeclaredSchema, Error, PipelineId, Result, transform};
+use arrow_schema::SchemaRef;
 use cistern_metadata::{Scan, Transaction};
 use cistern_objects::Objects;
 use cistern_runtime::offload;
@@ -17,13 +18,9 @@ use cistern_types::{PipelineName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::Arc;
 
 /// The most SQL pipelines there can be.
 pub(super) const PIPELINES_MAX: usize = 1_000;
-
-/// The longest text of one statement, in bytes.
-const STATEMENT_BYTES_MAX: usize = 8 << 10;
 
 /// What the statements and the schemas that they read may take together, in bytes of JSON: their rows are made at once.
 const ROWS_BYTES_MAX: usize = 800_000;
@@ -36,9 +33,6 @@ const RUNS_PER_PAGE: usize = 10_000;
 
 /// How many hex digits of an output's id stand in the names of its files.
 const MARK_DIGITS: usize = 8;
-
-/// The column of events without a schema.
-const VALUE: &str = "value";
 
 /// One statement of a SQL pipeline, which is one output of its stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,8 +112,8 @@ async fn read(sql: &str) -> Result<Script> {
     let text = sql.to_owned();
     let script = offload(move || Script::parse(&text)).await.map_err(|error| invalid(error.to_string()))?;
     for (number, statement) in script.statements().iter().enumerate() {
-        if statement.text().len() > STATEMENT_BYTES_MAX {
-            let reason = format!("it has {} bytes, at most {STATEMENT_BYTES_MAX} are possible", statement.text().len());
+        if statement.text().len() > SQL_BYTES_MAX {
+            let reason = format!("it has {} bytes, at most {SQL_BYTES_MAX} are possible", statement.text().len());
             return Err(invalid_statement(number, reason));
         }
     }
@@ -153,17 +147,9 @@ fn schema_of(stream: &StreamRecord) -> Option<&DeclaredSchema> {
     stream.free.as_ref().and_then(|free| free.schema.as_ref())
 }
 
-/// The columns that SQL sees.
-fn columns(schema: Option<&DeclaredSchema>) -> SchemaRef {
-    match schema {
-        Some(schema) => schema.arrow(),
-        None => Arc::new(Schema::new(vec![Field::new(VALUE, DataType::Utf8, false)])),
-    }
-}
-
 /// Plans every statement against the columns of its stream.
 async fn plan(script: &Script, resolved: &[Resolved], now: Timestamp) -> Result<()> {
-    let columns: Vec<SchemaRef> = resolved.iter().map(|one| columns(schema_of(&one.stream))).collect();
+    let columns: Vec<SchemaRef> = resolved.iter().map(|one| transform::columns(schema_of(&one.stream))).collect();
     let (script, now) = (script.clone(), i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     let planned = offload(move || {
         let each = script.statements().iter().zip(&columns).enumerate();
