@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::columns::{Columns, Finished};
 use crate::dead_letter::DeadLetters;
+use crate::object_name::Named;
 use crate::parquet::FileFacts;
 use crate::partition::key_id;
 use crate::rows::KeyId;
@@ -15,7 +16,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 use cistern_sql::{StepCounts, Transform};
-use cistern_types::{ObjectKey, PipelineName};
+use cistern_types::ObjectKey;
 
 /// How many fields of a batch become JSON at most; each lays the batch out once more, and the next batch has them so already.
 const MIXED_FIELDS_MAX: usize = 32;
@@ -51,7 +52,7 @@ pub(crate) struct EncodedObject {
 /// How batches of an output are encoded.
 #[derive(Debug)]
 pub(crate) struct Encoding<'a> {
-    pub(crate) name: &'a PipelineName,
+    pub(crate) of: Named<'a>,
     pub(crate) spec: &'a OutputSpec,
     pub(crate) transform: Option<&'a Transform>,
 }
@@ -65,9 +66,9 @@ enum Content {
 
 /// Encodes a batch, and lets `schema` grow by what it brings unless another one is declared.
 pub(crate) fn encode(batch: Batch, encoding: &Encoding<'_>, schema: &mut EventSchema) -> Result<EncodedBatch> {
-    let Encoding { name, spec, .. } = encoding;
+    let Encoding { of, spec, .. } = encoding;
     let facts =
-        FileFacts { pipeline: name.as_str(), first_offset: batch.first_offset(), last_offset: batch.last_offset() };
+        FileFacts { pipeline: of.name.as_str(), first_offset: batch.first_offset(), last_offset: batch.last_offset() };
     let mut encoded = EncodedBatch {
         key: key_id(batch.partition()),
         first: batch.first_offset(),
@@ -78,8 +79,7 @@ pub(crate) fn encode(batch: Batch, encoding: &Encoding<'_>, schema: &mut EventSc
         objects: Vec::new(),
         steps: Vec::new(),
     };
-    let (key, dead_key) =
-        (object_name::rows_key(name, spec, &batch), object_name::dead_letters_key(name, spec, &batch));
+    let (key, dead_key) = (object_name::rows_key(*of, spec, &batch), object_name::dead_letters_key(*of, spec, &batch));
     let (content, dead) = match encoding.transform {
         Some(transform) => {
             let rows = transform::rows(batch, spec.schema.as_ref(), transform)?;
@@ -224,9 +224,10 @@ mod tests {
     use cistern_types::Timestamp;
 
     fn encode_as(spec: &OutputSpec, batch: Batch, schema: &mut EventSchema) -> EncodedBatch {
-        let name = "clicks".parse().unwrap();
+        let name: cistern_types::PipelineName = "clicks".parse().unwrap();
+        let of = Named { name: &name, id: crate::PipelineId::random() };
         let transform = transform::plan(&name, spec, Timestamp::default()).unwrap();
-        encode(batch, &Encoding { name: &name, spec, transform: transform.as_ref() }, schema).unwrap()
+        encode(batch, &Encoding { of, spec, transform: transform.as_ref() }, schema).unwrap()
     }
 
     fn encode_events(events: &[&str], schema: &mut EventSchema) -> EncodedBatch {

@@ -1,15 +1,16 @@
 //! The key of a batch's object, derived from what is in it: written twice, it is the same object.
 //!
 //! ```text
-//! [prefix/]PIPELINE/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/PIPELINE-FIRST-LAST.parquet | .json.gz | .json.zst | .json
-//! [prefix/][KEY=VALUE/][TIME/][FILE_PREFIX-]PIPELINE-FIRST-LAST.SUFFIX      where a pattern for the time is given
-//! [prefix/]PIPELINE/dead-letters/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/[FILE_PREFIX-]PIPELINE-FIRST-LAST.ndjson
+//! [prefix/]PIPELINE/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/PIPELINE-MARK-FIRST-LAST.parquet | .json.gz | .json.zst | .json
+//! [prefix/][KEY=VALUE/][TIME/][FILE_PREFIX-]PIPELINE-MARK-FIRST-LAST.SUFFIX      where a pattern for the time is given
+//! [prefix/]PIPELINE/dead-letters/[KEY=VALUE/]event_date=YYYY-MM-DD/hr=HH/[FILE_PREFIX-]PIPELINE-MARK-FIRST-LAST.ndjson
 //! ```
-//! The time is when the batch's first event was logged, the offsets are those of its first and last event. The first
+//! The time is when the batch's first event was logged, the offsets are those of its first and last event. The mark is of
+//! this life of the pipeline: one that is deleted and made again under its name overwrites nothing. Within it the first
 //! offset alone makes the name unique, because an event is in one batch only.
 
 use crate::batch::Batch;
-use crate::{JsonCompression, OutputFormat, OutputSpec};
+use crate::{JsonCompression, OutputFormat, OutputSpec, PipelineId};
 use cistern_types::{ObjectKey, PipelineName};
 use sha2::{Digest as _, Sha256};
 
@@ -19,8 +20,19 @@ const PART_BYTES_MAX: usize = 160;
 /// Hex digits of that digest: enough that nobody finds two values with the same.
 const DIGEST_DIGITS: usize = 32;
 
+/// How many hex digits of the output's id are the mark.
+const MARK_DIGITS: usize = 8;
+
+/// Whose objects are named.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) name: &'a PipelineName,
+    /// Of the output.
+    pub(crate) id: PipelineId,
+}
+
 /// The key of the object with the batch's rows.
-pub(crate) fn rows_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) -> ObjectKey {
+pub(crate) fn rows_key(of: Named<'_>, spec: &OutputSpec, batch: &Batch) -> ObjectKey {
     let extension = match spec.format {
         OutputFormat::Parquet(_) => "parquet",
         OutputFormat::JsonLines { compression: JsonCompression::Gzip } => "json.gz",
@@ -29,7 +41,7 @@ pub(crate) fn rows_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) ->
     };
     let naming = &spec.naming;
     let folders = match &naming.time_path {
-        None => format!("{name}/{}", default_folders(spec, batch)),
+        None => format!("{}/{}", of.name, default_folders(spec, batch)),
         Some(path) => {
             let time = path.format(batch.opened_at());
             format!("{}{time}{}", partition(spec, batch), if time.is_empty() { "" } else { "/" })
@@ -37,13 +49,14 @@ pub(crate) fn rows_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) ->
     };
     let file_prefix = file_prefix(spec);
     let suffix = if naming.file_suffix.is_empty() { extension } else { &naming.file_suffix };
-    key(spec, &format!("{folders}{file_prefix}{}.{suffix}", file_name(name, batch)))
+    key(spec, &format!("{folders}{file_prefix}{}.{suffix}", file_name(of, batch)))
 }
 
 /// The key of the object with the batch's dead letters.
-pub(crate) fn dead_letters_key(name: &PipelineName, spec: &OutputSpec, batch: &Batch) -> ObjectKey {
+pub(crate) fn dead_letters_key(of: Named<'_>, spec: &OutputSpec, batch: &Batch) -> ObjectKey {
     let folders = default_folders(spec, batch);
-    key(spec, &format!("{name}/dead-letters/{folders}{}{}.ndjson", file_prefix(spec), file_name(name, batch)))
+    let file = format!("{}{}.ndjson", file_prefix(spec), file_name(of, batch));
+    key(spec, &format!("{}/dead-letters/{folders}{file}", of.name))
 }
 
 fn file_prefix(spec: &OutputSpec) -> String {
@@ -67,8 +80,9 @@ fn partition(spec: &OutputSpec, batch: &Batch) -> String {
     path.map(|path| format!("{}={}/", safe(path.name().as_bytes()), safe(batch.partition()))).unwrap_or_default()
 }
 
-fn file_name(name: &PipelineName, batch: &Batch) -> String {
-    format!("{name}-{:020}-{:020}", batch.first_offset(), batch.last_offset())
+fn file_name(of: Named<'_>, batch: &Batch) -> String {
+    let id = of.id.to_string();
+    format!("{}-{}-{:020}-{:020}", of.name, &id[..MARK_DIGITS], batch.first_offset(), batch.last_offset())
 }
 
 /// Text that is safe as a part of a key, whatever it is: everything but letters, digits, `-`, `_` and dots inside is
@@ -106,6 +120,10 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    fn named(name: &PipelineName) -> Named<'_> {
+        Named { name, id: serde_json::from_value(serde_json::json!(vec![0xab; 16])).unwrap() }
+    }
+
     fn clicks() -> PipelineName {
         "clicks".parse().unwrap()
     }
@@ -126,31 +144,31 @@ mod tests {
 
     #[track_caller]
     fn check(value: &str, expected: &str) {
-        let key = rows_key(&clicks(), &spec(Some(".merchantId"), ""), &batch(value)).to_string();
+        let key = rows_key(named(&clicks()), &spec(Some(".merchantId"), ""), &batch(value)).to_string();
         let part = key.strip_prefix("clicks/merchantId=").unwrap().split('/').next().unwrap();
         assert_eq!(part, expected, "{key}");
     }
 
     #[test]
     fn a_key_says_pipeline_value_time_and_offsets() {
-        let file = "clicks-00000000000000000007-00000000000000000012";
+        let file = "clicks-abababab-00000000000000000007-00000000000000000012";
         let time = "event_date=2023-11-14/hr=22";
-        let key = rows_key(&clicks(), &spec(Some(".merchantId"), "raw/x"), &batch("m_1"));
+        let key = rows_key(named(&clicks()), &spec(Some(".merchantId"), "raw/x"), &batch("m_1"));
         assert_eq!(key.as_str(), format!("raw/x/clicks/merchantId=m_1/{time}/{file}.parquet"));
-        let key = rows_key(&clicks(), &spec(None, ""), &batch(""));
+        let key = rows_key(named(&clicks()), &spec(None, ""), &batch(""));
         assert_eq!(key.as_str(), format!("clicks/{time}/{file}.parquet"));
-        let key = dead_letters_key(&clicks(), &spec(None, "raw"), &batch(""));
+        let key = dead_letters_key(named(&clicks()), &spec(None, "raw"), &batch(""));
         assert_eq!(key.as_str(), format!("raw/clicks/dead-letters/{time}/{file}.ndjson"));
         let mut spec = spec(Some(".merchantId"), "raw");
         spec.naming.time_path = Some("year=%Y/month=%m".parse().unwrap());
-        let key = rows_key(&clicks(), &spec, &batch("m_1"));
+        let key = rows_key(named(&clicks()), &spec, &batch("m_1"));
         assert_eq!(key.as_str(), format!("raw/merchantId=m_1/year=2023/month=11/{file}.parquet"));
         spec.batch.json_key = None;
         spec.naming.time_path = Some("".parse().unwrap());
         spec.naming.file_prefix = "eu".into();
         spec.naming.file_suffix = "pq".into();
-        assert_eq!(rows_key(&clicks(), &spec, &batch("")).as_str(), format!("raw/eu-{file}.pq"));
-        let key = dead_letters_key(&clicks(), &spec, &batch(""));
+        assert_eq!(rows_key(named(&clicks()), &spec, &batch("")).as_str(), format!("raw/eu-{file}.pq"));
+        let key = dead_letters_key(named(&clicks()), &spec, &batch(""));
         assert_eq!(key.as_str(), format!("raw/clicks/dead-letters/{time}/eu-{file}.ndjson"));
     }
 
@@ -189,8 +207,8 @@ mod tests {
             let time_path = Some("%A-%B-".repeat(10).parse().unwrap());
             spec.naming = ObjectNaming { time_path, file_prefix: "p".repeat(64), file_suffix: "s".repeat(64) };
             let batch = batch(&value);
-            prop_assert!(rows_key(&name, &spec, &batch).as_str().len() <= 1024);
-            prop_assert!(dead_letters_key(&name, &spec, &batch).as_str().len() <= 1024);
+            prop_assert!(rows_key(named(&name), &spec, &batch).as_str().len() <= 1024);
+            prop_assert!(dead_letters_key(named(&name), &spec, &batch).as_str().len() <= 1024);
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::batcher::Batcher;
 use crate::encode::{EncodedBatch, Encoding, encode};
 use crate::live::{Live, Output};
 use crate::metrics::Delivered;
+use crate::object_name::Named;
 use crate::partition::{key_id, partition_of};
 use crate::pipelines::Parts;
 use crate::reader::{LogReader, LoggedEvents, RUNS_PER_TRIM, delivered_runs, remove_runs};
@@ -426,12 +427,12 @@ async fn encode_all(
 ) -> Result<(Vec<EncodedBatch>, EventSchema, Option<Planned>)> {
     let output = Arc::clone(output);
     offload(move || {
-        let OutputRecord { name, spec, .. } = &*output;
+        let OutputRecord { id, name, spec, .. } = &*output;
         let planned = match planned {
             Some(planned) => planned,
             None => Planned(transform::plan(name, spec, started)?),
         };
-        let encoding = Encoding { name, spec, transform: planned.0.as_ref() };
+        let encoding = Encoding { of: Named { name, id: *id }, spec, transform: planned.0.as_ref() };
         let encoded = batches.into_iter().map(|batch| encode(batch, &encoding, &mut schema));
         let encoded: Result<Vec<EncodedBatch>> = encoded.collect();
         Ok((encoded?, schema, Some(planned)))

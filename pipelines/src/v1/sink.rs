@@ -19,9 +19,6 @@ const SINKS_MAX: usize = 1_000;
 /// The size at which a file is closed when none is given: the largest there is.
 const FILE_SIZE_DEFAULT: ByteSize = ByteSize::bytes(1_000_000_000);
 
-/// The longest prefix of a file's name, in bytes: what marks the pipeline comes behind it.
-const FILE_PREFIX_BYTES_MAX: usize = 48;
-
 /// Where events go, and as what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkSpec {
@@ -96,14 +93,13 @@ impl SinkSpec {
         })
     }
 
-    /// The output that writes here; `mark` tells its files from those of other pipelines, and of earlier ones of the same name.
-    pub(super) fn output(&self, mark: &str) -> OutputSpec {
-        let hyphen = if self.file_prefix.is_empty() || mark.is_empty() { "" } else { "-" };
+    /// The output that writes here.
+    pub(super) fn output(&self) -> OutputSpec {
         OutputSpec {
             prefix: self.path.clone(),
             naming: ObjectNaming {
                 time_path: Some(self.time_path.clone()),
-                file_prefix: format!("{}{hyphen}{mark}", self.file_prefix),
+                file_prefix: self.file_prefix.clone(),
                 file_suffix: self.file_suffix.clone(),
             },
             batch: BatchSpec {
@@ -118,14 +114,7 @@ impl SinkSpec {
 
     /// Refuses settings out of range, and takes the slashes off the path's ends.
     fn checked(mut self) -> Result<Self> {
-        if self.file_prefix.len() > FILE_PREFIX_BYTES_MAX {
-            return Err(refuse(
-                "file prefix",
-                &self.file_prefix,
-                "use at most 48 letters, digits, hyphens, underscores and dots",
-            ));
-        }
-        self.path = self.output("").checked()?.prefix;
+        self.path = self.output().checked()?.prefix;
         Ok(self)
     }
 }

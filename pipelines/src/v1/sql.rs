@@ -31,9 +31,6 @@ pub(super) const PARTS_AT_ONCE_MAX: usize = 1_000;
 /// How many runs are looked at together.
 const RUNS_PER_PAGE: usize = 10_000;
 
-/// How many hex digits of an output's id stand in the names of its files.
-const MARK_DIGITS: usize = 8;
-
 /// One statement of a SQL pipeline, which is one output of its stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SqlPart {
@@ -257,7 +254,7 @@ pub(super) async fn create(
 fn output(one: Resolved, name: &PipelineName, pipeline: &PipelineName) -> (SqlPart, OutputRecord) {
     let Resolved { text, stream, sink } = one;
     let id = PipelineId::random();
-    let mut spec = sink.spec.output(&id.to_string()[..MARK_DIGITS]);
+    let mut spec = sink.spec.output();
     spec.schema = stream.free.and_then(|free| free.schema);
     spec.sql = Some(text);
     let record = OutputRecord { id, name: name.clone(), spec, next: None, pipeline: Some(pipeline.clone()) };

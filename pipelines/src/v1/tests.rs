@@ -113,7 +113,7 @@ async fn a_pipeline_that_is_made_again_begins_with_the_next_event_and_overwrites
     assert_eq!(ids(&house, "one/year=").await, [0, 1]);
     let keys = house.keys().await;
     let mark = &again.parts[0].output.to_string()[..8];
-    assert!(keys[0].contains("/day=") && keys.iter().any(|key| key.contains(&format!("/{mark}-p-0000"))), "{keys:?}");
+    assert!(keys[0].contains("/day=") && keys.iter().any(|key| key.contains(&format!("/p-{mark}-0000"))), "{keys:?}");
     assert_eq!((house.count(GRAVES).await, house.count(PROGRESS).await, house.count(OUTPUTS).await), (0, 1, 1));
     running.stop().await;
 }
@@ -306,9 +306,9 @@ async fn sinks_need_a_bucket_and_go_when_nobody_writes_to_them() {
     spec.format = OutputFormat::from_names("json", Some("zstd")).unwrap();
     spec.strategy = Some(FileStrategy::Ulid);
     spec.file_size = Some(ByteSize::bytes(5_000));
-    spec.file_prefix = "p".repeat(49);
+    spec.file_prefix = "p".repeat(65);
     assert!(running.pipelines.create_sink(name("three"), spec.clone()).await.is_err());
-    spec.file_prefix = "p".repeat(48);
+    spec.file_prefix = "p".repeat(64);
     let made = running.pipelines.create_sink(name("three"), spec.clone()).await.unwrap();
     assert_eq!(made.spec, SinkSpec { path: "x".into(), ..spec.clone() });
     let error = running.pipelines.create_sink(name("three"), spec).await.unwrap_err();

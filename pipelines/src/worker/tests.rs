@@ -46,7 +46,8 @@ async fn events_become_one_parquet_object_a_key_when_the_timeout_has_passed() {
     ];
     assert_eq!(summary(&house).await, expected);
     let key = &house.keys().await[2];
-    assert!(key.ends_with("/clicks-00000000000000000000-00000000000000000002.parquet"), "{key}");
+    let mark = &running.pipelines.get(&"clicks".parse().unwrap()).unwrap().id.to_string()[..8];
+    assert!(key.ends_with(&format!("/clicks-{mark}-00000000000000000000-00000000000000000002.parquet")), "{key}");
     assert_eq!(house.rows(key).await, [json!({"merchantId":"m_1","n":1}), json!({"merchantId":"m_1","n":3})]);
     let health = running.pipelines.health_of(&"clicks".parse().unwrap()).unwrap();
     assert_eq!((health.events_delivered, health.lag_events, health.lag_bytes, health.objects_written), (4, 0, 0, 3));
