@@ -9,6 +9,7 @@ use crate::state::Admin;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+pub(crate) use body::CorsBody;
 use body::PipelineBody;
 use cistern_pipelines::{CreatedPipeline, DeleteMode, IngestAuth, PipelineRecord, Replay, Replayed, TailFrom};
 use cistern_types::PipelineName;

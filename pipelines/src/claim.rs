@@ -13,7 +13,7 @@ use crate::partition::key_id;
 use crate::registry::Tries;
 use crate::rows::{HEADS, HeadRow, PRODUCERS, PipelineId, ProducerRow, SeenBatch};
 use crate::{Error, Result};
-use cistern_metadata::{Scan, Transaction};
+use cistern_metadata::{Commit, Scan, Transaction};
 use cistern_objects::Objects;
 use cistern_types::Timestamp;
 use std::collections::VecDeque;
@@ -24,6 +24,9 @@ pub(crate) const BATCHES_REMEMBERED: usize = 5;
 
 /// How many rows of each kind of producer one transaction forgets.
 const FORGOTTEN_PER_TRANSACTION: usize = 1_000;
+
+/// How often producers that have not sent for long are looked for.
+const FORGET_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Sequence numbers begin again at 0 after this many, as Kafka's do.
 const SEQUENCES: i64 = 1 << 31;
@@ -151,19 +154,22 @@ pub(crate) async fn take_over(objects: &Objects, live: &Live, producer: Producer
     }
 }
 
-/// Removes rows of producers that nobody looks for any more at `at`; whether there may be more.
-pub(crate) async fn forget_some(txn: &mut Transaction, pipeline: PipelineId, at: Timestamp) -> Result<bool> {
+/// Removes rows of producers that nobody looks for any more at `at`, which may be behind the log's time but never ahead of
+/// it; when to look again, `None` when there may be more at once.
+pub(crate) async fn forget_some(objects: &Objects, stream: PipelineId, at: Timestamp) -> Result<Option<Timestamp>> {
+    let mut txn = objects.store().begin().await?;
     let mut removed = 0;
     for kind in ProducerKind::ALL {
         let oldest = kind.window_of(at).saturating_sub(1);
-        let all = PRODUCERS.prefix_range(&(pipeline, kind.tag()));
-        let range = all.before(&PRODUCERS.key_bytes(&(pipeline, kind.tag(), oldest, [0; 16])));
-        for (key, _) in PRODUCERS.scan_unchecked(txn, &Scan::first(range, FORGOTTEN_PER_TRANSACTION)).await? {
-            PRODUCERS.delete(txn, &key);
+        let all = PRODUCERS.prefix_range(&(stream, kind.tag()));
+        let range = all.before(&PRODUCERS.key_bytes(&(stream, kind.tag(), oldest, [0; 16])));
+        for (key, _) in PRODUCERS.scan_unchecked(&txn, &Scan::first(range, FORGOTTEN_PER_TRANSACTION)).await? {
+            PRODUCERS.delete(&mut txn, &key);
             removed += 1;
         }
     }
-    Ok(removed >= FORGOTTEN_PER_TRANSACTION)
+    let committed = matches!(txn.commit().await?, Commit::Committed { .. });
+    Ok((committed && removed < FORGOTTEN_PER_TRANSACTION).then(|| at.plus(FORGET_INTERVAL)))
 }
 
 /// What a producer says about a batch it sends.

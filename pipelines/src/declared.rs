@@ -19,7 +19,7 @@ mod rest;
 mod value;
 
 pub(crate) use encode::{lines, numbered_rows};
-pub(crate) use finish::json as json_field;
+pub(crate) use finish::{is_json, json as json_field};
 
 use crate::Result;
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,11 @@
 //! What the tests of this crate share: an object store in memory that can be made slow and unreliable, a clock that
 //! follows tokio's, and ways to read back what pipelines wrote.
 
+use crate::json_rows::with_offset;
 use crate::pipelines::{CreatedPipeline, Pipelines};
 use crate::{PipelineSpec, PipelinesConfig};
 use ::parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use arrow_schema::{DataType, Field, Fields, Schema};
+use arrow_schema::{Fields, Schema};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cistern_blobs::MemoryBlobs;
@@ -186,17 +187,6 @@ pub(crate) fn parquet_to_json(file: Bytes) -> Vec<u8> {
     }
     writer.finish().unwrap();
     writer.into_inner()
-}
-
-/// The same field with the offset of UTC instead of its name, which the JSON writer does not know.
-fn with_offset(field: &Field) -> Field {
-    let data_type = match field.data_type() {
-        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
-        DataType::List(item) => DataType::List(Arc::new(with_offset(item))),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| with_offset(field)).collect()),
-        other => other.clone(),
-    };
-    field.clone().with_data_type(data_type)
 }
 
 pub(crate) struct Running {

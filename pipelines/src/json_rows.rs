@@ -1,11 +1,11 @@
 //! The rows of a record batch as JSON, one object a line: columns of JSON as the JSON they hold, bytes in base64, times as
 //! RFC 3339, and no field where a row has no value.
 
+use crate::declared::is_json;
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray};
 use arrow_json::WriterBuilder;
 use arrow_json::writer::{Encoder, EncoderFactory, EncoderOptions, LineDelimited, NullableEncoder};
-use arrow_schema::extension::EXTENSION_TYPE_NAME_KEY;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,7 +32,7 @@ pub(crate) fn lines(batch: &RecordBatch) -> Result<Vec<bytes::Bytes>, ArrowError
 }
 
 /// The same field with the offset of UTC instead of its name, which the writer does not know.
-fn with_offset(field: &Field) -> Field {
+pub(crate) fn with_offset(field: &Field) -> Field {
     let data_type = match field.data_type() {
         DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
         DataType::List(item) => DataType::List(Arc::new(with_offset(item))),
@@ -69,10 +69,6 @@ impl EncoderFactory for Encoders {
         };
         Ok(Some(NullableEncoder::new(encoder, array.nulls().cloned())))
     }
-}
-
-fn is_json(field: &Field) -> bool {
-    field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == "arrow.json")
 }
 
 /// A list of JSON.

@@ -4,7 +4,7 @@ use crate::registry::OUTPUTS_MAX;
 use crate::rows::{OUTPUTS, PROGRESS, PipelineId, RUNS, RunRow, SHARED, SharedRow};
 use crate::{Error, Result};
 use bytes::{Bytes, BytesMut};
-use cistern_metadata::{KeyRange, Scan, Transaction};
+use cistern_metadata::{Commit, KeyRange, Scan, Transaction};
 use cistern_objects::Objects;
 use cistern_types::{PipelineName, Timestamp};
 use futures::TryStreamExt as _;
@@ -131,9 +131,33 @@ pub(crate) async fn remove_runs(
     Ok(objects.release_blobs(txn, &blobs, TRIMMED_BLOB_KEPT)?)
 }
 
+/// What is left to trim of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToTrim {
+    /// Perhaps more at once.
+    More,
+    /// What is delivered, when it is as old as it is kept.
+    At(Timestamp),
+    /// Nothing that is delivered.
+    Nothing,
+}
+
+/// Removes some of the runs that all outputs of a stream have delivered and that are older than they are kept.
+pub(crate) async fn trim_some(objects: &Objects, stream: PipelineId, kept: Duration, now: Timestamp) -> Result<ToTrim> {
+    let mut txn = objects.store().begin().await?;
+    let (runs, next) = delivered_runs(&mut txn, stream, kept, now).await?;
+    remove_runs(objects, &mut txn, &runs).await?;
+    let committed = matches!(txn.commit().await?, Commit::Committed { .. });
+    Ok(match next {
+        _ if !committed || runs.len() == RUNS_PER_TRIM => ToTrim::More,
+        Some(next) => ToTrim::At(next),
+        None => ToTrim::Nothing,
+    })
+}
+
 /// Runs of a stream that are in the objects of all its outputs and older than they are kept, read so that removing them
 /// twice cannot happen; and when the next one will be. None while it has no output: its events wait for one.
-pub(crate) async fn delivered_runs(
+async fn delivered_runs(
     txn: &mut Transaction,
     stream: PipelineId,
     kept: Duration,

@@ -5,7 +5,7 @@ use crate::rows::{
     TokenRow,
 };
 use crate::scram::Verifier;
-use crate::{Error, IngestAuth, OutputSpec, PipelineSpec, Result, transform};
+use crate::{Error, IngestAuth, PipelineSpec, Result, transform};
 use cistern_metadata::{Commit, Scan, Transaction};
 use cistern_objects::Objects;
 use cistern_runtime::{Backoff, offload};
@@ -110,7 +110,7 @@ pub(crate) async fn create(objects: &Objects, spec: PipelineSpec) -> Result<(Sto
         let mut txn = objects.store().begin().await?;
         let name = &record.name;
         require_free_name(&mut txn, name).await?;
-        require_bucket(objects, &output.spec).await?;
+        require_bucket(objects, &output.spec.bucket).await?;
         let (head, progress) = (HeadRow::empty(now), ProgressRow::default());
         STREAMS.put(&mut txn, name, &record)?;
         HEADS.put(&mut txn, &id, &head)?;
@@ -161,12 +161,8 @@ pub(crate) async fn new_token(auth: IngestAuth) -> (Option<String>, Option<Token
     (Some(shown), Some(row))
 }
 
-async fn require_bucket(objects: &Objects, spec: &OutputSpec) -> Result<()> {
-    require_bucket_named(objects, &spec.bucket).await
-}
-
 /// Refuses a bucket that is not there.
-pub(crate) async fn require_bucket_named(objects: &Objects, bucket: &BucketName) -> Result<()> {
+pub(crate) async fn require_bucket(objects: &Objects, bucket: &BucketName) -> Result<()> {
     match objects.bucket(bucket).await {
         Ok(_) => Ok(()),
         Err(cistern_objects::Error::NoSuchBucket { bucket }) => Err(Error::NoSuchBucket { bucket }),
@@ -211,7 +207,7 @@ pub(crate) async fn change(
                 "there may be more of them later, but not fewer: producers may have numbers of their own in each";
             return Err(Error::InvalidSetting { field: "shards", given: stream.shards.to_string(), rule });
         }
-        require_bucket(objects, &asked).await?;
+        require_bucket(objects, &asked.bucket).await?;
         let mut token = None;
         if stream.auth == IngestAuth::None {
             record.token = None;

@@ -11,7 +11,7 @@ use crate::metrics::Delivered;
 use crate::object_name::Named;
 use crate::partition::{key_id, partition_of};
 use crate::pipelines::Parts;
-use crate::reader::{LogReader, LoggedEvents, RUNS_PER_TRIM, delivered_runs, remove_runs};
+use crate::reader::{LogReader, LoggedEvents, ToTrim, trim_some};
 use crate::registry::{Removal, Tries};
 use crate::rows::{OutputRecord, StreamRecord};
 use crate::rows::{PROGRESS, ProgressRow, SCHEMAS};
@@ -33,9 +33,6 @@ const GROUP_BYTES: usize = 32 << 20;
 
 /// How often a missing destination bucket is asked for.
 const BUCKET_RETRY: Duration = Duration::from_secs(1);
-
-/// How often producers that have not sent for long are forgotten.
-const FORGET_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Runs up to this size are split into batches in place: it takes less than the hop to another thread.
 const INLINE_BYTES_MAX: usize = 32 << 10;
@@ -155,7 +152,7 @@ impl PipelineWorker {
         if !at_head {
             if let Some(events) = run.reader.next_run(&self.parts.objects).await? {
                 self.output.set_waiting(None);
-                run.gather(events, spec).await;
+                run.gather(events, &output).await;
             }
             self.run = Some(run);
             return Ok(Work::More);
@@ -170,11 +167,20 @@ impl PipelineWorker {
 
     /// Removes some of what is of no more use; whether there was any.
     async fn tidy(&self, run: &mut Run, stream: &StreamRecord) -> Result<bool> {
-        let now = self.parts.clock.now();
-        if run.trimmed < run.progress.watermark && run.trim_at <= now && self.trim(run, stream).await? {
-            return Ok(true);
+        let (objects, now) = (&self.parts.objects, self.parts.clock.now());
+        if run.trimmed < run.progress.watermark && run.trim_at <= now {
+            match trim_some(objects, stream.id, stream.spec.retention, now).await? {
+                ToTrim::More => return Ok(true),
+                ToTrim::At(at) => run.trim_at = at,
+                ToTrim::Nothing => run.trimmed = run.progress.watermark,
+            }
         }
-        Ok(run.forget_at <= now && self.forget_producers(run).await?)
+        if run.forget_at <= now {
+            let next = claim::forget_some(objects, stream.id, now).await?;
+            run.forget_at = next.unwrap_or(run.forget_at);
+            return Ok(next.is_none());
+        }
+        Ok(false)
     }
 
     /// Delivers what is pending, or says why the output waits.
@@ -275,36 +281,6 @@ impl PipelineWorker {
         }
     }
 
-    /// Removes some of the runs that all outputs have delivered; whether there may be more.
-    async fn trim(&self, run: &mut Run, stream: &StreamRecord) -> Result<bool> {
-        let watermark = run.progress.watermark;
-        let (now, kept) = (self.parts.clock.now(), stream.spec.retention);
-        let mut txn = self.parts.objects.store().begin().await?;
-        let (runs, next) = delivered_runs(&mut txn, stream.id, kept, now).await?;
-        remove_runs(&self.parts.objects, &mut txn, &runs).await?;
-        let committed = matches!(txn.commit().await?, cistern_metadata::Commit::Committed { .. });
-        let more = !committed || runs.len() == RUNS_PER_TRIM;
-        match next {
-            Some(next) if !more => run.trim_at = next,
-            None if !more => run.trimmed = watermark,
-            _ => {}
-        }
-        Ok(more)
-    }
-
-    /// Forgets some of the producers that have not sent for long; whether there may be more.
-    async fn forget_producers(&self, run: &mut Run) -> Result<bool> {
-        let now = self.parts.clock.now();
-        let mut txn = self.parts.objects.store().begin().await?;
-        // The log's time may be ahead of the clock, never behind it.
-        let more = claim::forget_some(&mut txn, self.live.id(), now).await?;
-        let committed = matches!(txn.commit().await?, cistern_metadata::Commit::Committed { .. });
-        if committed && !more {
-            run.forget_at = now.plus(FORGET_INTERVAL);
-        }
-        Ok(more || !committed)
-    }
-
     /// Removes a pipeline whose last event is delivered.
     async fn end_draining(&mut self, run: Box<Run>, stream: &StreamRecord) -> Result<Work> {
         match registry::remove_delivered(&self.parts.objects, stream).await? {
@@ -373,16 +349,16 @@ impl Worker for PipelineWorker {
 
 impl Run {
     /// Puts the events of a run into their batches, those left out that are in objects already.
-    async fn gather(&mut self, events: LoggedEvents, spec: &OutputSpec) {
+    async fn gather(&mut self, events: LoggedEvents, output: &Arc<OutputRecord>) {
         let mut batcher = std::mem::take(&mut self.batcher);
         let mut done = std::mem::take(&mut self.done);
         let watermark = self.progress.watermark;
         if events.lines.len() <= INLINE_BYTES_MAX {
-            split(&mut batcher, &done, watermark, &events, spec);
+            split(&mut batcher, &done, watermark, &events, &output.spec);
         } else {
-            let spec = spec.clone();
+            let output = Arc::clone(output);
             (batcher, done) = offload(move || {
-                split(&mut batcher, &done, watermark, &events, &spec);
+                split(&mut batcher, &done, watermark, &events, &output.spec);
                 (batcher, done)
             })
             .await;

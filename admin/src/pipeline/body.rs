@@ -66,11 +66,18 @@ struct SourceBody {
     cors: Option<CorsBody>,
 }
 
+/// From which web pages browsers may send.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CorsBody {
+pub(crate) struct CorsBody {
     #[serde(default)]
     origins: Vec<String>,
+}
+
+impl CorsBody {
+    pub(crate) fn origins(&self) -> Result<Vec<Origin>> {
+        Ok(self.origins.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -175,8 +182,7 @@ impl PipelineBody {
         if let Some(sources) = self.source {
             let http = http_source(sources)?;
             stream.auth = if http.authentication.unwrap_or(true) { IngestAuth::Token } else { IngestAuth::None };
-            let origins = http.cors.map(|cors| cors.origins).unwrap_or_default();
-            stream.cors_origins = origins.iter().map(|origin| origin.parse::<Origin>()).collect::<Result<_, _>>()?;
+            stream.cors_origins = http.cors.as_ref().map(CorsBody::origins).transpose()?.unwrap_or_default();
         }
         Ok(spec)
     }

@@ -3,13 +3,14 @@
 use super::{ListQuery, V1Path, narrowed, refuse};
 use crate::envelope::Success;
 use crate::error::Result;
+use crate::pipeline::CorsBody;
 use crate::request::{UrlPath, UrlQuery, read_json};
 use crate::state::Admin;
 use axum::body::Body;
 use axum::extract::State;
 use cistern_pipelines::{
-    CreatedStream, DeclaredSchema, FreeStream, IngestAuth, Origin, StreamAsked, StreamChange, StreamSpec,
-    TimestampFormat, UnknownFields,
+    CreatedStream, DeclaredSchema, FreeStream, IngestAuth, StreamAsked, StreamChange, StreamSpec, TimestampFormat,
+    UnknownFields,
 };
 use http::HeaderMap;
 use serde::Deserialize;
@@ -54,13 +55,6 @@ struct HttpBody {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CorsBody {
-    #[serde(default)]
-    origins: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct BindingBody {
     enabled: bool,
 }
@@ -91,10 +85,6 @@ fn schema_of(mut given: Value, timestamps: TimestampFormat) -> Result<DeclaredSc
     Ok(if timestamps == TimestampFormat::default() { schema } else { schema.with_timestamps(timestamps) })
 }
 
-fn origins(cors: &CorsBody) -> Result<Vec<Origin>> {
-    Ok(cors.origins.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?)
-}
-
 fn auth(authentication: bool) -> IngestAuth {
     if authentication { IngestAuth::Token } else { IngestAuth::None }
 }
@@ -115,7 +105,7 @@ impl StreamBody {
         let http = self.http.unwrap_or_default();
         let spec = StreamSpec {
             auth: auth(http.authentication.unwrap_or(true)),
-            cors_origins: http.cors.as_ref().map(origins).transpose()?.unwrap_or_default(),
+            cors_origins: http.cors.as_ref().map(CorsBody::origins).transpose()?.unwrap_or_default(),
             ..StreamSpec::default()
         };
         Ok(StreamAsked {
@@ -217,7 +207,7 @@ pub(crate) async fn patch(
     let change = StreamChange {
         http: http.enabled,
         auth: http.authentication.map(auth),
-        cors_origins: http.cors.as_ref().map(origins).transpose()?,
+        cors_origins: http.cors.as_ref().map(CorsBody::origins).transpose()?,
         worker_binding: worker_binding.map(|binding| binding.enabled),
     };
     let changed = admin.pipelines.update_stream(&path.id, change).await?;

@@ -42,6 +42,11 @@ fn marked(value: &DeclaredValue, field: Field) -> Field {
     if value.kind == DeclaredType::Json { json(field) } else { field }
 }
 
+/// Whether a column of text is marked as JSON.
+pub(crate) fn is_json(field: &Field) -> bool {
+    field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == JSON_EXTENSION)
+}
+
 /// Marks a column of text as JSON.
 pub(crate) fn json(field: Field) -> Field {
     let marks = [(EXTENSION_TYPE_NAME_KEY, JSON_EXTENSION), (EXTENSION_TYPE_METADATA_KEY, "")];

@@ -3,32 +3,28 @@
 
 use crate::live::Live;
 use crate::pipelines::Parts;
-use crate::reader::{RUNS_PER_TRIM, delivered_runs, remove_runs};
+use crate::reader::{ToTrim, trim_some};
 use crate::{Result, claim, funeral};
 use async_trait::async_trait;
-use cistern_metadata::Commit;
 use cistern_runtime::{Work, Worker, WorkerError};
 use cistern_types::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How often producers that have not sent for long are forgotten.
-const FORGET_INTERVAL: Duration = Duration::from_mins(10);
 
 /// The keeper of one stream.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     parts: Arc<Parts>,
     live: Arc<Live>,
-    /// Whether an output has gone since the log was last looked at.
-    trim: bool,
+    /// When there is something to trim that an output which is gone had kept.
+    trim_at: Option<Timestamp>,
     /// When to look for producers to forget.
     forget_at: Timestamp,
 }
 
 impl Keeper {
     pub(crate) fn new(parts: Arc<Parts>, live: Arc<Live>) -> Self {
-        Self { parts, live, trim: false, forget_at: Timestamp::default() }
+        Self { parts, live, trim_at: None, forget_at: Timestamp::default() }
     }
 
     async fn step(&mut self) -> Result<Work> {
@@ -36,20 +32,16 @@ impl Keeper {
         if self.live.is_removed() {
             return Ok(if funeral::bury_some(objects, id).await? { Work::More } else { Work::Finished });
         }
-        if self.trim {
-            let mut txn = objects.store().begin().await?;
-            let (runs, _) = delivered_runs(&mut txn, id, self.live.record().spec.retention, now).await?;
-            remove_runs(objects, &mut txn, &runs).await?;
-            let committed = matches!(txn.commit().await?, Commit::Committed { .. });
-            self.trim = !committed || runs.len() == RUNS_PER_TRIM;
+        if self.trim_at.is_some_and(|at| at <= now) {
+            match trim_some(objects, id, self.live.record().spec.retention, now).await? {
+                ToTrim::More => {}
+                ToTrim::At(at) => self.trim_at = Some(at),
+                ToTrim::Nothing => self.trim_at = None,
+            }
             return Ok(Work::More);
         }
         if self.forget_at <= now {
-            let mut txn = objects.store().begin().await?;
-            let more = claim::forget_some(&mut txn, id, now).await?;
-            if matches!(txn.commit().await?, Commit::Committed { .. }) && !more {
-                self.forget_at = now.plus(FORGET_INTERVAL);
-            }
+            self.forget_at = claim::forget_some(objects, id, now).await?.unwrap_or(self.forget_at);
             return Ok(Work::More);
         }
         Ok(Work::Idle)
@@ -67,10 +59,11 @@ impl Worker for Keeper {
     }
 
     async fn wait_for_work(&mut self) {
-        let pause = self.forget_at.since(self.parts.clock.now()).max(Duration::from_millis(1));
+        let next = self.trim_at.unwrap_or(self.forget_at).min(self.forget_at);
+        let pause = next.since(self.parts.clock.now()).max(Duration::from_millis(1));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = self.live.keeper_wanted() => self.trim = true,
+            () = self.live.keeper_wanted() => self.trim_at = Some(Timestamp::default()),
         }
     }
 }

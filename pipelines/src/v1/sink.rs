@@ -1,7 +1,7 @@
 //! Sinks: where SQL pipelines write, and how. They are never changed.
 
 use super::{SqlPart, sql};
-use crate::registry::{Tries, require_bucket_named};
+use crate::registry::{Tries, require_bucket};
 use crate::rows::{SINKS, SQL_PIPELINES, SinkRow};
 use crate::spec::{refuse, words};
 use crate::{BatchSpec, Error, ObjectNaming, OutputFormat, OutputSpec, PipelineId, Result, TimePath};
@@ -131,7 +131,7 @@ pub(super) async fn create(objects: &Objects, name: PipelineName, spec: SinkSpec
         if SINKS.scan_unchecked(&txn, &Scan::first(SINKS.range(), SINKS_MAX)).await?.len() == SINKS_MAX {
             return Err(refuse("name", name.as_str(), "there are 1000 sinks already: delete one first"));
         }
-        require_bucket_named(objects, &row.spec.bucket).await?;
+        require_bucket(objects, &row.spec.bucket).await?;
         SINKS.put(&mut txn, &name, &row)?;
         if tries.commit(txn).await? {
             return Ok(Sink::of(name, row));

@@ -1,7 +1,7 @@
 //! SQL pipelines: statements are read, planned against their streams, and become outputs of these, all in one transaction.
 
 use super::Sink;
-use crate::registry::{OUTPUTS_MAX, Tries, require_bucket_named};
+use crate::registry::{OUTPUTS_MAX, Tries, require_bucket};
 use crate::rows::{
     GRAVES, GraveRow, HEADS, OUTPUTS, OutputRecord, PROGRESS, ProgressRow, RUNS, SINKS, SQL_PIPELINES, STREAMS,
     SinkRow, SqlPipelineRow, StreamRecord,
@@ -226,7 +226,7 @@ pub(super) async fn create(
         let (mut parts, mut outputs) = (Vec::new(), Vec::new());
         let mut begins: BTreeMap<PipelineId, ProgressRow> = BTreeMap::new();
         for (one, output_name) in resolved.into_iter().zip(&names) {
-            require_bucket_named(objects, &one.sink.spec.bucket).await?;
+            require_bucket(objects, &one.sink.spec.bucket).await?;
             let stream = one.stream.id;
             let begin = match begins.entry(stream) {
                 Entry::Occupied(known) => *known.get(),

@@ -136,6 +136,51 @@ async fn what_a_deleted_output_was_behind_with_is_trimmed_when_the_others_have_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_deleted_output_was_behind_with_goes_once_it_is_old_enough() {
+    let house = House::new().await;
+    let running = house.open().await;
+    let mut asked = stream("events");
+    asked.spec.retention = Duration::from_mins(10);
+    running.pipelines.create_stream(asked).await.unwrap();
+    behind(&house, &running).await;
+    running.pipelines.delete_sql_pipeline("slow").await.unwrap();
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    assert_eq!(house.count(RUNS).await, 1, "delivered and kept");
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert_eq!(house.count(RUNS).await, 0);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_deleted_output_was_behind_with_goes_after_a_restart_at_the_wrong_moment() {
+    let house = House::new().await;
+    let running = house.open().await;
+    running.pipelines.create_stream(stream("events")).await.unwrap();
+    behind(&house, &running).await;
+    let slow = running.pipelines.sql_pipeline("slow").await.unwrap();
+    running.stop().await;
+    sql::remove(&house.objects, &slow).await.unwrap();
+    let running = house.open().await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(house.count(RUNS).await, 0);
+    running.stop().await;
+}
+
+/// A pipeline `fast` that has delivered an event, and `slow` that has not.
+async fn behind(house: &House, running: &Running) {
+    let slow = SinkSpec { interval: Duration::from_hours(1), ..sink(house, "slow") };
+    for (word, spec) in [("fast", sink(house, "fast")), ("slow", slow)] {
+        running.pipelines.create_sink(name(word), spec).await.unwrap();
+        let sql = format!("INSERT INTO {word} SELECT id FROM events");
+        running.pipelines.create_sql_pipeline(name(word), &sql).await.unwrap();
+    }
+    running.send("events", r#"{"id":1}"#).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!((ids(house, "fast").await, ids(house, "slow").await), (vec![1], vec![]));
+    assert_eq!(house.count(RUNS).await, 1, "one of them still needs it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_pipeline_that_goes_leaves_its_events_to_the_next() {
     let (house, running) = connected().await;
     let sql = "INSERT INTO one SELECT id FROM events";
