@@ -1,16 +1,22 @@
 //! `/healthz`: the process answers. `/readyz`: it takes reads and writes, or why not.
 //!
-//! Not ready (503) is what a load balancer should turn away from: stopping, or storage that takes no writes. What an operator
-//! should look at although requests are served (a drive out, a pipeline that waits for its bucket) stands in `notes`.
+//! Not ready (503) is what a load balancer should turn away from: stopping, storage that takes no writes, or, where a limit
+//! was set, pipelines that are late. What an operator should look at although requests are served (a drive out, a pipeline
+//! that waits for its bucket or falls behind) stands in `notes`.
 
 use crate::state::{Admin, StorageStatus};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use cistern_drives::DriveState;
-use cistern_pipelines::PipelineState;
+use cistern_pipelines::{PipelineHealth, PipelineState};
+use cistern_types::format_duration;
 use http::StatusCode;
 use serde_json::json;
+use std::time::Duration;
+
+/// Pipelines that are less late than this are busy.
+const LATE_NOTED: Duration = Duration::from_secs(10);
 
 /// Whether the server is ready, and what there is to say.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,16 +63,32 @@ pub(crate) fn health(admin: &Admin, storage: &StorageStatus) -> Health {
         DriveState::Out { reason } => Some(format!("drive {} is out: {reason}", drive.label)),
         DriveState::Missing { reason } => Some(format!("drive {} is missing: {reason}", drive.label)),
     });
-    let pipelines = admin.pipelines.health().into_iter().filter_map(|pipeline| match pipeline.state {
-        PipelineState::Ready | PipelineState::Draining { waiting: None } => None,
-        PipelineState::Waiting { reason } | PipelineState::Draining { waiting: Some(reason) } => {
-            Some(format!("pipeline {} waits: {reason}", pipeline.name))
+    let mut pipelines = Vec::new();
+    for pipeline in admin.pipelines.health() {
+        if let Some(late) = late(&pipeline) {
+            let too_late = admin.late_max.is_some_and(|limit| pipeline.late > limit);
+            if too_late { &mut reasons } else { &mut pipelines }.push(late);
         }
-    });
+        if let PipelineState::Waiting { reason } | PipelineState::Draining { waiting: Some(reason) } = pipeline.state {
+            pipelines.push(format!("pipeline {} waits: {reason}", pipeline.name));
+        }
+    }
     let absent = storage.absent.iter().map(|set| format!("set {} cannot be read: {}", set.number, set.reason));
     Health {
         ready: reasons.is_empty(),
         reasons,
         notes: drives.chain(absent).chain(sets).chain(lost).chain(pipelines).collect(),
     }
+}
+
+/// What there is to say of a pipeline whose events should be in objects by now.
+fn late(pipeline: &PipelineHealth) -> Option<String> {
+    let PipelineHealth { name, late, lag_events, .. } = pipeline;
+    let whole = Duration::from_secs(late.as_secs());
+    (*late >= LATE_NOTED).then(|| {
+        format!(
+            "pipeline {name} is behind: {lag_events} events wait, the oldest for {} too long",
+            format_duration(whole)
+        )
+    })
 }

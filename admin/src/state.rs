@@ -14,6 +14,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How the storage is.
 #[derive(Debug, Clone)]
@@ -105,6 +106,8 @@ pub struct Admin {
     pub kafka: Endpoint,
     /// The host and port that its clients are told, when they were set.
     pub kafka_advertised: Option<(String, u16)>,
+    /// How late a pipeline's events may be in their objects before the server is not ready; `None`: as late as they like.
+    pub late_max: Option<Duration>,
 }
 
 impl Admin {

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tower::ServiceExt as _;
 
 mod v1;
@@ -71,6 +72,7 @@ impl Storage for FixedStorage {
 /// A door over memory, and its token.
 struct Door {
     router: Router,
+    ingest: Router,
     token: String,
     account: String,
     stopping: Shutdown,
@@ -100,6 +102,10 @@ impl Door {
 
     async fn over(storage: StorageStatus) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TestClock::at(Timestamp::from_millis(1_700_000_000_000)));
+        Self::at(clock, storage, None).await
+    }
+
+    async fn at(clock: Arc<dyn Clock>, storage: StorageStatus, late_max: Option<Duration>) -> Self {
         let objects = Objects::in_memory(Arc::clone(&clock), Limits::default());
         let access = Access::in_memory(Arc::clone(&clock));
         let supervisor = Supervisor::new(Shutdown::new());
@@ -123,8 +129,10 @@ impl Door {
             ingest: at(8443),
             kafka: at(9092),
             kafka_advertised: None,
+            late_max,
         };
-        Self { router: router(admin), token, account, stopping }
+        let ingest = admin.pipelines.ingest_router();
+        Self { router: router(admin), ingest, token, account, stopping }
     }
 
     async fn raw(&self, request: Request<Body>) -> Answer {
@@ -530,6 +538,35 @@ async fn readiness_follows_storage_and_stop() {
     assert_eq!(stopping.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(stopping.json()["reasons"], json!(["the server is stopping"]));
     assert_eq!(door.open("/healthz", None).await.status, StatusCode::OK, "it lives until it has stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_that_is_behind_is_a_note_until_it_is_later_than_was_allowed() {
+    let clock = Arc::new(TestClock::at(Timestamp::from_millis(1_700_000_000_000)));
+    let late_max = Some(Duration::from_mins(10));
+    let door = Door::at(Arc::clone(&clock) as Arc<dyn Clock>, live_storage(), late_max).await;
+    assert_eq!(door.post("/r2/buckets", &json!({ "name": "logs" })).await.status, StatusCode::OK);
+    let mut open = clicks();
+    open["source"][0]["authentication"] = json!(false);
+    door.post("/pipelines", &open).await;
+    assert_eq!(door.call(Method::DELETE, "/r2/buckets/logs", "").await.status, StatusCode::OK);
+    let sent = Request::post("/clicks").body(Body::from("{}")).unwrap();
+    assert_eq!(door.ingest.clone().oneshot(sent).await.unwrap().status(), StatusCode::OK);
+    let timeout = door.result("/pipelines/clicks").await["destination"]["batch"]["max_duration_s"].as_u64().unwrap();
+    clock.advance(Duration::from_secs(timeout) + Duration::from_mins(10));
+    let waits = "pipeline clicks waits: destination bucket logs does not exist: create it again";
+    let mut answer = door.open("/readyz", None).await;
+    while answer.json()["notes"].as_array().unwrap().len() < 2 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        answer = door.open("/readyz", None).await;
+    }
+    let behind = |late| format!("pipeline clicks is behind: 1 events wait, the oldest for {late} too long");
+    assert_eq!((answer.status, &answer.json()["notes"]), (StatusCode::OK, &json!([behind("10m"), waits])));
+    clock.advance(Duration::from_secs(1));
+    let answer = door.open("/readyz", None).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((&answer.json()["reasons"], &answer.json()["notes"]), (&json!([behind("601s")]), &json!([waits])));
+    assert_eq!(door.result("/pipelines/clicks").await["status"]["lag_seconds"], json!(601 + timeout));
 }
 
 #[tokio::test]

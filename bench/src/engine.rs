@@ -93,6 +93,7 @@ impl Engine {
             cpu: process::cpu_time(std::process::id())?.saturating_sub(cpu),
             syncs: (now.syncs - before.syncs) as f64,
             device_bytes: (now.device_bytes - before.device_bytes) as f64,
+            object_bytes: 0.0,
         })
     }
 
@@ -266,8 +267,12 @@ fn files_load(files: &Files, name: &'static str, puts: usize, bytes: usize) -> R
     )?;
     let cpu = process::cpu_time(std::process::id())?.saturating_sub(before);
     let count = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    let used =
-        Used { cpu, syncs: count(files.syncs_per_put() * puts), device_bytes: count(written.load(Ordering::Relaxed)) };
+    let used = Used {
+        cpu,
+        syncs: count(files.syncs_per_put() * puts),
+        device_bytes: count(written.load(Ordering::Relaxed)),
+        object_bytes: 0.0,
+    };
     Ok(Line::of_load(name, puts, &times, used, Vec::new()))
 }
 

@@ -1,12 +1,11 @@
-//! The loads: small and large objects, lists, events.
+//! The loads of objects: small and large ones, lists.
 
 use crate::load;
 use crate::meter::Meter;
 use crate::report::{Figure, Goal, Line, Report};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cistern_tests::http::Connection;
-use cistern_tests::{Call, Content, Payload, Pipeline, S3, Server, flights, python, wait};
-use std::time::Duration;
+use cistern_tests::{Call, Content, Payload, S3, Server};
 
 /// The bucket of all loads.
 pub(crate) const BUCKET: &str = "bench";
@@ -15,9 +14,6 @@ const LARGE_BYTES: usize = 1 << 20;
 const LISTED_KEYS: usize = 10_000;
 const PAGE_KEYS: usize = 1_000;
 const FLOOR_ANSWERS: usize = 40_000;
-const SENDERS: usize = 4;
-const BODY_BYTES_MAX: usize = 1_000_000;
-const PARQUET_LIMIT: Duration = Duration::from_mins(2);
 
 /// One load of S3 requests.
 struct ObjectLoad {
@@ -139,99 +135,4 @@ pub(crate) fn listing(server: &Server, divisor: usize, report: &mut Report) -> R
             Ok(())
         },
     )
-}
-
-/// One load of events, from the sender until they are in Parquet.
-struct EventLoad {
-    name: &'static str,
-    pipeline: &'static str,
-    flags: Vec<&'static str>,
-    /// How often the sample is sent.
-    samples: usize,
-    /// CPU seconds per million events.
-    goal: f64,
-}
-
-impl EventLoad {
-    fn run(
-        self,
-        server: &Server,
-        divisor: usize,
-        report: &mut Report,
-        send: impl Fn(&Pipeline, &str) -> Result<()>,
-    ) -> Result<()> {
-        let usual = ["--destination-bucket=bench", "--prefix=events", "--batch-size=64MB", "--batch-timeout-secs=3"];
-        let flags: Vec<&str> = usual.into_iter().chain(self.flags).collect();
-        let pipeline = Pipeline::create(server, self.pipeline, &flags)?;
-        let sample = flights::ndjson()?;
-        let lines: Vec<&str> = sample.split_inclusive('\n').collect();
-        let events = lines.len() * self.samples / divisor;
-        let text: String = lines.iter().copied().cycle().take(events).collect();
-        let meter = Meter::read(server)?;
-        let start = wait::now();
-        send(&pipeline, &text)?;
-        let acknowledged = start.elapsed();
-        pipeline.wait_written(server, PARQUET_LIMIT)?;
-        let used = meter.used(server)?;
-        let goal = Goal::at_most(Figure::CpuSecondsPerMillion, self.goal);
-        report.add(Line::of_events(self.name, events, acknowledged, start.elapsed(), used, goal));
-        Ok(())
-    }
-}
-
-/// Events over every protocol until they are in Parquet.
-pub(crate) fn ingest(server: &Server, divisor: usize, report: &mut Report) -> Result<()> {
-    let http = |pipeline: &Pipeline, text: &str| send_bodies(server, pipeline, &flights::bodies(text, BODY_BYTES_MAX));
-    EventLoad { name: "events over HTTP", pipeline: "http", flags: Vec::new(), samples: 8, goal: 0.9 }
-        .run(server, divisor, report, http)?;
-    let sql = "SELECT value->>'carrier' AS carrier, (value->>'distance')::BIGINT AS distance FROM stream \
-               WHERE value->>'origin' = 'JFK'";
-    EventLoad { name: "the same through SQL", pipeline: "sql", flags: vec!["--sql", sql], samples: 4, goal: 1.4 }
-        .run(server, divisor, report, http)?;
-    let script = |arguments: &[&str], text: &str| {
-        let printed = python::script_with(server, "send_events.py", arguments, text)?;
-        let (acknowledged, sent) = (printed.trim().parse::<usize>()?, text.lines().count());
-        ensure!(acknowledged == sent, "{acknowledged} events acknowledged, {sent} sent");
-        Ok(())
-    };
-    for (name, topic, codec, goal) in [
-        ("events over Kafka", "kafka-none", "none", 0.9),
-        ("events over Kafka, zstd", "kafka-zstd", "zstd", 1.0),
-        ("events over Kafka, lz4", "kafka-lz4", "lz4", 1.0),
-    ] {
-        EventLoad { name, pipeline: topic, flags: Vec::new(), samples: 4, goal }.run(
-            server,
-            divisor,
-            report,
-            |pipeline, text| {
-                let token = pipeline.token.as_deref().context("the pipeline has a token")?;
-                script(&["kafka", server.kafka_host(), topic, token, codec], text)
-            },
-        )?;
-    }
-    let (name, topic) = ("events over WebSocket, one a message", "socket");
-    EventLoad { name, pipeline: topic, flags: Vec::new(), samples: 1, goal: 1.5 }.run(
-        server,
-        divisor,
-        report,
-        |pipeline, text| {
-            let token = pipeline.token.as_deref().context("the pipeline has a token")?;
-            let address = format!("ws://{}/{topic}?token={token}", server.ingest_host());
-            script(&["websocket", &address, "bench", "1"], text)
-        },
-    )
-}
-
-fn send_bodies(server: &Server, pipeline: &Pipeline, bodies: &[&str]) -> Result<()> {
-    std::thread::scope(|scope| {
-        let send_share = |sender: usize| -> Result<()> {
-            let mut connection = Connection::open(server.ingest_host())?;
-            for body in bodies.iter().skip(sender).step_by(SENDERS) {
-                pipeline.send(&mut connection, body)?;
-            }
-            Ok(())
-        };
-        let senders: Vec<_> = (0..SENDERS).map(|sender| scope.spawn(move || send_share(sender))).collect();
-        senders.into_iter().try_for_each(|sender| sender.join().expect("a sender thread does not panic"))
-    })
 }

@@ -7,14 +7,16 @@
 //! ```text
 //! load.rs     clients in threads, each with its own connection and a share of the operations
 //! meter.rs    what the server used between two moments
-//! loads.rs    the loads themselves
+//! loads.rs    the loads themselves; ingest.rs: those of events, which events.rs makes
 //! engine.rs   the storage engine alone, in this process, beside files.rs: a folder an object on the same drives
 //! scale.rs    a store of very many objects: starts, index, memory
 //! report.rs   one line a load, as a table and as JSON, with the goals
 //! ```
 
 mod engine;
+mod events;
 mod files;
+mod ingest;
 mod load;
 mod loads;
 mod meter;
@@ -95,6 +97,6 @@ fn measure(server: &Server, divisor: usize, only_ingest: bool) -> Result<Report>
         loads::objects(server, divisor, &mut report)?;
         loads::listing(server, divisor, &mut report)?;
     }
-    loads::ingest(server, divisor, &mut report)?;
+    ingest::events(server, divisor, &mut report)?;
     Ok(report)
 }

@@ -1,4 +1,4 @@
-//! What the server used between two moments: CPU, syncs, bytes written to the drives.
+//! What the server used between two moments: CPU, syncs, bytes written to the drives and to objects of pipelines.
 
 use anyhow::{Context, Result};
 use cistern_tests::{Server, process};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 const SYNCS: &str = "cistern_drives_syncs_total";
 const DEVICE_BYTES: &str = "cistern_drives_device_bytes_total";
+const OBJECT_BYTES: &str = "cistern_pipelines_object_bytes_total";
 
 /// The server's counters at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +14,7 @@ pub(crate) struct Meter {
     cpu: Duration,
     syncs: f64,
     device_bytes: f64,
+    object_bytes: f64,
 }
 
 /// The difference of two moments.
@@ -24,6 +26,8 @@ pub(crate) struct Used {
     pub(crate) syncs: f64,
     /// Bytes written to the drives, parity and padding included.
     pub(crate) device_bytes: f64,
+    /// Bytes of objects that pipelines have written.
+    pub(crate) object_bytes: f64,
 }
 
 impl Meter {
@@ -31,7 +35,13 @@ impl Meter {
     pub(crate) fn read(server: &Server) -> Result<Self> {
         let metrics = server.metrics()?;
         let metric = |name: &str| metrics.get(name).copied().with_context(|| format!("/metrics has no {name}"));
-        Ok(Self { cpu: process::cpu_time(server.pid())?, syncs: metric(SYNCS)?, device_bytes: metric(DEVICE_BYTES)? })
+        let of_pipelines = metrics.iter().filter(|(name, _)| name.starts_with(OBJECT_BYTES));
+        Ok(Self {
+            cpu: process::cpu_time(server.pid())?,
+            syncs: metric(SYNCS)?,
+            device_bytes: metric(DEVICE_BYTES)?,
+            object_bytes: of_pipelines.map(|(_, bytes)| bytes).sum(),
+        })
     }
 
     /// What was used since.
@@ -41,6 +51,7 @@ impl Meter {
             cpu: now.cpu.saturating_sub(self.cpu),
             syncs: now.syncs - self.syncs,
             device_bytes: now.device_bytes - self.device_bytes,
+            object_bytes: now.object_bytes - self.object_bytes,
         })
     }
 }

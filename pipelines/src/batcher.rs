@@ -140,6 +140,13 @@ impl Batcher {
         open.into_iter().chain(closed).min()
     }
 
+    /// When the first event of any batch it holds was logged.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        let open = self.first_open().map(Batch::opened_at);
+        let closed = self.closed.iter().map(Batch::opened_at).min();
+        open.into_iter().chain(closed).min()
+    }
+
     /// What its batches take of memory, about.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory_bytes
@@ -151,6 +158,7 @@ mod tests {
     use super::*;
     use cistern_types::ByteSize;
     use proptest::prelude::*;
+    use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
     use std::time::Duration;
 
     fn spec(bytes: u64, rows: u64) -> BatchSpec {
@@ -311,5 +319,39 @@ mod tests {
             }
             prop_assert_eq!(seen, keys.into_iter().map(Some).collect::<Vec<_>>());
         }
+    }
+
+    /// So many key values at once, so many events, and what the batches may take.
+    const KEYS: u64 = 100_000;
+    const EVENTS: u64 = 400_000;
+    const MEMORY_BYTES: usize = 64 << 20;
+
+    /// The counter is the whole process's: a test that asks it must be alone there, as the test runner has it.
+    #[test]
+    fn a_hundred_thousand_keys_stay_within_their_memory() {
+        let spec = BatchSpec { timeout: Duration::from_hours(1), ..spec(100 << 20, 1_000_000) };
+        let line = Bytes::from(vec![b'x'; 203]);
+        let memory = Region::new(&INSTRUMENTED_SYSTEM);
+        let (mut batcher, mut taken, mut peak, mut keys) = (Batcher::default(), 0, 0, 0);
+        for offset in 0..EVENTS {
+            let key = (offset % KEYS).to_le_bytes();
+            batcher.push(&spec, &key, at(0), &line, std::iter::once((offset, 0..line.len())));
+            if offset % 1000 == 0 {
+                let change = memory.change();
+                peak = peak.max(change.bytes_allocated - change.bytes_deallocated);
+                keys = keys.max(batcher.open.len());
+            }
+            if batcher.memory_bytes() > MEMORY_BYTES {
+                batcher.relieve(MEMORY_BYTES / 2);
+                while batcher.has_closed() {
+                    taken += batcher.take_closed(32, 32 << 20).iter().map(Batch::rows).sum::<u64>();
+                }
+            }
+        }
+        batcher.close_all();
+        taken += batcher.take_closed(usize::MAX, usize::MAX).iter().map(Batch::rows).sum::<u64>();
+        println!("{keys} keys at once, {peak} bytes at most");
+        assert_eq!((keys as u64, taken), (KEYS, EVENTS));
+        assert!(peak <= MEMORY_BYTES, "{peak} bytes for {KEYS} keys");
     }
 }

@@ -4,10 +4,11 @@
 
 use crate::rows::{HeadRow, OutputRecord, PipelineRecord, ProgressRow, StreamRecord};
 use crate::{Error, PipelineId, PipelineSpec, Result};
-use cistern_types::{BucketName, PipelineName};
+use cistern_types::{BucketName, PipelineName, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 /// Whether a pipeline delivers.
@@ -48,6 +49,10 @@ pub struct PipelineHealth {
     pub lag_events: u64,
     /// Their bytes.
     pub lag_bytes: u64,
+    /// How long ago the oldest of them was acknowledged, as far as it has been read; zero when there is none.
+    pub lag: Duration,
+    /// How much longer than the batch timeout that is.
+    pub late: Duration,
 }
 
 /// One stream of this process.
@@ -179,20 +184,25 @@ impl Live {
     /// The bytes that the output which is furthest behind has not delivered.
     pub(crate) fn backlog_bytes(&self) -> u64 {
         let outputs = self.outputs.read();
-        outputs.iter().map(|output| self.health_of(output).lag_bytes).max().unwrap_or(self.known.lock().head.bytes)
+        let head = self.known.lock().head;
+        outputs.iter().map(|output| output.known.lock().progress.lag_bytes(&head)).max().unwrap_or(head.bytes)
     }
 
-    /// How its outputs fare.
-    pub(crate) fn health(&self) -> Vec<PipelineHealth> {
-        self.outputs.read().iter().map(|output| self.health_of(output)).collect()
+    /// How its outputs fare at `now`.
+    pub(crate) fn health(&self, now: Timestamp) -> Vec<PipelineHealth> {
+        self.outputs.read().iter().map(|output| self.health_of(output, now)).collect()
     }
 
-    /// How one of its outputs fares.
-    pub(crate) fn health_of(&self, output: &Output) -> PipelineHealth {
+    /// How one of its outputs fares at `now`.
+    pub(crate) fn health_of(&self, output: &Output, now: Timestamp) -> PipelineHealth {
         let draining = self.record.read().draining;
         let head = self.known.lock().head;
+        let timeout = output.record.read().spec.batch.timeout;
         let known = output.known.lock();
         let progress = known.progress;
+        let lag_events = progress.lag_events(&head);
+        let oldest = known.oldest.filter(|_| lag_events > 0);
+        let lag = oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
         let state = match (draining, known.waiting.clone()) {
             (true, waiting) => PipelineState::Draining { waiting },
             (false, Some(reason)) => PipelineState::Waiting { reason },
@@ -206,8 +216,10 @@ impl Live {
             events_delivered: progress.events,
             dead_letters: progress.dead_letters,
             objects_written: progress.objects,
-            lag_events: (head.next - progress.skipped).saturating_sub(progress.events),
-            lag_bytes: (head.bytes - progress.skipped_bytes).saturating_sub(progress.bytes),
+            lag_events,
+            lag_bytes: progress.lag_bytes(&head),
+            lag,
+            late: lag.saturating_sub(timeout),
         }
     }
 }
@@ -225,6 +237,8 @@ pub(crate) struct Output {
 #[derive(Debug)]
 struct OutputKnown {
     progress: ProgressRow,
+    /// When the oldest event was logged that has been read and is not in an object.
+    oldest: Option<Timestamp>,
     waiting: Option<String>,
     removed: bool,
 }
@@ -235,7 +249,7 @@ impl Output {
             id: record.id,
             name: record.name.clone(),
             record: RwLock::new(Arc::new(record)),
-            known: Mutex::new(OutputKnown { progress, waiting: None, removed: false }),
+            known: Mutex::new(OutputKnown { progress, oldest: None, waiting: None, removed: false }),
             wake: Notify::new(),
         })
     }
@@ -260,6 +274,11 @@ impl Output {
 
     pub(crate) fn set_progress(&self, progress: ProgressRow) {
         self.known.lock().progress = progress;
+    }
+
+    /// Takes note of when the oldest event was logged that has been read and is not in an object.
+    pub(crate) fn set_oldest(&self, oldest: Option<Timestamp>) {
+        self.known.lock().oldest = oldest;
     }
 
     pub(crate) fn set_waiting(&self, reason: Option<String>) {

@@ -173,9 +173,12 @@ impl fmt::Debug for Lag {
 impl Collector for Lag {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         type Read = fn(&PipelineHealth) -> u64;
-        let gauges: [(&str, &str, Read); 2] = [
+        let gauges: [(&str, &str, Read); 3] = [
             ("cistern_pipelines_lag_events", "Events acknowledged and not yet in objects", |health| health.lag_events),
             ("cistern_pipelines_lag_bytes", "Bytes acknowledged and not yet in objects", |health| health.lag_bytes),
+            ("cistern_pipelines_lag_seconds", "Age of the oldest event not yet in an object", |health| {
+                health.lag.as_secs()
+            }),
         ];
         let all = (self.0)();
         for (name, help, read) in gauges {

@@ -50,7 +50,8 @@ impl Parts {
     }
 
     fn health(&self) -> Vec<PipelineHealth> {
-        self.directory.all().iter().flat_map(|live| live.health()).collect()
+        let now = self.clock.now();
+        self.directory.all().iter().flat_map(|live| live.health(now)).collect()
     }
 }
 
@@ -206,7 +207,7 @@ impl Pipelines {
     pub fn health_of(&self, name: &PipelineName) -> Result<PipelineHealth> {
         let live = self.0.directory.find(name)?;
         let output = live.own_output().ok_or_else(|| no_pipeline(name))?;
-        Ok(live.health_of(&output))
+        Ok(live.health_of(&output, self.0.clock.now()))
     }
 
     /// Adds the counters of this crate to a registry.

@@ -258,6 +258,18 @@ pub(crate) struct ProgressRow {
     pub(crate) skipped_bytes: u64,
 }
 
+impl ProgressRow {
+    /// Events up to `head` that are not in objects.
+    pub(crate) fn lag_events(&self, head: &HeadRow) -> u64 {
+        (head.next - self.skipped).saturating_sub(self.events)
+    }
+
+    /// Their bytes.
+    pub(crate) fn lag_bytes(&self, head: &HeadRow) -> u64 {
+        (head.bytes - self.skipped_bytes).saturating_sub(self.bytes)
+    }
+}
+
 /// How far the events of one key are in objects, beyond the watermark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DoneRow {

@@ -133,10 +133,11 @@ impl Pipelines {
 
     /// How the statements of a SQL pipeline fare, in the order of its text.
     pub fn sql_health(&self, pipeline: &SqlPipeline) -> Vec<PipelineHealth> {
+        let now = self.parts().clock.now();
         let health = |part: &SqlPart| {
             let live = self.live_of(part.stream)?;
             let output = live.outputs().into_iter().find(|output| output.id() == part.output)?;
-            Some(live.health_of(&output))
+            Some(live.health_of(&output, now))
         };
         pipeline.parts.iter().filter_map(health).collect()
     }

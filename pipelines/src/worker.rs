@@ -61,6 +61,8 @@ struct Run {
     planned: Option<Planned>,
     /// Encoded and not delivered.
     pending: Vec<EncodedBatch>,
+    /// When the first event of those was logged.
+    pending_since: Option<Timestamp>,
     progress: ProgressRow,
     /// Below this the log has been trimmed.
     trimmed: u64,
@@ -102,6 +104,7 @@ impl PipelineWorker {
                     schema,
                     planned: None,
                     pending: Vec::new(),
+                    pending_since: None,
                     progress,
                     trimmed: 0,
                     trim_at: Timestamp::default(),
@@ -139,6 +142,7 @@ impl PipelineWorker {
         }
         if run.batcher.has_closed() {
             let batches = run.batcher.take_closed(GROUP_BATCHES_MAX, GROUP_BYTES);
+            run.pending_since = batches.iter().map(Batch::opened_at).min();
             let schema = std::mem::take(&mut run.schema);
             let planned = run.planned.take();
             let started = self.parts.clock.now();
@@ -153,6 +157,7 @@ impl PipelineWorker {
             if let Some(events) = run.reader.next_run(&self.parts.objects).await? {
                 self.output.set_waiting(None);
                 run.gather(events, &output).await;
+                self.output.set_oldest(run.oldest());
             }
             self.run = Some(run);
             return Ok(Work::More);
@@ -202,6 +207,8 @@ impl PipelineWorker {
             Ok(Delivery::Done(progress)) => {
                 self.delivered(&run);
                 run.pending.clear();
+                run.pending_since = None;
+                self.output.set_oldest(run.oldest());
                 Ok(self.go_on(run, progress))
             }
             Ok(other) => Ok(self.end(other)),
@@ -348,6 +355,11 @@ impl Worker for PipelineWorker {
 }
 
 impl Run {
+    /// When the first event was logged that has been read and is not in an object.
+    fn oldest(&self) -> Option<Timestamp> {
+        self.pending_since.into_iter().chain(self.batcher.oldest()).min()
+    }
+
     /// Puts the events of a run into their batches, those left out that are in objects already.
     async fn gather(&mut self, events: LoggedEvents, output: &Arc<OutputRecord>) {
         let mut batcher = std::mem::take(&mut self.batcher);

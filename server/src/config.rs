@@ -37,6 +37,10 @@ const MIB: u64 = 1 << 20;
 const SEGMENT_BYTES_MIN: u64 = 8 * MIB;
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Fewest and most bytes of the view's cache.
+/// A few bodies and what they unpack to.
+const INGEST_MEMORY_BYTES_MIN: u64 = 32 * MIB;
+/// A semaphore counts the bytes in 32 bits.
+const INGEST_MEMORY_BYTES_MAX: u64 = 3 << 30;
 const VIEW_CACHE_BYTES_MIN: u64 = MIB;
 const VIEW_CACHE_BYTES_MAX: u64 = 64 << 30;
 /// The most bytes of user metadata: with tags, access list and the other headers of its object it must fit into a row of 100 kB, and
@@ -285,6 +289,8 @@ pub(crate) struct Config {
     pub(crate) storage: StorageConfig,
     /// The listeners.
     pub(crate) listen: Listen,
+    /// What the ingest path may take and how late it may be.
+    pub(crate) ingest: IngestSettings,
     /// How the Kafka endpoint presents itself.
     pub(crate) kafka: KafkaSettings,
     /// The domain of virtual-host-style S3 requests.
@@ -299,6 +305,17 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// Settings somebody wrote that have no effect in this version.
     pub(crate) without_effect: Vec<&'static str>,
+}
+
+/// What the ingest path may take and how late it may be.
+#[derive(Debug, Clone)]
+pub(crate) struct IngestSettings {
+    /// Bytes of events on their way to the log.
+    pub(crate) buffer: ByteSize,
+    /// Bytes of batches that grow.
+    pub(crate) batch_memory: ByteSize,
+    /// How late events may be before the server is not ready.
+    pub(crate) late_max: Option<Duration>,
 }
 
 /// Where a client finds the server.
@@ -337,6 +354,7 @@ impl Config {
                 ingest: listen_on(raw, "ingest.listen", "ingest.tls_certificate", "ingest.tls_key")?,
                 kafka: listen_on(raw, "kafka.listen", "kafka.tls_certificate", "kafka.tls_key")?,
             },
+            ingest: ingest(raw)?,
             kafka: KafkaSettings {
                 advertised: raw.parse_optional("kafka.advertised", host_and_port)?,
                 topic_template: raw.parse_optional("kafka.topic_template", parsed)?,
@@ -386,6 +404,21 @@ fn storage(raw: &RawConfig, data_dir: &std::path::Path) -> Result<StorageConfig>
         raw.parse_with("storage.accept_loss", |text| text.parse::<bool>().map_err(|_| "use true or false".to_owned()))?;
     let infrequent_access = infrequent_access(raw, code, segment_size, drives.len())?;
     Ok(StorageConfig { drives, code, view, view_cache, segment_size, garbage_grace, accept_loss, infrequent_access })
+}
+
+fn ingest(raw: &RawConfig) -> Result<IngestSettings> {
+    let memory = |key| size(raw, key, INGEST_MEMORY_BYTES_MIN..=INGEST_MEMORY_BYTES_MAX, "use 32MiB to 3GiB");
+    Ok(IngestSettings {
+        buffer: memory("ingest.buffer")?,
+        batch_memory: memory("ingest.batch_memory")?,
+        late_max: raw.parse_optional("ingest.late_max", late_max)?,
+    })
+}
+
+fn late_max(text: &str) -> Result<Duration, String> {
+    let late = parse_duration(text).map_err(|error| error.to_string())?;
+    let bounds = Duration::from_secs(10)..=Duration::from_hours(7 * 24);
+    if bounds.contains(&late) { Ok(late) } else { Err("use 10s to 168h".to_owned()) }
 }
 
 /// The code of Standard: as written, or one set with the parity written, or with the usual one.

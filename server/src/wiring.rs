@@ -23,6 +23,7 @@ use cistern_objects::{Limits, MasterKeys, Objects, SweepSchedule};
 use cistern_pipelines::{KafkaConfig, KafkaEndpoint, Pipelines, PipelinesConfig, TokenDigest};
 use cistern_runtime::{Clock, Shutdown, Supervisor, SystemClock};
 use cistern_s3_api::{S3Config, S3Door, S3Metrics};
+use cistern_types::ByteSize;
 use prometheus_client::registry::Registry;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ struct House {
     s3: S3Door,
     kafka: KafkaEndpoint,
     kafka_advertised: Option<(String, u16)>,
+    late_max: Option<Duration>,
     objects: Objects,
 }
 
@@ -121,6 +123,11 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
+/// A size that was checked to fit memory.
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
 async fn build(config: &Config, instance: &mut Instance, listeners: &Listeners) -> anyhow::Result<House> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sets = Sets::open(&config.storage, instance, Arc::clone(&clock)).await.context("open the drives")?;
@@ -141,7 +148,12 @@ async fn build(config: &Config, instance: &mut Instance, listeners: &Listeners) 
         supervisor.start(log.compactor(Arc::clone(&clock)));
         supervisor.start(log.scrubber(Arc::clone(&clock)));
     }
-    let pipelines_config = PipelinesConfig { api_token: Some(api_token), ..PipelinesConfig::default() };
+    let pipelines_config = PipelinesConfig {
+        buffered_bytes_max: bytes(config.ingest.buffer),
+        batch_memory_bytes_max: bytes(config.ingest.batch_memory),
+        api_token: Some(api_token),
+        ..PipelinesConfig::default()
+    };
     let pipelines = Pipelines::open(objects.clone(), clock, supervisor.clone(), pipelines_config)
         .await
         .context("open the pipelines")?;
@@ -160,7 +172,8 @@ async fn build(config: &Config, instance: &mut Instance, listeners: &Listeners) 
     let kafka = KafkaEndpoint::new(pipelines.clone(), access.clone(), kafka_config);
     let kafka_advertised = config.kafka.advertised.clone();
     let registry = Arc::new(registry);
-    Ok(House { sets, access, pipelines, supervisor, registry, s3, kafka, kafka_advertised, objects })
+    let late_max = config.ingest.late_max;
+    Ok(House { sets, access, pipelines, supervisor, registry, s3, kafka, kafka_advertised, late_max, objects })
 }
 
 /// The same with the master keys of this data directory. They are made only for a store that has used none before.
@@ -208,6 +221,7 @@ async fn run(house: &House, listeners: Listeners, at: Endpoints, mut signals: St
         ingest: at.ingest,
         kafka: at.kafka,
         kafka_advertised: house.kafka_advertised.clone(),
+        late_max: house.late_max,
     };
     let limits = ServeLimits { stop_timeout: REQUESTS_STOP_LIMIT, ..ServeLimits::default() };
     let s3 = house.s3.clone().serve(s3, &limits, stopping.clone());

@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_mins(2);
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// A server whose drives can be taken away.
-struct House {
+pub(crate) struct House {
     // the mounts go before the folder they are in
     mounts: Vec<Option<Mount>>,
     sandbox: Sandbox,
@@ -31,7 +31,7 @@ struct House {
 }
 
 impl House {
-    fn new(drive_bytes: u64) -> Self {
+    pub(crate) fn new(drive_bytes: u64) -> Self {
         let mut house = Self { mounts: Vec::new(), sandbox: Sandbox::new(), drive_bytes };
         house.mounts = (0..DRIVES).map(|drive| Some(house.mount(drive))).collect();
         house
@@ -45,10 +45,15 @@ impl House {
         Mount::new(&self.folder(drive), self.drive_bytes).unwrap()
     }
 
-    fn spec(&self) -> ServerSpec {
+    pub(crate) fn spec(&self) -> ServerSpec {
         let folders: Vec<String> = (0..DRIVES).map(|drive| self.folder(drive).display().to_string()).collect();
         let spec = self.sandbox.spec().setting("STORAGE__DRIVES", &folders.join(","));
         spec.setting("STORAGE__SEGMENT_SIZE", "8MiB").setting("STORAGE__GARBAGE_GRACE", "1s")
+    }
+
+    /// Gives every drive another size.
+    pub(crate) fn resize(&self, bytes: u64) {
+        self.mounts.iter().flatten().for_each(|mount| mount.resize(bytes).unwrap());
     }
 
     fn vanish(&mut self, drive: usize) {

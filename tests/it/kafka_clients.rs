@@ -1,6 +1,7 @@
 //! What people produce to Kafka with, on pipelines: each by a suite of its own on a server of its own. `tests/clients` says
 //! what is checked.
 
+use crate::ingest_kills::passes_over;
 use crate::sandbox::{Sandbox, server_with_bucket};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -53,72 +54,9 @@ fn platformatic_kafka_produces_and_reads() {
     parts_pass("js/kafka.mjs", "platformatic_");
 }
 
-/// The same folder and the same ports.
-pub(crate) fn on_ports_of(server: &Server) -> ServerSpec {
-    let spec = server.spec().clone();
-    let spec = spec.setting("S3__LISTEN", server.s3_host()).setting("MANAGEMENT__LISTEN", server.management_host());
-    spec.setting("INGEST__LISTEN", server.ingest_host()).setting("KAFKA__LISTEN", server.kafka_host())
-}
-
-/// A script that says `acknowledged N` again and again.
-struct Producing {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-    said: String,
-}
-
-impl Producing {
-    fn start(server: &Server, script: &str) -> Self {
-        let mut command = python::script_command(server, script).unwrap();
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (say, lines) = mpsc::channel();
-        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
-        Self { child, lines, said: String::new() }
-    }
-
-    /// Waits until more is acknowledged than so far.
-    fn wait_for_more(&mut self, words: usize) {
-        while self.lines.try_recv().is_ok() {}
-        for _ in 0..words {
-            self.said = self.lines.recv_timeout(CLIENT_LIMIT).expect("nothing more is acknowledged");
-        }
-    }
-
-    /// Lets it end; answers its last line.
-    fn finish(mut self) -> String {
-        drop(self.child.stdin.take());
-        let mut stderr = self.child.stderr.take().unwrap();
-        let ended = wait::until("the producer ends", CLIENT_LIMIT * 2, || Ok(self.child.try_wait()?));
-        self.child.kill().unwrap();
-        let mut wrong = String::new();
-        stderr.read_to_string(&mut wrong).unwrap();
-        assert!(ended.unwrap().success(), "after {}:\n{wrong}", self.said);
-        self.lines.iter().last().unwrap_or_default()
-    }
-}
-
 #[test]
 fn an_idempotent_producer_stays_over_kills_and_loses_and_doubles_nothing() {
-    passes_over("kafka_confluent_kills.py", Server::kill);
-}
-
-/// Runs a script that says `acknowledged N` again and again, on a server that is ended and started meanwhile; it must pass.
-pub(crate) fn passes_over<E: std::fmt::Debug>(script: &str, end: impl Fn(Server) -> Result<ServerSpec, E>) {
-    const KILLS: usize = 4;
-    const WORDS_BETWEEN: usize = 3;
-    let sandbox = Sandbox::new();
-    let mut server = sandbox.start();
-    let spec = on_ports_of(&server);
-    let mut producing = Producing::start(&server, script);
-    for _ in 0..KILLS {
-        producing.wait_for_more(WORDS_BETWEEN);
-        end(server).unwrap();
-        server = spec.start().unwrap();
-    }
-    producing.wait_for_more(WORDS_BETWEEN);
-    assert_eq!(producing.finish(), "1 passed, 0 failed");
-    drop(server);
+    passes_over(&["kafka_confluent_kills.py"], Server::kill);
 }
 
 /// Runs kcat with lines on its stdin.

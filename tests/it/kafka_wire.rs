@@ -3,7 +3,8 @@
 
 mod frames;
 
-use crate::kafka_clients::{drained_as, on_ports_of};
+use crate::ingest_kills::on_ports_of;
+use crate::kafka_clients::drained_as;
 use crate::sandbox::{Sandbox, server_with_bucket};
 use cistern_tests::{Pipeline, Server, wait};
 use frames::{ANSWER_LIMIT, NOBODY, Of, Wire, batch, batch_saying, flexible, framed, produce, request, string};

@@ -18,6 +18,8 @@
 //! idle.rs        a server without work takes little memory and no CPU
 //! restart.rs     a graceful stop loses nothing and leaves nothing
 //! drives.rs      any two drives gone, the view deleted: everything is still there
+//! ingest_kills.rs  producers over every protocol that go on while their server is killed
+//! bursts.rs      more events than memory or drives hold
 //! crash.rs       kill -9 under load, again and again
 //! races.rs       clients that race for a key, an upload, a counter, versions, a bucket
 //! damaged.rs     requests with something wrong in them, by the thousand
@@ -37,6 +39,8 @@ mod bad_s3;
 #[cfg(test)]
 mod bad_start;
 #[cfg(test)]
+mod bursts;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod damaged;
@@ -44,6 +48,8 @@ mod damaged;
 mod drives;
 #[cfg(test)]
 mod idle;
+#[cfg(test)]
+mod ingest_kills;
 #[cfg(test)]
 mod kafka_clients;
 #[cfg(test)]

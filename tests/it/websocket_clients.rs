@@ -1,7 +1,8 @@
 //! Events over WebSocket and HTTP from clients of other people: websockets for Python, ws for Node.js as a page of a browser uses it,
 //! and plain HTTP. `tests/clients` says what is checked.
 
-use crate::kafka_clients::{all_pass, parts_pass, passes_over};
+use crate::ingest_kills::passes_over;
+use crate::kafka_clients::{all_pass, parts_pass};
 use cistern_tests::Server;
 
 #[test]
@@ -36,20 +37,20 @@ fn http_retries_are_stored_once() {
 
 #[test]
 fn producers_over_websocket_stay_over_kills_and_lose_and_double_nothing() {
-    passes_over("websocket_kills.py", Server::kill);
+    passes_over(&["websocket_kills.py"], Server::kill);
 }
 
 #[test]
 fn producers_over_websocket_stay_over_restarts_and_lose_and_double_nothing() {
-    passes_over("websocket_kills.py", Server::stop);
+    passes_over(&["websocket_kills.py"], Server::stop);
 }
 
 #[test]
 fn retries_over_http_stay_over_kills_and_lose_and_double_nothing() {
-    passes_over("http_kills.py", Server::kill);
+    passes_over(&["http_kills.py"], Server::kill);
 }
 
 #[test]
 fn retries_over_http_stay_over_restarts_and_lose_and_double_nothing() {
-    passes_over("http_kills.py", Server::stop);
+    passes_over(&["http_kills.py"], Server::stop);
 }

@@ -1,7 +1,8 @@
 //! Which steps `ci`, `test`, `soak` and `bench` are made of.
 //!
 //! The server under test is always built alone (`cargo build -p cistern`): a build of the whole workspace would switch the
-//! `testing` features of its crates on as well. That is also why the end-to-end tests run in a step of their own.
+//! `testing` features of its crates on as well. That is also why the end-to-end tests run in a step of their own. What it shares
+//! with the unit tests are other people's crates: its feature `shared-dependencies` saves compiling most of them twice.
 
 use crate::steps::{Steps, cargo};
 use crate::{run, setup, tidy};
@@ -10,6 +11,10 @@ use std::process::{Command, Stdio};
 
 /// Rounds of kill -9 in a normal test run; `soak` asks for more.
 const CRASH_ROUNDS_ENV: &str = "CISTERN_CRASH_ROUNDS";
+/// Kills while a million events come over each protocol, and over all at once.
+const INGEST_KILLS_ENV: &str = "CISTERN_INGEST_KILLS";
+/// 50 in each of those four runs with 500 kills.
+const KILLS_PER_INGEST_KILL: u32 = 10;
 /// Rounds of failing drives.
 const DRIVE_ROUNDS_ENV: &str = "CISTERN_DRIVE_ROUNDS";
 /// Power cuts at operations of new scripts on simulated drives.
@@ -34,7 +39,7 @@ pub(crate) fn ci() -> Result<()> {
 pub(crate) fn test() -> Result<()> {
     let steps = Steps::default().then("set up", setup::run);
     rails(steps)
-        .cargo("build the server", &["build", "-p", "cistern"])
+        .cargo("build the server", &["build", "-p", "cistern", "--features", "shared-dependencies"])
         .then("end-to-end tests", || run(&mut end_to_end()))
         .run()
 }
@@ -48,10 +53,14 @@ pub(crate) fn soak(kills: u32, damaged_seconds: u32) -> Result<()> {
         run(command.env(name, rounds.to_string()).env("CISTERN_BIN", &binary))
     };
     let (of_drives, of_races, of_requests) = (end_to_end.clone(), end_to_end.clone(), end_to_end.clone());
+    let of_events = end_to_end.clone();
     Steps::default()
         .then("set up", setup::python)
         .cargo("build the server", &["build", "--release", "-p", "cistern"])
         .then("kill -9 under load", move || end_to_end("crash::", CRASH_ROUNDS_ENV, kills))
+        .then("kill -9 while events come", move || {
+            of_events("ingest_kills::", INGEST_KILLS_ENV, kills / KILLS_PER_INGEST_KILL)
+        })
         .then("drives that fail under load", move || {
             of_drives("bad_drives::drives_vanish", DRIVE_ROUNDS_ENV, kills / KILLS_PER_DRIVE_ROUND)
         })

@@ -341,6 +341,7 @@ pub(crate) fn describe_health(health: &PipelineHealth) -> Value {
         "objects_written": health.objects_written,
         "lag_events": health.lag_events,
         "lag_bytes": health.lag_bytes,
+        "lag_seconds": health.lag.as_secs(),
     })
 }
 

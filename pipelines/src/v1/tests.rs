@@ -14,7 +14,7 @@ use crate::{
 };
 use axum::body::{Body, to_bytes};
 use cistern_runtime::{Shutdown, Supervisor, Work, Worker as _};
-use cistern_types::ByteSize;
+use cistern_types::{ByteSize, Timestamp};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -536,7 +536,7 @@ impl Process {
                 Ok(Work::More) | Err(_) => {}
             }
         }
-        panic!("the worker never rests: {:?}", self.live.health());
+        panic!("the worker never rests: {:?}", self.live.health(Timestamp::default()));
     }
 }
 
@@ -629,7 +629,7 @@ async fn each_output_has_every_event_once(seed: u64, lost_answers: u32) -> (bool
         assert!(expected.starts_with(&brief), "seed {seed}: brief from {begin} on: {brief:?} of {expected:?}");
         assert!(brief_gone || brief.len() == expected.len(), "seed {seed}: brief is there");
     }
-    for health in process.live.health() {
+    for health in process.live.health(Timestamp::default()) {
         assert_eq!((health.lag_events, health.lag_bytes), (0, 0), "seed {seed}: {health:?}");
     }
     let left = (house.count(RUNS).await, house.count(DONE).await, house.count(GRAVES).await, house.count(SHARED).await);

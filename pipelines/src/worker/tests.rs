@@ -80,6 +80,7 @@ async fn a_full_batch_does_not_wait_for_its_timeout() {
 async fn events_wait_while_the_bucket_is_gone_and_go_on_when_it_is_back() {
     let house = House::new().await;
     let running = house.open().await;
+    let timeout = house.spec("clicks").output.batch.timeout;
     running.create(house.spec("clicks")).await;
     house.objects.delete_bucket(&house.bucket).await.unwrap();
     running.send("clicks", r#"{"a":1}"#).await;
@@ -88,8 +89,18 @@ async fn events_wait_while_the_bucket_is_gone_and_go_on_when_it_is_back() {
     let health = &running.pipelines.health()[0];
     let reason = "destination bucket events does not exist: create it again".to_owned();
     assert_eq!((health.lag_events, &health.state), (2, &PipelineState::Waiting { reason }));
+    assert_eq!((health.lag, health.late), (Duration::from_mins(5), Duration::from_mins(5) - timeout));
+    running.stop().await;
+    let running = house.open().await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(
+        running.pipelines.health()[0].lag,
+        Duration::from_mins(6),
+        "a start finds out how long they have waited"
+    );
     house.make_bucket().await;
     running.settle().await;
+    assert_eq!(running.pipelines.health()[0].lag, Duration::ZERO);
     assert_eq!(house.all_rows().await, [json!({"a":1}), json!({"a":2})]);
     assert_eq!(running.pipelines.health()[0].state, PipelineState::Ready);
 }
@@ -353,7 +364,7 @@ impl Process {
                 Ok(Work::More) | Err(_) => {}
             }
         }
-        panic!("the worker never rests: {:?}", self.live.health());
+        panic!("the worker never rests: {:?}", self.live.health(Timestamp::default()));
     }
 }
 
@@ -415,7 +426,7 @@ async fn exactly_once(seed: u64, lost_answers: u32) {
         process.work().await;
         tokio::time::advance(Duration::from_secs(11)).await;
     }
-    assert_eq!(process.live.health()[0].lag_events, 0, "seed {seed}");
+    assert_eq!(process.live.health(Timestamp::default())[0].lag_events, 0, "seed {seed}");
     process.work().await;
     let mut found: BTreeMap<u64, u32> = BTreeMap::new();
     for row in house.all_rows().await {
@@ -427,7 +438,7 @@ async fn exactly_once(seed: u64, lost_answers: u32) {
         assert!(fine, "seed {seed}: event {id}, acknowledged {was_acknowledged}, is there {times} times");
     }
     assert_eq!(found, BTreeMap::new(), "seed {seed}: events nobody sent");
-    let health = &process.live.health()[0];
+    let health = &process.live.health(Timestamp::default())[0];
     assert_eq!(health.events_accepted, health.events_delivered, "seed {seed}");
     assert_eq!((house.count(RUNS).await, house.count(DONE).await), (0, 0), "seed {seed}: trimmed");
     check_claims(&house).await;
@@ -550,7 +561,7 @@ async fn who_takes_a_name_over_is_told_where_to_go_on_and_the_one_before_stores_
     assert!(matches!(error, Error::FencedProducer { .. }), "{error}");
     assert!(process.append_claimed("{}", claim(second_epoch, 2)).await.unwrap().seen);
     assert!(!process.append_claimed("{}", claim(second_epoch, 3)).await.unwrap().seen);
-    assert_eq!(process.live.health()[0].events_accepted, 4);
+    assert_eq!(process.live.health(Timestamp::default())[0].events_accepted, 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -565,7 +576,7 @@ async fn of_two_workers_the_later_one_delivers() {
     tokio::time::advance(Duration::from_secs(11)).await;
     assert!(matches!(first.worker.work().await, Ok(Work::More)), "it encodes");
     assert!(matches!(first.worker.work().await, Ok(Work::Finished)), "it loses");
-    assert!(matches!(first.live.health()[0].state, PipelineState::Waiting { .. }));
+    assert!(matches!(first.live.health(Timestamp::default())[0].state, PipelineState::Waiting { .. }));
     assert_eq!(house.keys().await, Vec::<String>::new());
     second.work().await;
     assert_eq!(house.all_rows().await, [json!({"id":1,"k":"a"})]);

@@ -106,6 +106,8 @@ fn a_value_that_does_not_fit_names_its_place_and_what_would_fit() {
         "storage.segment_size (cistern.toml): use 8MiB to 1GiB in whole MiB",
     );
     refused("[storage]\ngarbage_grace = \"0s\"", &[], "storage.garbage_grace (cistern.toml): use 1s to 720h");
+    refused("[ingest]\nbuffer = \"1MiB\"", &[], "ingest.buffer (cistern.toml): use 32MiB to 3GiB");
+    refused("[ingest]\nlate_max = \"1s\"", &[], "ingest.late_max (cistern.toml): use 10s to 168h");
     refused("[storage]\nview_cache = \"1KB\"", &[], "storage.view_cache (cistern.toml): use 1MiB to 64GiB");
     refused(
         "[storage]\nparity = 6",
