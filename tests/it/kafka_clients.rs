@@ -5,17 +5,14 @@ use crate::ingest_kills::passes_over;
 use crate::sandbox::{Sandbox, server_with_bucket};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cistern_tests::{Pipeline, Server, ServerSpec, clients, python, wait};
+use cistern_tests::{Pipeline, Server, clients, python};
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
-/// The longest a client may take for anything it is expected to do or to be told.
-const CLIENT_LIMIT: Duration = Duration::from_mins(1);
-/// The same, for `timeout` of the coreutils.
+/// The longest a client may take for anything it is expected to do or to be told, in seconds, for `timeout` of the coreutils.
 const CLIENT_LIMIT_SECONDS: &str = "60";
 
 /// Runs those checks of a suite of `tests/clients` whose name has `word` on a fresh server; all of them must pass.

@@ -81,11 +81,17 @@ pub(super) async fn receive(
     log: &EventLog,
     config: &PipelinesConfig,
     head: Head,
-    body: Body,
+    mut body: Body,
 ) -> Result<Received, Unfit> {
     let Head { encoding, announced, judge } = head;
     let limit_bytes = config.body_bytes_max;
-    let (body, mut room) = read(log, body, announced, limit_bytes).await?;
+    let (body, mut room) = match read(log, &mut body, announced, limit_bytes).await {
+        Ok(read) => read,
+        Err(error) => {
+            drain(&mut body).await;
+            return Err(error.into());
+        }
+    };
     if encoding != ContentEncoding::Identity {
         room.join(log.room(limit_bytes.saturating_sub(body.len())).await?);
     }
@@ -105,7 +111,11 @@ pub(super) async fn discard(request: Request<Body>) {
     if request.headers().contains_key(header::EXPECT) {
         return;
     }
-    let mut body = request.into_body();
+    drain(&mut request.into_body()).await;
+}
+
+/// Throws away what is left of a body.
+async fn drain(body: &mut Body) {
     let rest = async {
         let mut left = DISCARDED_BYTES_MAX;
         while let Some(Ok(frame)) = body.frame().await {
@@ -157,7 +167,12 @@ impl Judge {
 }
 
 /// Reads a body as it comes, with room for what came: a client that announces much and sends nothing takes nothing from others.
-async fn read(log: &EventLog, mut body: Body, announced: Option<usize>, limit_bytes: usize) -> Result<(Vec<u8>, Room)> {
+async fn read(
+    log: &EventLog,
+    body: &mut Body,
+    announced: Option<usize>,
+    limit_bytes: usize,
+) -> Result<(Vec<u8>, Room)> {
     let mut whole = Vec::with_capacity(announced.unwrap_or(0).min(AHEAD_BYTES));
     // A body may end with a newline more than it came with.
     let mut room = log.room(1).await?;
