@@ -15,6 +15,9 @@ const CRASH_ROUNDS_ENV: &str = "CISTERN_CRASH_ROUNDS";
 const INGEST_KILLS_ENV: &str = "CISTERN_INGEST_KILLS";
 /// 50 in each of those four runs with 500 kills.
 const KILLS_PER_INGEST_KILL: u32 = 10;
+/// How many times what memory holds comes at once.
+const BURST_TIMES_ENV: &str = "CISTERN_BURST_TIMES";
+const BURST_TIMES: u32 = 10;
 /// Rounds of failing drives.
 const DRIVE_ROUNDS_ENV: &str = "CISTERN_DRIVE_ROUNDS";
 /// Power cuts at operations of new scripts on simulated drives.
@@ -53,7 +56,7 @@ pub(crate) fn soak(kills: u32, damaged_seconds: u32) -> Result<()> {
         run(command.env(name, rounds.to_string()).env("CISTERN_BIN", &binary))
     };
     let (of_drives, of_races, of_requests) = (end_to_end.clone(), end_to_end.clone(), end_to_end.clone());
-    let of_events = end_to_end.clone();
+    let (of_events, of_bursts) = (end_to_end.clone(), end_to_end.clone());
     Steps::default()
         .then("set up", setup::python)
         .cargo("build the server", &["build", "--release", "-p", "cistern"])
@@ -61,6 +64,7 @@ pub(crate) fn soak(kills: u32, damaged_seconds: u32) -> Result<()> {
         .then("kill -9 while events come", move || {
             of_events("ingest_kills::", INGEST_KILLS_ENV, kills / KILLS_PER_INGEST_KILL)
         })
+        .then("a burst of events", move || of_bursts("bursts::a_burst", BURST_TIMES_ENV, BURST_TIMES))
         .then("drives that fail under load", move || {
             of_drives("bad_drives::drives_vanish", DRIVE_ROUNDS_ENV, kills / KILLS_PER_DRIVE_ROUND)
         })
