@@ -5,6 +5,7 @@ use crate::load::{self, Times};
 use crate::loads::BUCKET;
 use crate::meter::{Meter, Used};
 use crate::report::{Figure, Goal, Line, Report};
+use crate::websocket;
 use anyhow::{Context, Result, ensure};
 use cistern_tests::http::Connection;
 use cistern_tests::{Pipeline, Server, flights, python, wait};
@@ -16,9 +17,8 @@ use std::time::Duration;
 const SENDERS: usize = 4;
 const BODY_BYTES_MAX: usize = 1_000_000;
 const PARQUET_LIMIT: Duration = Duration::from_mins(2);
-/// Generated events of a load; those that come one a message cost the sender much more.
+/// Generated events of a load.
 const EVENTS: usize = 1_000_000;
-const MESSAGES: usize = 120_000;
 /// What DuckDB takes on one thread should be so many times what the server does.
 const DUCKDB_TIMES: f64 = 1.5;
 /// Posts of one event, and the longest an acknowledgement may take beyond a sync, in milliseconds.
@@ -101,15 +101,16 @@ pub(crate) fn events(server: &Server, divisor: usize, report: &mut Report) -> Re
             },
         )?;
     }
-    let some: String = clicks.split_inclusive('\n').take(MESSAGES / divisor).collect();
     let (name, pipeline) = ("clicks over WebSocket, one a message", "socket");
-    EventLoad { name, pipeline, flags: Vec::new(), text: &some, goals: vec![cpu(1.5)] }.run(
+    EventLoad { name, pipeline, flags: Vec::new(), text: &clicks, goals: vec![cpu(1.5)] }.run(
         server,
         report,
         |made, text| {
             let token = made.token.as_deref().context("the pipeline has a token")?;
-            let address = format!("ws://{}/{pipeline}?token={token}", server.ingest_host());
-            script(&["websocket", &address, "bench", "1"], text)
+            let path = format!("/{pipeline}?token={token}&producer=bench");
+            let acknowledged = websocket::send_lines(server.ingest_host(), &path, text)?;
+            ensure!(acknowledged == text.lines().count(), "{acknowledged} events acknowledged");
+            Ok(())
         },
     )?;
     acknowledgements(server, folder.path(), divisor, report)

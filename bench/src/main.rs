@@ -7,7 +7,7 @@
 //! ```text
 //! load.rs     clients in threads, each with its own connection and a share of the operations
 //! meter.rs    what the server used between two moments
-//! loads.rs    the loads themselves; ingest.rs: those of events, which events.rs makes
+//! loads.rs    the loads themselves; ingest.rs: those of events, which events.rs makes; websocket.rs: a fast client
 //! engine.rs   the storage engine alone, in this process, beside files.rs: a folder an object on the same drives
 //! scale.rs    a store of very many objects: starts, index, memory
 //! report.rs   one line a load, as a table and as JSON, with the goals
@@ -22,6 +22,7 @@ mod loads;
 mod meter;
 mod report;
 mod scale;
+mod websocket;
 
 use anyhow::{Context, Result};
 use cistern_tests::{Server, ServerSpec, wait};

@@ -43,15 +43,21 @@ impl Batch {
     /// Counts an event whose line has `bytes`; the line itself comes with [`Self::extend`].
     #[inline]
     pub(crate) fn count(&mut self, offset: u64, bytes: usize) {
+        self.count_many(offset, 1, bytes);
+    }
+
+    /// The same for events that follow one another from `offset` on, whose lines have `bytes` together.
+    #[inline]
+    pub(crate) fn count_many(&mut self, offset: u64, events: u64, bytes: usize) {
         let run = self.offsets.last_mut().expect("there is one from the beginning");
         if run.first + run.count == offset {
-            run.count += 1;
+            run.count += events;
         } else {
             assert!(offset > run.first + run.count, "offsets only grow");
-            self.offsets.push(OffsetRun { first: offset, count: 1 });
+            self.offsets.push(OffsetRun { first: offset, count: events });
         }
         self.bytes += bytes;
-        self.rows += 1;
+        self.rows += events;
     }
 
     /// Adds the lines of counted events. Most of a large run is kept as it is, anything else is copied: it would hold on

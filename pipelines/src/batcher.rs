@@ -5,6 +5,7 @@
 
 use crate::BatchSpec;
 use crate::batch::Batch;
+use crate::partition::NO_KEY;
 use bytes::Bytes;
 use cistern_types::Timestamp;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -49,6 +50,23 @@ impl Batcher {
                 self.close(first);
             }
         }
+    }
+
+    /// Adds the `events` of a run, from the one at `first` on, none of which has a key value, if that fills no batch: it is told
+    /// without a look at each.
+    pub(crate) fn push_whole(&mut self, spec: &BatchSpec, first: u64, events: u32, at: Timestamp, run: &Bytes) -> bool {
+        let (bytes, rows) = self.open.get(NO_KEY).map_or((0, 0), |batch| (batch.bytes(), batch.rows()));
+        let fills = (bytes + run.len()) as u64 >= spec.size.as_u64() || rows + u64::from(events) >= spec.rows;
+        if fills {
+            return false;
+        }
+        let batch = self.open(NO_KEY, first, at);
+        let before = batch.memory_bytes();
+        batch.count_many(first, u64::from(events), run.len());
+        batch.extend(run, 0..run.len());
+        let grown = batch.memory_bytes() - before;
+        self.memory_bytes += grown;
+        true
     }
 
     /// The open batch of a key value; when there is none, a new one that begins with the event at `first`.

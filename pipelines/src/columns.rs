@@ -70,6 +70,11 @@ impl Columns {
         }
     }
 
+    /// Makes room for what is still to come: `rows`, which take so many `times` as much as those there are.
+    pub(crate) fn expect(&mut self, rows: usize, times: f64) {
+        self.fields.expect(self.rows, rows, times);
+    }
+
     /// Whether there is no column yet that could hold a value.
     pub(crate) fn is_bare(&self) -> bool {
         self.fields.is_bare()

@@ -21,6 +21,12 @@ pub struct PipelinesConfig {
 }
 
 impl PipelinesConfig {
+    /// What is kept in memory of the events that were logged last, for the workers, in bytes: a quarter of what may be on
+    /// its way to the log, besides that.
+    pub(crate) fn recent_bytes_max(&self) -> usize {
+        self.buffered_bytes_max / 4
+    }
+
     /// The least share of `batch_memory_bytes_max` a pipeline gets, however many there are, in bytes.
     pub const PIPELINE_MEMORY_BYTES_MIN: usize = 8 << 20;
 }

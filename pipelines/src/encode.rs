@@ -177,10 +177,26 @@ struct LaidOut {
     mixed: Option<Vec<String>>,
 }
 
+/// So many rows tell how much room the columns of the others will take.
+const ROWS_LOOKED_AT: u64 = 1024;
+
+/// How many times a number of bytes another one is.
+#[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 bytes")]
+fn part(bytes: usize, of: usize) -> f64 {
+    bytes as f64 / of.max(1) as f64
+}
+
 fn lay_out(mut batch: Batch, schema: &EventSchema) -> Result<LaidOut, ArrowError> {
     let mut columns = Columns::new(schema);
     let (mut dead, mut accepted, mut mixed) = (DeadLetters::default(), Vec::new(), None);
+    let (all_rows, all_bytes) = (batch.rows(), batch.bytes());
+    let (mut rows, mut bytes) = (0, 0);
     batch.drain(|offset, event| {
+        if rows == ROWS_LOOKED_AT {
+            columns.expect(usize::try_from(all_rows - rows).unwrap_or(0), part(all_bytes - bytes, bytes));
+        }
+        rows += 1;
+        bytes += event.len() + 1;
         if dead.take_rejected(offset, event) {
             return;
         }

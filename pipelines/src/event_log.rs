@@ -10,6 +10,8 @@
 use crate::claim::{Claim, Producer, Verdict};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::reader::LoggedEvents;
+use crate::recent_runs::RecentRuns;
 use crate::registry::Tries;
 use crate::rows::{HEADS, HeadRow, PipelineId, ProducerRow, RUNS, RunRow, SHARED, SharedRow};
 use crate::validate::ValidEvents;
@@ -30,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 /// How many bodies may wait for a flush.
 const QUEUE_BODIES_MAX: usize = 4096;
@@ -48,6 +51,10 @@ const FIT_WAIT: Duration = Duration::from_secs(10);
 
 /// Stands for the offset of a batch that is about to be logged.
 const NOT_YET: u64 = u64::MAX;
+
+/// While several producers send at once, a flush begins so long after the one before at the earliest: more events share its syncs.
+/// One that waits for each answer never waits for this.
+const FLUSH_EVERY: Duration = Duration::from_millis(1);
 
 /// Bodies up to this size are handed to the blob store in one piece.
 const PIECE_BYTES: usize = 1 << 20;
@@ -156,18 +163,20 @@ struct Entry {
 }
 
 impl EventLog {
-    /// A log and the worker that writes it.
+    /// A log and the worker that writes it, and keeps what it wrote in `recent`.
     pub(crate) fn new(
         objects: Objects,
         clock: Arc<dyn Clock>,
         config: &PipelinesConfig,
         metrics: Metrics,
+        recent: Arc<RecentRuns>,
     ) -> (Self, Flusher) {
         let (sender, receiver) = mpsc::channel(QUEUE_BODIES_MAX);
         let room_bytes = config.buffered_bytes_max.min(u32::MAX as usize);
         let room = Arc::new(Semaphore::new(room_bytes));
         let flush_bytes_max = config.flush_bytes_max;
-        let flusher = Flusher { objects, clock, metrics, queue: receiver, next: None, ended: false, flush_bytes_max };
+        let (queue, next, ended, gathered_at) = (receiver, None, false, None);
+        let flusher = Flusher { objects, clock, metrics, recent, queue, next, ended, flush_bytes_max, gathered_at };
         (Self { queue: sender, room, room_bytes, closed: AtomicBool::new(false) }, flusher)
     }
 
@@ -253,10 +262,13 @@ pub(crate) struct Flusher {
     objects: Objects,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    recent: Arc<RecentRuns>,
     queue: mpsc::Receiver<Entry>,
     next: Option<Entry>,
     ended: bool,
     flush_bytes_max: usize,
+    /// When the last flush with more than one entry began.
+    gathered_at: Option<Instant>,
 }
 
 /// The events of one pipeline and shard in a flush: one run.
@@ -300,14 +312,18 @@ impl Worker for Flusher {
         if entries.is_empty() {
             return Ok(if self.ended { Work::Finished } else { Work::Idle });
         }
+        self.gathered_at = (entries.len() > 1).then(Instant::now);
         self.flush(entries).await;
-        Ok(Work::More)
+        Ok(if self.next.is_some() { Work::More } else { Work::Idle })
     }
 
     async fn wait_for_work(&mut self) {
         if self.next.is_none() {
             self.next = self.queue.recv().await;
             self.ended = self.next.is_none();
+        }
+        if let Some(gathered_at) = self.gathered_at {
+            sleep_until(gathered_at + FLUSH_EVERY).await;
         }
     }
 }
@@ -359,7 +375,7 @@ impl Flusher {
     /// The commit point of the log: an answer for each entry, whose events are durable if it says so.
     async fn write(&self, entries: &[Entry]) -> Result<Vec<Result<Appended>>> {
         let mut tries = Tries::new();
-        let mut written: Option<(Vec<usize>, Vec<Group>, Blob)> = None;
+        let mut written: Option<(Vec<usize>, Vec<Group>, Bytes, Blob)> = None;
         loop {
             let mut txn = self.objects.store().begin().await?;
             let now = self.clock.now();
@@ -371,11 +387,12 @@ impl Flusher {
             }
             // The same blob serves the next try, unless the producers' rows have changed meanwhile.
             let before = written.take().filter(|(before, ..)| *before == new);
-            let (groups, blob) = if let Some((_, groups, blob)) = before {
-                (groups, blob)
+            let (groups, body, blob) = if let Some((_, groups, body, blob)) = before {
+                (groups, body, blob)
             } else {
                 let (groups, body) = lay_out(entries, &new);
-                (groups, self.write_blob(body).await?)
+                let blob = self.write_blob(body.clone()).await?;
+                (groups, body, blob)
             };
             let offsets = known.log(&mut txn, entries, &groups, &blob, now)?;
             known.store_producers(&mut txn, entries, &new, &offsets)?;
@@ -385,10 +402,23 @@ impl Flusher {
             }
             self.objects.claim_blob(&mut txn, blob.id, blob.receipt)?;
             if tries.commit(txn).await? {
+                self.remember(&groups, &body, &known, &offsets);
                 self.tell(entries, &groups, &known);
                 return Ok(answers(entries, found, &offsets));
             }
-            written = Some((new, groups, blob));
+            written = Some((new, groups, body, blob));
+        }
+    }
+
+    /// Keeps the runs at hand for the workers.
+    fn remember(&self, groups: &[Group], body: &Bytes, known: &Known, offsets: &BTreeMap<usize, u64>) {
+        let place = |bytes: u64| usize::try_from(bytes).expect("a flush is in memory");
+        for group in groups {
+            let lines = body.slice(place(group.position)..place(group.position + group.length));
+            // a slice holds on to the whole of it
+            let lines = if lines.len() * 2 >= body.len() { lines } else { Bytes::copy_from_slice(&lines) };
+            let (first, at) = (offsets[&group.entries[0]], known.heads[&group.id].at);
+            self.recent.put(group.id, LoggedEvents { first, events: group.events, at, lines });
         }
     }
 

@@ -5,7 +5,7 @@
 //! POST body ─▶ decompress ─▶ validate ─▶ ValidEvents ─▶ event_log: one blob + run rows ─▶ committed: the answer
 //!                                                            │ LoggedEvents
 //!   worker, one a pipeline:                                  ▼
-//!   reader ─▶ partition (json_path) ─▶ batcher: size | rows | timeout | memory ─▶ Batch
+//!   recent_runs or reader ─▶ partition (json_path) ─▶ batcher: size | rows | timeout | memory ─▶ Batch
 //!          ─▶ encode: columns or declared + parquet, or json_lines; dead_letter ─▶ EncodedBatch
 //!          ─▶ sink: object rows + done rows + progress + schema, ONE transaction
 //! ```
@@ -45,6 +45,7 @@ mod parquet;
 mod partition;
 mod pipelines;
 mod reader;
+mod recent_runs;
 mod registry;
 mod rejected;
 mod replay;

@@ -97,6 +97,11 @@ impl Live {
         self.outputs.read().clone()
     }
 
+    /// Whether nobody reads its log but one output.
+    pub(crate) fn is_only_output(&self) -> bool {
+        self.outputs.read().len() == 1
+    }
+
     /// The output that makes it a pipeline.
     pub(crate) fn own_output(&self) -> Option<Arc<Output>> {
         let id = self.id();

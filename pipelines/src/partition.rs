@@ -9,11 +9,14 @@ use std::borrow::Cow;
 /// The value of events that have none: null, nothing there, an empty string, an object or an array. Hive's word for it.
 pub(crate) const DEFAULT_PARTITION: &[u8] = b"__HIVE_DEFAULT_PARTITION__";
 
+/// The value of all events where there is no key.
+pub(crate) const NO_KEY: &[u8] = b"";
+
 /// The value an event is grouped by: the characters of a string, else the number, `true` or `false` as it stands.
 /// Everything is in one group when there is no key.
 pub(crate) fn partition_of<'a>(json_key: Option<&JsonPath>, event: &'a [u8]) -> Cow<'a, [u8]> {
     let Some(path) = json_key else {
-        return Cow::Borrowed(b"");
+        return Cow::Borrowed(NO_KEY);
     };
     match path.find(event) {
         Some([b'"', text @ .., b'"']) if text.contains(&b'\\') => {

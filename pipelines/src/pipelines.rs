@@ -3,6 +3,7 @@
 use crate::event_log::{EventLog, Flusher};
 use crate::live::{Directory, Live, Output};
 use crate::metrics::Metrics;
+use crate::recent_runs::RecentRuns;
 use crate::registry::StoredStream;
 use crate::v1::Keeper;
 use crate::worker::PipelineWorker;
@@ -28,6 +29,7 @@ pub(crate) struct Parts {
     pub(crate) config: PipelinesConfig,
     pub(crate) directory: Directory,
     pub(crate) log: EventLog,
+    pub(crate) recent: Arc<RecentRuns>,
     pub(crate) metrics: Metrics,
     /// Held while streams and what reads from them are made, changed or deleted: rows and memory change together.
     pub(crate) changes: Mutex<()>,
@@ -43,10 +45,12 @@ impl Parts {
         config: PipelinesConfig,
     ) -> (Self, Flusher) {
         let metrics = Metrics::default();
-        let (log, flusher) = EventLog::new(objects.clone(), Arc::clone(&clock), &config, metrics.clone());
+        let recent = Arc::new(RecentRuns::new(config.recent_bytes_max()));
+        let (log, flusher) =
+            EventLog::new(objects.clone(), Arc::clone(&clock), &config, metrics.clone(), Arc::clone(&recent));
         let directory = Directory::default();
         let changes = Mutex::new(());
-        (Self { objects, clock, config, directory, log, metrics, changes, supervisor }, flusher)
+        (Self { objects, clock, config, directory, log, recent, metrics, changes, supervisor }, flusher)
     }
 
     fn health(&self) -> Vec<PipelineHealth> {

@@ -1,5 +1,6 @@
 //! The worker's side of the log: runs in the order of their offsets, and the end of those that are delivered.
 
+use crate::recent_runs::RecentRuns;
 use crate::registry::OUTPUTS_MAX;
 use crate::rows::{OUTPUTS, PROGRESS, PipelineId, RUNS, RunRow, SHARED, SharedRow};
 use crate::{Error, Result};
@@ -24,6 +25,7 @@ const TRIMMED_BLOB_KEPT: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone)]
 pub(crate) struct LoggedEvents {
     pub(crate) first: u64,
+    pub(crate) events: u32,
     pub(crate) at: Timestamp,
     pub(crate) lines: Bytes,
 }
@@ -48,8 +50,18 @@ impl LogReader {
         self.next
     }
 
-    /// The next run, or `None` at the end of the log.
-    pub(crate) async fn next_run(&mut self, objects: &Objects) -> Result<Option<LoggedEvents>> {
+    /// The next run, or `None` at the end of the log: from `recent`, where its `last` reader takes it away, or from the drives.
+    pub(crate) async fn next_run(
+        &mut self,
+        objects: &Objects,
+        recent: &RecentRuns,
+        last: bool,
+    ) -> Result<Option<LoggedEvents>> {
+        if let Some(events) = recent.take(self.id, self.next, last) {
+            self.page.pop_front();
+            self.next = events.first + u64::from(events.events);
+            return Ok(Some(events));
+        }
         if self.page.is_empty() {
             self.page = page_from(objects, self.id, self.next).await?;
         }
@@ -65,7 +77,7 @@ impl LogReader {
         }
         self.page.pop_front();
         self.next = first + u64::from(run.events);
-        Ok(Some(LoggedEvents { first, at: run.at, lines }))
+        Ok(Some(LoggedEvents { first, events: run.events, at: run.at, lines }))
     }
 
     fn damaged(&self, reason: &'static str) -> Error {

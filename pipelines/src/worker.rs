@@ -154,7 +154,8 @@ impl PipelineWorker {
             return self.begin_next(run).await;
         }
         if !at_head {
-            if let Some(events) = run.reader.next_run(&self.parts.objects).await? {
+            let (objects, recent) = (&self.parts.objects, &self.parts.recent);
+            if let Some(events) = run.reader.next_run(objects, recent, self.live.is_only_output()).await? {
                 self.output.set_waiting(None);
                 run.gather(events, &output).await;
                 self.output.set_oldest(run.oldest());
@@ -388,6 +389,13 @@ fn with_causes(error: &Error) -> String {
 /// Puts events into their batches: those that follow one another with the same key value at once.
 fn split(batcher: &mut Batcher, done: &DoneKeys, watermark: u64, events: &LoggedEvents, spec: &OutputSpec) {
     let run = &events.lines;
+    if spec.batch.json_key.is_none()
+        && done.is_empty()
+        && events.first >= watermark
+        && batcher.push_whole(&spec.batch, events.first, events.events, events.at, run)
+    {
+        return;
+    }
     let mut start = 0;
     let lines = memchr::memchr_iter(b'\n', run).map(|newline| std::mem::replace(&mut start, newline + 1)..newline + 1);
     let mut fresh = (events.first..)

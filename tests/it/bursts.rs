@@ -78,7 +78,8 @@ fn a_burst_of_much_more_than_memory_holds_arrives_whole() {
     let pipeline = Pipeline::create(&server, "burst", &flags).unwrap();
     let ndjson = flights::ndjson().unwrap();
     let bodies = flights::bodies(&ndjson, BODY_BYTES);
-    let times = std::env::var("CISTERN_BURST_TIMES").map_or(TIMES, |text| text.parse().unwrap());
+    let asked = std::env::var_os("CISTERN_BURST_TIMES");
+    let times = asked.map_or(TIMES, |text| text.to_str().unwrap().parse().unwrap());
     let copies = (times * 2 * BOUND_BYTES).div_ceil(ndjson.len() as u64);
     let (sent, told, enough) = (AtomicU64::new(0), Told::default(), AtomicBool::new(false));
     let next = || {
@@ -155,7 +156,7 @@ fn events_that_come_to_full_drives_are_put_off_and_those_taken_are_all_there() {
     pipeline.wait_written(&server, LIMIT).unwrap();
     let mut s3 = server.s3().unwrap();
     let keys = s3.keys(BUCKET, "filling/").unwrap();
-    let lines = |key: &String| s3.get(BUCKET, key).unwrap().unwrap().iter().filter(|byte| **byte == b'\n').count();
+    let lines = |key: &String| String::from_utf8(s3.get(BUCKET, key).unwrap().unwrap()).unwrap().lines().count();
     let stored: usize = keys.iter().map(lines).sum();
     println!("{full_at} events on full drives, {acknowledged} in the end, {:?}", told.put_off);
     assert_eq!(stored as u64, acknowledged);

@@ -157,6 +157,27 @@ impl Data {
         }
     }
 
+    /// Makes room for `more` than `rows` rows, whose texts and items take so many `times` as much as those there are.
+    fn expect(&mut self, rows: usize, more: usize, times: f64) {
+        match self {
+            Self::Unknown => {}
+            Self::Bool(values) => values.reserve(more),
+            Self::Int { values, .. } => values.reserve(more),
+            Self::UInt(values) => values.reserve(more),
+            Self::Float(values) => values.reserve(more),
+            Self::Text { offsets, bytes } | Self::Json { offsets, bytes } => {
+                offsets.reserve(more);
+                // short texts are copied in 16 bytes
+                bytes.reserve(scaled(bytes.len(), times) + 16);
+            }
+            Self::Struct(fields) => fields.expect(rows, more, times),
+            Self::List { offsets, items } => {
+                offsets.reserve(more);
+                items.expect(scaled(items.len(), times), times);
+            }
+        }
+    }
+
     fn truncate(&mut self, rows: usize, budget: &mut Budget) {
         match self {
             Self::Unknown => {}
@@ -175,6 +196,12 @@ impl Data {
             }
         }
     }
+}
+
+/// So many times as much, and a little more.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+fn scaled(length: usize, times: f64) -> usize {
+    (length as f64 * times * 1.02) as usize
 }
 
 pub(super) fn last_offset(offsets: &[i32]) -> i32 {
@@ -219,6 +246,10 @@ impl Column {
 
     pub(super) fn len(&self) -> usize {
         self.rows
+    }
+
+    fn expect(&mut self, more: usize, times: f64) {
+        self.data.expect(self.rows, more, times);
     }
 
     /// Appends nulls until there are `rows` rows.
@@ -290,6 +321,13 @@ impl FieldColumns {
         self.fields.push(FieldColumn { name, token, column });
         self.successors.resize(index + 2, index + 1);
         index
+    }
+
+    /// Makes room in the columns that have a value in each of the last rows: the others may never have so many.
+    pub(super) fn expect(&mut self, rows: usize, more: usize, times: f64) {
+        for field in self.fields.iter_mut().filter(|field| field.column.len() == rows) {
+            field.column.expect(more, times);
+        }
     }
 
     /// Takes rows back, and with them the fields that the event at hand has brought.

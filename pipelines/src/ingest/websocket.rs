@@ -4,7 +4,7 @@
 //! numbered from the `next` of the `welcome` on. What the server says:
 //!
 //! ```text
-//! {"type":"welcome","pipeline":…,"next":0,"credit":{"messages":64,"bytes":8388608}}
+//! {"type":"welcome","pipeline":…,"next":0,"credit":{"messages":1024,"bytes":8388608}}
 //! {"type":"ack","through":3,"messages":2,"committed":20,"dead_letters":1,"verdicts":[{"message":3,"event":0,"reason":…}]}
 //! {"type":"error","code":1018,"message":…}                                             and then it closes
 //! ```
@@ -50,7 +50,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 
 /// How many messages of a connection may wait for their acknowledgement.
-const MESSAGES_MAX: usize = 64;
+const MESSAGES_MAX: usize = 1024;
 
 /// How much more than the largest event a message may have, in bytes.
 const MESSAGE_SLACK_BYTES: usize = 64 << 10;

@@ -26,6 +26,7 @@ const REFUSED: &[&str] = &[
     "notification",
     "object-lock",
     "ownershipcontrols",
+    "partnumber",
     "policy",
     "policystatus",
     "position",
@@ -102,7 +103,7 @@ pub(super) fn code_of(answer: &Answer) -> String {
 fn is_refused(sent: &[u8]) -> bool {
     let text = String::from_utf8_lossy(sent).to_ascii_lowercase();
     let line = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
-    let names = line.split(['?', '&', ' ']).map(|pair| pair.split('=').next().unwrap_or_default());
+    let names = line.split(['?', '&', ' ', '#']).map(|pair| pair.split('=').next().unwrap_or_default());
     names.into_iter().any(|name| REFUSED.contains(&name) || name.starts_with("metadata"))
         || REFUSED_HEADERS.iter().any(|name| text.contains(name))
 }
