@@ -4,10 +4,10 @@ use super::*;
 use crate::fixture::{House, body, bytes, customer_key, key, read_all};
 use crate::seal::{MasterKeys, SealError};
 use crate::{
-    BodyChecks, ByteRange, CompleteUpload, Conditions, CopyRequest, CreateUpload, ErrorKind, Limits, ObjectRead,
-    PartCopy, PutOutcome, PutRequest, StageSpec, TransitionOutcome, UploadRef,
+    BodyChecks, ByteRange, ChecksumKind, CompleteUpload, Conditions, CopyRequest, CreateUpload, ErrorKind, Limits,
+    ObjectRead, PartCopy, PutOutcome, PutRequest, StageSpec, TransitionOutcome, UploadRef,
 };
-use cistern_types::StorageClass;
+use cistern_types::{ChecksumAlgorithm, StorageClass};
 use futures::TryStreamExt as _;
 
 async fn put(house: &House, name: &str, content: &[u8], encryption: Encryption) -> PutOutcome {
@@ -151,7 +151,7 @@ async fn a_customers_object_opens_for_its_key_only() {
 }
 
 #[tokio::test]
-async fn every_request_on_a_customers_upload_brings_the_key() {
+async fn every_request_with_bytes_for_a_customers_upload_brings_the_key() {
     let house = House::new().await;
     let (mine, other) = (customer_key(1), customer_key(2));
     put(&house, "source", b"source", Encryption::Customer(other.clone())).await;
@@ -180,12 +180,28 @@ async fn every_request_on_a_customers_upload_brings_the_key() {
     assert_eq!(again.etag, second.etag, "a part that is sent again is the same part");
     let parts = vec![crate::fixture::named(1, &first), crate::fixture::named(2, &second)];
     let complete = |customer_key| CompleteUpload { parts: parts.clone(), customer_key, ..CompleteUpload::default() };
-    for given in [None, Some(other)] {
+    let refused = house.objects.complete_upload(&at, complete(Some(other))).await;
+    assert!(matches!(refused, Err(Error::OtherCustomerKey)), "{refused:?}");
+    house.objects.complete_upload(&at, complete(None)).await.unwrap();
+    assert_eq!(read(&house, "k", Some(&mine)).await, b"ourcpart");
+}
+
+#[tokio::test]
+async fn completing_a_customers_upload_brings_the_key_where_the_object_gets_a_checksum() {
+    let house = House::new().await;
+    let mine = customer_key(1);
+    let checksum = Some((ChecksumAlgorithm::Crc32, ChecksumKind::Composite));
+    let create = CreateUpload { encryption: Encryption::Customer(mine.clone()), checksum, ..house.plain_upload("k") };
+    let at = house.begin(create).await;
+    let part = house.objects.put_part(&at, 1, Some(&mine), BodyChecks::default(), body(b"part")).await.unwrap();
+    let parts = vec![crate::fixture::named(1, &part)];
+    let complete = |customer_key| CompleteUpload { parts: parts.clone(), customer_key, ..CompleteUpload::default() };
+    for given in [None, Some(customer_key(2))] {
         let refused = house.objects.complete_upload(&at, complete(given)).await;
         assert!(matches!(refused, Err(Error::NoCustomerKey | Error::OtherCustomerKey)), "{refused:?}");
     }
     house.objects.complete_upload(&at, complete(Some(mine.clone()))).await.unwrap();
-    assert_eq!(read(&house, "k", Some(&mine)).await, b"ourcpart");
+    assert_eq!(read(&house, "k", Some(&mine)).await, b"part");
 }
 
 #[tokio::test]
