@@ -30,6 +30,7 @@ pub(crate) fn claimed_of_parts(headers: &HeaderMap) -> Result<Option<Checksum>, 
 }
 
 fn claimed_as(headers: &HeaderMap, value_of: fn(&str) -> &str) -> Result<Option<Checksum>, Refusal> {
+    check_known(headers)?;
     let mut found = None;
     for algorithm in ChecksumAlgorithm::ALL {
         let Some(value) = headers.get(algorithm.header()) else { continue };
@@ -46,6 +47,22 @@ fn claimed_as(headers: &HeaderMap, value_of: fn(&str) -> &str) -> Result<Option<
     Ok(found)
 }
 
+/// Refuses checksums of algorithms that there are not here: their claims would go unchecked.
+fn check_known(headers: &HeaderMap) -> Result<(), Refusal> {
+    const PREFIX: &str = "x-amz-checksum-";
+    const NO_VALUES: [&str; 3] = ["x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"];
+    let known = |name: &str| ChecksumAlgorithm::ALL.iter().any(|algorithm| algorithm.header() == name);
+    let mut names = headers.keys().map(http::HeaderName::as_str).filter(|name| name.starts_with(PREFIX));
+    if names.all(|name| known(name) || NO_VALUES.contains(&name)) { Ok(()) } else { Err(unsupported()) }
+}
+
+fn unsupported() -> Refusal {
+    Refusal::invalid_request(
+        "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, \
+         SHA1, SHA256]",
+    )
+}
+
 /// The algorithm that the trailer will bring, as `x-amz-trailer` announces it.
 fn announced(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, Refusal> {
     let Some(value) = headers.get("x-amz-trailer") else { return Ok(None) };
@@ -60,12 +77,7 @@ fn announced(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, Refusal> 
 pub(crate) fn named(headers: &HeaderMap, header: &str) -> Result<Option<ChecksumAlgorithm>, Refusal> {
     let Some(value) = headers.get(header) else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(|text| text.parse().ok());
-    parsed.map(Some).ok_or_else(|| {
-        Refusal::invalid_request(
-            "Checksum algorithm provided is unsupported. Please try again with any of the valid \
-                                  types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
-        )
-    })
+    parsed.map(Some).ok_or_else(unsupported)
 }
 
 /// What the body of a PUT must turn out to have: by header, or by a trailer that is read once the body has ended.
@@ -290,6 +302,9 @@ mod tests {
         check(&[("x-amz-trailer", "x-amz-checksum-crc32")], refused);
         check(&[("x-amz-trailer", "x-else")], refused);
         check(&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-trailer", "x-amz-checksum-crc32")], refused);
+        check(&[("x-amz-checksum-xxhash64", "AAAAAAAAAAA=")], refused);
+        check(&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-checksum-sha512", "AAAA")], refused);
+        check(&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-checksum-type", "FULL_OBJECT")], None);
     }
 
     #[test]
