@@ -17,7 +17,7 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
 }
 
 /// The command with root's account in the AWS variables, and with no other of them.
-pub(crate) fn with_account(mut command: Command, server: &Server) -> Command {
+pub fn with_account(mut command: Command, server: &Server) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
         command.env_remove(name);
     }

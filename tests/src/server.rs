@@ -163,6 +163,13 @@ impl Server {
         &self.spec
     }
 
+    /// How to start it again in the same folder where its clients will look for it.
+    pub fn spec_on_its_ports(&self) -> ServerSpec {
+        let spec = self.spec.clone();
+        let spec = spec.setting("S3__LISTEN", self.s3_host()).setting("MANAGEMENT__LISTEN", self.management_host());
+        spec.setting("INGEST__LISTEN", self.ingest_host()).setting("KAFKA__LISTEN", self.kafka_host())
+    }
+
     /// The address of the S3 listener, with `http://`.
     pub fn s3_url(&self) -> &str {
         &self.endpoints.s3

@@ -141,10 +141,7 @@ fn keep_running(server: Server) -> Result<()> {
     say(&format!("  aws --endpoint-url http://{s3} s3 ls --recursive s3://{BUCKET}"));
     say(&format!("  API token for http://{management}: {}", server.api_token()));
     say("It has just been restarted on the same data. Ctrl-C stops it.\n");
-    let listen =
-        [("S3__LISTEN", s3), ("MANAGEMENT__LISTEN", management), ("INGEST__LISTEN", ingest), ("KAFKA__LISTEN", kafka)];
-    let spec = server.spec().clone();
-    let spec = listen.iter().fold(spec, |spec, (name, address)| spec.setting(name, address));
+    let spec = server.spec_on_its_ports();
     server.stop()?;
     let error = spec.command(&["serve"]).exec();
     bail!("start the server again: {error}")
