@@ -1,10 +1,11 @@
-//! The workspace's own commands: `cargo xtask tidy | ci | setup | test | demo | bench | soak | fuzz`.
+//! The workspace's own commands: `cargo xtask tidy | ci | setup | test | rust-clients | demo | bench | soak | fuzz`.
 //!
 //! ```text
 //! tidy.rs    the house rules as checks: layers, headers, names, manifests, links
 //! steps.rs   running commands one after another, with a summary and an exit code
 //! checks.rs  which steps `ci`, `test` and `soak` are made of
 //! fuzz.rs    the fuzz targets of storage/drives, under libFuzzer
+//! rust_clients.rs  clients in Rust against the real binary, a package of its own
 //! setup.rs   what a clean machine lacks: the clients of the end-to-end tests, in .venv, in .node and from Debian
 //! demo.rs    the 120,000 flights from HTTP to Parquet over S3
 //! ```
@@ -14,6 +15,7 @@
 mod checks;
 mod demo;
 mod fuzz;
+mod rust_clients;
 mod setup;
 mod steps;
 mod tidy;
@@ -41,6 +43,8 @@ enum Command {
     Setup,
     /// Set up what is missing, run `ci`, then the end-to-end tests against the real binary
     Test,
+    /// Test the real binary with clients in Rust: the AWS SDK, object_store, s3s-e2e, rdkafka; they take minutes to compile
+    RustClients,
     /// Stream 120,000 real events in over HTTP and count them in Parquet over S3
     Demo {
         /// Stop the server at the end instead of leaving it running; exit 1 if a count is wrong
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         Command::Ci => checks::ci(),
         Command::Setup => setup::run(),
         Command::Test => checks::test(),
+        Command::RustClients => rust_clients::test(),
         Command::Demo { once } => demo::run(if once { demo::AtTheEnd::Stop } else { demo::AtTheEnd::KeepRunning }),
         Command::Bench { quick, scale, engine } => {
             let scale = scale.map(|objects| format!("--scale={objects}"));

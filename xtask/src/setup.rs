@@ -17,6 +17,14 @@ const PROGRAMS: [(&str, &str, &str); 6] = [
     ("node", "--version", "nodejs"),
     ("npm", "--version", "npm"),
 ];
+/// What librdkafka is built with, in the same way; it takes OpenSSL for its logins.
+const OF_LIBRDKAFKA: [(&str, &[&str], &str); 5] = [
+    ("cc", &["--version"], "gcc"),
+    ("c++", &["--version"], "g++"),
+    ("make", &["--version"], "make"),
+    ("pkg-config", &["--version"], "pkg-config"),
+    ("pkg-config", &["--exists", "libssl", "libcrypto"], "libssl-dev"),
+];
 /// Written into an environment when it is whole: the list it was made of.
 const INSTALLED: &str = "installed.txt";
 
@@ -67,6 +75,22 @@ fn programs() -> Result<()> {
     say(&format!(
         "set-up: installs {names} with apt-get (about 320 MB on disk when all are missing, most of it npm's)"
     ));
+    apt_install(&missing)
+}
+
+/// Sees to what librdkafka is built with, for the clients in Rust.
+pub(crate) fn c_compiler_and_openssl() -> Result<()> {
+    let missing = OF_LIBRDKAFKA.iter().filter(|(program, question, _)| !works(program, question));
+    let missing: Vec<&str> = missing.map(|(_, _, package)| *package).collect();
+    if missing.is_empty() {
+        say("set-up: gcc, g++, make, pkg-config and OpenSSL's headers are there");
+        return Ok(());
+    }
+    let names = missing.join(", ");
+    if !works("apt-get", &["--version"]) {
+        bail!("needs {names}: install them and try again");
+    }
+    say(&format!("set-up: installs {names} with apt-get (about 220 MB on disk when all are missing)"));
     apt_install(&missing)
 }
 
