@@ -16,13 +16,6 @@ const WORD_LIMIT: Duration = Duration::from_mins(2);
 /// The longest that everything takes to be in objects and counted.
 const END_LIMIT: Duration = Duration::from_mins(10);
 
-/// The same folder and the same ports.
-pub(crate) fn on_ports_of(server: &Server) -> ServerSpec {
-    let spec = server.spec().clone();
-    let spec = spec.setting("S3__LISTEN", server.s3_host()).setting("MANAGEMENT__LISTEN", server.management_host());
-    spec.setting("INGEST__LISTEN", server.ingest_host()).setting("KAFKA__LISTEN", server.kafka_host())
-}
-
 /// A script that says `acknowledged N` again and again.
 struct Producing {
     child: Child,
@@ -81,7 +74,7 @@ fn passes_over_many<E: std::fmt::Debug>(
 ) {
     let sandbox = Sandbox::new();
     let mut server = sandbox.start();
-    let spec = on_ports_of(&server);
+    let spec = server.spec_on_its_ports();
     let mut producing = Producing::start(&server, script);
     for _ in 0..ends {
         producing.wait_for_more(words_between);

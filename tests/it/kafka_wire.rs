@@ -3,7 +3,6 @@
 
 mod frames;
 
-use crate::ingest_kills::on_ports_of;
 use crate::kafka_clients::drained_as;
 use crate::sandbox::{Sandbox, server_with_bucket};
 use cistern_tests::{Pipeline, Server, wait};
@@ -228,7 +227,7 @@ fn bytes_behind_the_last_field_are_passed_over() {
 #[test]
 fn sequence_numbers_are_kept_over_a_kill_and_told_apart() {
     let (_sandbox, server) = started();
-    let spec = on_ports_of(&server);
+    let spec = server.spec_on_its_ports();
     let mut wire = Wire::open(&server);
     wire.send(&request(INIT_PRODUCER_ID, 0, 1, &[0xff, 0xff, 0, 0, 0, 0]));
     let mut answer = wire.answer(1);
@@ -257,7 +256,7 @@ fn sequence_numbers_are_kept_over_a_kill_and_told_apart() {
 #[test]
 fn what_acks_1_was_answered_for_survives_a_kill() {
     let (_sandbox, server) = started();
-    let spec = on_ports_of(&server);
+    let spec = server.spec_on_its_ports();
     let mut wire = Wire::open(&server);
     wire.send(&request(PRODUCE, 7, 1, &produce(None, 1, "open", 0, &batch(&["{\"n\":1}"], NOBODY))));
     assert_eq!(wire.produced(1), (0, 0));
