@@ -132,6 +132,11 @@ impl Attributes {
         self.retention.is_some() || self.legal_hold.is_some()
     }
 
+    /// Whether a version with them is held, or retained at this moment.
+    pub fn is_locked(&self, now: Timestamp) -> bool {
+        self.check_deletable(now, false).is_err()
+    }
+
     /// Refuses the end of a version that is held or retained; `bypass` passes over governance.
     pub(crate) fn check_deletable(&self, now: Timestamp, bypass: bool) -> Result<()> {
         let retained = self.retention.is_some_and(|retention| {

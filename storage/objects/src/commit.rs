@@ -1,7 +1,7 @@
 //! The commit point of every change of an object: before the transaction commits nothing is visible, after it all is.
 //!
-//! Above: `put`, `copy`, `multipart` and, through `stage`, the pipelines; `delete`; `transition`. Below: one transaction with the
-//! object row, the claims of its blobs, the change-log row and the garbage row of what it replaces. A crash before it
+//! Above: `put`, `copy`, `multipart` and, through `stage` and `replace`, the pipelines; `delete`; `transition`. Below: one transaction
+//! with the object row, the claims of its blobs, the change-log row and the garbage row of what it replaces. A crash before it
 //! leaves blobs that no row claims, which the sweeper deletes; a crash after it loses nothing.
 
 use crate::attributes::Attributes;
@@ -52,6 +52,17 @@ pub(crate) async fn commit_objects(
     bucket: &BucketRecord,
     items: &[CommitItem<'_>],
 ) -> Result<Vec<ObjectRecord>> {
+    let (records, changes) = write_objects(objects, txn, bucket, items).await?;
+    put_changes(txn, bucket.id, changes)?;
+    Ok(records)
+}
+
+async fn write_objects(
+    objects: &Objects,
+    txn: &mut Transaction,
+    bucket: &BucketRecord,
+    items: &[CommitItem<'_>],
+) -> Result<(Vec<ObjectRecord>, Vec<Change>)> {
     let now = objects.now();
     let due = now.plus(objects.limits().garbage_grace);
     let mut records = Vec::with_capacity(items.len());
@@ -86,8 +97,7 @@ pub(crate) async fn commit_objects(
         changes.push(change(new.cause, key, &row, now));
         records.push(row.into_record((*key).clone(), bucket));
     }
-    put_changes(txn, bucket.id, changes)?;
-    Ok(records)
+    Ok((records, changes))
 }
 
 /// Deletes in one bucket in the transaction, on the terms of [`commit_objects`]: current objects, by a delete marker where the bucket
@@ -98,6 +108,17 @@ pub(crate) async fn commit_deletes(
     bucket: &BucketRecord,
     items: &[DeleteItem],
 ) -> Result<Vec<DeleteOutcome>> {
+    let (outcomes, changes) = delete_objects(objects, txn, bucket, items).await?;
+    put_changes(txn, bucket.id, changes)?;
+    Ok(outcomes)
+}
+
+async fn delete_objects(
+    objects: &Objects,
+    txn: &mut Transaction,
+    bucket: &BucketRecord,
+    items: &[DeleteItem],
+) -> Result<(Vec<DeleteOutcome>, Vec<Change>)> {
     let now = objects.now();
     let due = now.plus(objects.limits().garbage_grace);
     let mut outcomes = Vec::with_capacity(items.len());
@@ -119,8 +140,33 @@ pub(crate) async fn commit_deletes(
         }
     }
     release(txn, due, &blobs)?;
-    put_changes(txn, bucket.id, deletion.changes)?;
-    Ok(outcomes)
+    Ok((outcomes, deletion.changes))
+}
+
+/// Writes one object in the place of others of its bucket, on the terms of [`commit_objects`]. `None`, and the transaction is to be
+/// dropped: one of `sources` is no longer the current object as its record says, or its key has an object already.
+pub(crate) async fn commit_replacement(
+    objects: &Objects,
+    txn: &mut Transaction,
+    bucket: &BucketRecord,
+    item: CommitItem<'_>,
+    sources: &[ObjectRecord],
+) -> Result<Option<ObjectRecord>> {
+    for source in sources {
+        let present = OBJECTS.get(txn, &(bucket.id, source.key.clone())).await?;
+        let same = |row: &ObjectRow| row.version == source.version && row.attributes == source.attributes;
+        let Some(row) = present.filter(same) else { return Ok(None) };
+        row.attributes.check_deletable(objects.now(), false)?;
+    }
+    if OBJECTS.get(txn, &(bucket.id, item.key.clone())).await?.is_some() {
+        return Ok(None);
+    }
+    let (mut records, mut changes) = write_objects(objects, txn, bucket, &[item]).await?;
+    let items: Vec<DeleteItem> = sources.iter().map(|source| source.key.clone().into()).collect();
+    let (_, deleted) = delete_objects(objects, txn, bucket, &items).await?;
+    changes.extend(deleted);
+    put_changes(txn, bucket.id, changes)?;
+    Ok(records.pop())
 }
 
 /// What deletes of one transaction leave behind.

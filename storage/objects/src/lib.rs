@@ -11,6 +11,7 @@
 //! delete ──────────────────────────────────────────────▶            + change-log row + garbage row of what it replaces
 //!                                                                    (versions.rs: what a key keeps of what it was)
 //!                                                                    │ one transaction
+//! replace: one object in the place of others ──────▶            │ both of these at once
 //! transition: the same version on other blobs ──────▶            │
 //! get · list ◀──────────────────────── rows.rs ◀──────────────────────┘
 //! garbage.rs (sweeper): due garbage rows, orphaned blobs, old change-log rows
@@ -49,6 +50,7 @@ mod put;
 #[cfg(test)]
 mod races;
 mod record;
+mod replace;
 mod retry;
 mod rows;
 mod seal;

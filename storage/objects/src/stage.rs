@@ -72,6 +72,17 @@ pub struct StagedCommit<'a> {
     pub staged: &'a StagedObject,
 }
 
+impl StagedCommit<'_> {
+    /// Refuses another key than that which the data key is bound to.
+    pub(crate) fn check_key(&self) -> Result<()> {
+        if self.staged.sealed_for.as_ref().is_some_and(|key| key != self.key) {
+            let reason = "a staged object that is encrypted is committed under the key that it was staged for";
+            return Err(Error::InvalidRequest { reason: reason.into() });
+        }
+        Ok(())
+    }
+}
+
 /// A body that lies in a blob and kept all its promises.
 #[derive(Debug)]
 pub(crate) struct StagedBody {
@@ -166,10 +177,7 @@ impl Objects {
         txn: &mut Transaction,
         commits: &[StagedCommit<'_>],
     ) -> Result<Vec<ObjectRecord>> {
-        if commits.iter().any(|commit| commit.staged.sealed_for.as_ref().is_some_and(|key| key != commit.key)) {
-            let reason = "a staged object that is encrypted is committed under the key that it was staged for";
-            return Err(Error::InvalidRequest { reason: reason.into() });
-        }
+        commits.iter().try_for_each(StagedCommit::check_key)?;
         let none = Conditions::default();
         let mut records: Vec<Option<ObjectRecord>> = vec![None; commits.len()];
         for (first, commit) in commits.iter().enumerate() {
