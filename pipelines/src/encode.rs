@@ -98,7 +98,8 @@ pub(crate) fn encode(batch: Batch, encoding: &Encoding<'_>, schema: &mut EventSc
     Ok(encoded)
 }
 
-fn content_type(format: &OutputFormat) -> &'static str {
+/// The content type of an object with rows.
+pub(crate) fn content_type(format: &OutputFormat) -> &'static str {
     match format {
         OutputFormat::Parquet(_) => "application/vnd.apache.parquet",
         OutputFormat::JsonLines { compression: JsonCompression::Gzip } => "application/gzip",

@@ -18,7 +18,7 @@ use cistern_types::{BucketName, Owner, OwnerId, StorageClass, Timestamp};
 use futures::TryStreamExt as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
@@ -242,8 +242,12 @@ impl Running {
 
 /// Runs a future until it has been polled `polls` times, then drops it, as a crash does.
 pub(crate) async fn crash_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    poll_some(polls, pin!(future)).await
+}
+
+/// Polls a future `polls` times and lets it wait then; what it answers if it has ended by then.
+pub(crate) async fn poll_some<F: Future>(polls: usize, mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut left = polls;
-    let mut future = pin!(future);
     std::future::poll_fn(|context| {
         if left == 0 {
             return Poll::Ready(None);

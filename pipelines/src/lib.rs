@@ -14,12 +14,15 @@
 //! the log from the watermark and passes over what the done rows cover. Everything before the sink commit can be thrown
 //! away; everything after it (trimming the log) can be redone.
 //!
+//! **Compaction.** On request small objects become larger ones (`compaction`), each group in one transaction too.
+//!
 //! Neighbours: rows and blobs through `cistern-objects` and what it stands on. Nothing here knows S3 or drives.
 
 mod batch;
 mod batcher;
 mod claim;
 mod columns;
+mod compaction;
 mod config;
 mod dead_letter;
 mod declared;
@@ -61,6 +64,7 @@ mod v1;
 mod validate;
 mod worker;
 
+pub use compaction::{CompactStep, Compacted, LeftAlone, Merged};
 pub use config::PipelinesConfig;
 pub use declared::{
     DeclaredField, DeclaredSchema, DeclaredType, DeclaredValue, REST, TimestampFormat, TimestampUnit, UnknownFields,

@@ -322,6 +322,18 @@ impl Directory {
         self.by_name.read().values().map(Arc::clone).collect()
     }
 
+    /// The output of this name: of the pipeline, or else of a statement of a SQL pipeline.
+    pub(crate) fn output(&self, name: &PipelineName) -> Option<(Arc<Live>, Arc<Output>)> {
+        let pipeline = self.find(name).ok().and_then(|live| live.own_output().map(|output| (live, output)));
+        pipeline.or_else(|| {
+            let outputs = self.all().into_iter().flat_map(|live| {
+                let outputs = live.outputs();
+                outputs.into_iter().map(move |output| (Arc::clone(&live), output))
+            });
+            outputs.into_iter().find(|(_, output)| output.name() == name)
+        })
+    }
+
     /// How many outputs there are.
     pub(crate) fn outputs(&self) -> usize {
         self.by_name.read().values().map(|live| live.outputs.read().len()).sum()

@@ -7,7 +7,8 @@
 //! ```
 //! The time is when the batch's first event was logged, the offsets are those of its first and last event. The mark is of
 //! this life of the pipeline: one that is deleted and made again under its name overwrites nothing. Within it the first
-//! offset alone makes the name unique, because an event is in one batch only.
+//! offset alone makes the name unique, because an event is in one batch only. What several objects are merged to is named from
+//! the first offset of the first to the last of the last, which no batch will be.
 
 use crate::batch::Batch;
 use crate::{JsonCompression, OutputFormat, OutputSpec, PipelineId};
@@ -22,6 +23,12 @@ const DIGEST_DIGITS: usize = 32;
 
 /// How many hex digits of the output's id are the mark.
 const MARK_DIGITS: usize = 8;
+
+/// How many digits an offset has in a name, so that names sort by it.
+const OFFSET_DIGITS: usize = 20;
+
+/// Where dead letters lie below the prefix and the name.
+const DEAD_LETTERS: &str = "dead-letters";
 
 /// Whose objects are named.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +63,65 @@ pub(crate) fn rows_key(of: Named<'_>, spec: &OutputSpec, batch: &Batch) -> Objec
 pub(crate) fn dead_letters_key(of: Named<'_>, spec: &OutputSpec, batch: &Batch) -> ObjectKey {
     let folders = default_folders(spec, batch);
     let file = format!("{}{}.ndjson", file_prefix(spec), file_name(of, batch));
-    key(spec, &format!("{}/dead-letters/{folders}{file}", of.name))
+    key(spec, &format!("{}/{DEAD_LETTERS}/{folders}{file}", of.name))
+}
+
+/// What the keys of all objects with rows begin with that are written as `spec` says.
+pub(crate) fn rows_root(of: Named<'_>, spec: &OutputSpec) -> String {
+    let slash = if spec.prefix.is_empty() { "" } else { "/" };
+    let own = if spec.naming.time_path.is_none() { format!("{}/", of.name) } else { String::new() };
+    format!("{}{slash}{own}", spec.prefix)
+}
+
+/// The key of an object with rows, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowsName {
+    /// Everything before the offsets: folders, the file's prefix, whose it is.
+    head: String,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// Everything after them, with the dot.
+    tail: String,
+}
+
+impl RowsName {
+    /// Takes a key apart, if this output may have written rows under it.
+    pub(crate) fn parse(of: Named<'_>, key: &ObjectKey) -> Option<Self> {
+        let (folders, file) = key.as_str().split_at(key.as_str().rfind('/').map_or(0, |slash| slash + 1));
+        let dead = format!("{}/{DEAD_LETTERS}/", of.name);
+        if folders.starts_with(&dead) || folders.contains(&format!("/{dead}")) {
+            return None;
+        }
+        let stem = stem(of);
+        let before = file.find(&stem)?;
+        let (head, rest) = file.split_at(before + stem.len());
+        let (first, rest) = rest.split_at_checked(OFFSET_DIGITS)?;
+        let (last, tail) = rest.strip_prefix('-')?.split_at_checked(OFFSET_DIGITS)?;
+        let whole = (before == 0 || file[..before].ends_with('-')) && tail.len() > 1 && tail.starts_with('.');
+        let (first, last) = (offset(first)?, offset(last)?);
+        let name = Self { head: format!("{folders}{head}"), first, last, tail: tail.to_owned() };
+        (whole && first <= last).then_some(name)
+    }
+
+    /// Whether it is of the same folder and kind as `before`, and its events come after those.
+    pub(crate) fn follows(&self, before: &Self) -> bool {
+        self.head == before.head && self.tail == before.tail && before.last < self.first
+    }
+
+    /// Whether another key is of an object in the same folder and of the same name but for the offsets.
+    pub(crate) fn is_beside(&self, key: &ObjectKey) -> bool {
+        key.as_str().starts_with(&self.head)
+    }
+
+    /// The key of the object with all events from here to those of `last`.
+    pub(crate) fn through(&self, last: &Self) -> ObjectKey {
+        let text = format!("{}{:020}-{:020}{}", self.head, self.first, last.last, self.tail);
+        text.parse().expect("it is as long as the key that it was taken from")
+    }
+}
+
+fn offset(digits: &str) -> Option<u64> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 fn file_prefix(spec: &OutputSpec) -> String {
@@ -81,8 +146,11 @@ fn partition(spec: &OutputSpec, batch: &Batch) -> String {
 }
 
 fn file_name(of: Named<'_>, batch: &Batch) -> String {
-    let id = of.id.to_string();
-    format!("{}-{}-{:020}-{:020}", of.name, &id[..MARK_DIGITS], batch.first_offset(), batch.last_offset())
+    format!("{}{:020}-{:020}", stem(of), batch.first_offset(), batch.last_offset())
+}
+
+fn stem(of: Named<'_>) -> String {
+    format!("{}-{}-", of.name, &of.id.to_string()[..MARK_DIGITS])
 }
 
 /// Text that is safe as a part of a key, whatever it is: everything but letters, digits, `-`, `_` and dots inside is
@@ -170,6 +238,47 @@ mod tests {
         assert_eq!(rows_key(named(&clicks()), &spec, &batch("")).as_str(), format!("raw/eu-{file}.pq"));
         let key = dead_letters_key(named(&clicks()), &spec, &batch(""));
         assert_eq!(key.as_str(), format!("raw/clicks/dead-letters/{time}/eu-{file}.ndjson"));
+    }
+
+    #[test]
+    fn the_key_of_rows_is_taken_apart_and_that_of_anything_else_is_not() {
+        let (clicks, batch) = (clicks(), batch("m_1"));
+        let of = named(&clicks);
+        let mut spec = spec(Some(".merchantId"), "raw");
+        let parse = |key: &str| RowsName::parse(of, &key.parse().unwrap());
+        for (time_path, file_prefix) in [(None, ""), (Some("%Y/%m"), "eu"), (Some(""), "clicks-abababab")] {
+            spec.naming.time_path = time_path.map(|path| path.parse().unwrap());
+            spec.naming.file_prefix = file_prefix.into();
+            let key = rows_key(of, &spec, &batch);
+            assert!(key.as_str().starts_with(&rows_root(of, &spec)), "{key}");
+            let name = RowsName::parse(of, &key);
+            if file_prefix.starts_with("clicks") {
+                assert_eq!(name, None, "a prefix that looks like the name: left alone");
+                continue;
+            }
+            let name = name.unwrap();
+            assert_eq!((name.first, name.last, name.through(&name)), (7, 12, key.clone()));
+            let next = key.as_str().replace("07-", "13-").replace("12.", "20.");
+            let next = parse(&next).unwrap();
+            assert!(next.follows(&name) && !name.follows(&next) && !name.follows(&name), "{next:?}");
+            assert_eq!(name.through(&next).as_str(), key.as_str().replace("12.", "20."));
+            assert_eq!(RowsName::parse(of, &dead_letters_key(of, &spec, &batch)), None);
+        }
+        let good = "clicks/clicks-abababab-00000000000000000007-00000000000000000012.parquet";
+        assert!(parse(good).is_some() && parse(&good.replace("clicks/", "")).is_some());
+        for other in [
+            good.replace("abababab", "abababac"),
+            good.replace("/clicks", "/xclicks"),
+            good.replace(".parquet", ""),
+            good.replace(".parquet", "."),
+            good.replace("0007-", "0013-"),
+            good.replace("0007-", "007-"),
+            good.replace("0007-", "+007-"),
+            good.replace("00000000000000000012", "99999999999999999999"),
+            good.replace("parquet", "parquet/x"),
+        ] {
+            assert_eq!(parse(&other), None, "{other}");
+        }
     }
 
     #[test]

@@ -10,19 +10,20 @@ use crate::{ParquetCompression, ParquetSpec};
 use ::parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use ::parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::{KeyValue, SortingColumn};
+use ::parquet::file::metadata::{FileMetaData, KeyValue, SortingColumn};
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StructArray, UInt32Array};
 use arrow_ord::sort::{SortColumn, SortOptions, lexsort_to_indices};
 use arrow_schema::{ArrowError, DataType};
+use arrow_select::concat::concat;
 use arrow_select::nullif::nullif;
 use arrow_select::take::take_record_batch;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// How many rows are handed to the writer at once: few enough to stay in the processor's caches.
-const SLICE_ROWS: usize = 16 << 10;
+pub(crate) const SLICE_ROWS: usize = 16 << 10;
 
 /// How many values of a column decide about its encoding.
 const SAMPLE_VALUES: usize = 1024;
@@ -35,6 +36,23 @@ pub(crate) struct FileFacts<'a> {
     pub(crate) last_offset: u64,
 }
 
+const PIPELINE: &str = "cistern.pipeline";
+const FIRST_OFFSET: &str = "cistern.first_offset";
+const LAST_OFFSET: &str = "cistern.last_offset";
+
+impl FileFacts<'_> {
+    /// Whether a file's metadata says the same.
+    pub(crate) fn are_of(&self, file: &FileMetaData) -> bool {
+        let says = |key: &str, value: &str| {
+            let mut pairs = file.key_value_metadata().into_iter().flatten();
+            pairs.any(|pair| pair.key == key && pair.value.as_deref() == Some(value))
+        };
+        says(PIPELINE, self.pipeline)
+            && says(FIRST_OFFSET, &self.first_offset.to_string())
+            && says(LAST_OFFSET, &self.last_offset.to_string())
+    }
+}
+
 /// Writes a file.
 pub(crate) fn write(
     batch: &RecordBatch,
@@ -43,28 +61,73 @@ pub(crate) fn write(
 ) -> Result<Vec<u8>, ParquetError> {
     let sorted = sorted(batch, &settings.sort_by)?;
     let batch = sorted.as_ref().unwrap_or(batch);
-    let properties = properties(batch, settings, facts)?;
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
-    for start in (0..batch.num_rows()).step_by(SLICE_ROWS) {
-        writer.write(&batch.slice(start, SLICE_ROWS.min(batch.num_rows() - start)))?;
+    let mut file = FileWriter::new(batch, batch.num_rows() as u64, settings, facts)?;
+    file.write(batch)?;
+    file.finish()
+}
+
+/// A file that grows.
+#[derive(Debug)]
+pub(crate) struct FileWriter(ArrowWriter<Vec<u8>>);
+
+impl FileWriter {
+    /// A file that will have so many rows, with the columns of `sample`, whose rows decide about the encodings.
+    pub(crate) fn new(
+        sample: &RecordBatch,
+        rows: u64,
+        settings: &ParquetSpec,
+        facts: FileFacts<'_>,
+    ) -> Result<Self, ParquetError> {
+        let properties = properties(sample, rows, settings, facts)?;
+        ArrowWriter::try_new(Vec::new(), sample.schema(), Some(properties)).map(Self)
     }
-    writer.into_inner()
+
+    /// Adds rows.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        for start in (0..batch.num_rows()).step_by(SLICE_ROWS) {
+            self.0.write(&batch.slice(start, SLICE_ROWS.min(batch.num_rows() - start)))?;
+        }
+        Ok(())
+    }
+
+    /// The bytes that follow those taken before: of row groups that have ended.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(self.0.inner_mut())
+    }
+
+    /// The last bytes.
+    pub(crate) fn finish(self) -> Result<Vec<u8>, ParquetError> {
+        self.0.into_inner()
+    }
 }
 
 /// The rows in the order of the columns named, as far as they are there; `None` when no column is.
 fn sorted(batch: &RecordBatch, columns: &[String]) -> Result<Option<RecordBatch>, ArrowError> {
+    let order = order(std::slice::from_ref(batch), columns)?;
+    order.map(|order| take_record_batch(batch, &order)).transpose()
+}
+
+/// The order of the rows of some batches, numbered through, by the columns named as far as they are there; `None` when no
+/// column is.
+pub(crate) fn order(batches: &[RecordBatch], columns: &[String]) -> Result<Option<UInt32Array>, ArrowError> {
     let options = Some(SortOptions { descending: false, nulls_first: false });
-    let whole = StructArray::from(batch.clone());
-    let values = columns.iter().filter_map(|path| leaf(&whole, path));
-    let mut values: Vec<SortColumn> = values.map(|values| SortColumn { values, options }).collect();
-    if values.is_empty() {
+    let wholes: Vec<StructArray> = batches.iter().map(|batch| batch.clone().into()).collect();
+    let mut sort_columns = Vec::new();
+    for path in columns {
+        let parts: Option<Vec<ArrayRef>> = wholes.iter().map(|whole| leaf(whole, path)).collect();
+        if let Some(parts) = parts.filter(|parts| !parts.is_empty()) {
+            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+            sort_columns.push(SortColumn { values: concat(&parts)?, options });
+        }
+    }
+    if sort_columns.is_empty() {
         return Ok(None);
     }
-    let rows = u32::try_from(batch.num_rows()).map_err(|error| ArrowError::ComputeError(error.to_string()))?;
+    let rows = batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+    let rows = u32::try_from(rows).map_err(|error| ArrowError::ComputeError(error.to_string()))?;
     // Last the number of the event, so that rows that are alike stay in order.
-    values.push(SortColumn { values: Arc::new(UInt32Array::from_iter_values(0..rows)), options });
-    let order = lexsort_to_indices(&values, None)?;
-    take_record_batch(batch, &order).map(Some)
+    sort_columns.push(SortColumn { values: Arc::new(UInt32Array::from_iter_values(0..rows)), options });
+    lexsort_to_indices(&sort_columns, None).map(Some)
 }
 
 /// The column at a path, if it holds single values; null where what it lies in is.
@@ -84,6 +147,7 @@ fn leaf(parent: &StructArray, path: &str) -> Option<ArrayRef> {
 /// The encodings, sizes and metadata of a file.
 fn properties(
     batch: &RecordBatch,
+    rows: u64,
     settings: &ParquetSpec,
     facts: FileFacts<'_>,
 ) -> Result<WriterProperties, ParquetError> {
@@ -95,9 +159,9 @@ fn properties(
         ParquetCompression::None => Compression::UNCOMPRESSED,
     };
     let key_values = vec![
-        KeyValue::new("cistern.pipeline".to_owned(), facts.pipeline.to_owned()),
-        KeyValue::new("cistern.first_offset".to_owned(), facts.first_offset.to_string()),
-        KeyValue::new("cistern.last_offset".to_owned(), facts.last_offset.to_string()),
+        KeyValue::new(PIPELINE.to_owned(), facts.pipeline.to_owned()),
+        KeyValue::new(FIRST_OFFSET.to_owned(), facts.first_offset.to_string()),
+        KeyValue::new(LAST_OFFSET.to_owned(), facts.last_offset.to_string()),
     ];
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("cistern version ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -116,7 +180,7 @@ fn properties(
         let repeats = repeats(leaf);
         builder = builder.set_column_dictionary_enabled(path.clone(), repeats);
         if settings.bloom_filters.iter().any(|name| *name == path.string()) {
-            let distinct = settings.row_group_rows.min(batch.num_rows() as u64);
+            let distinct = settings.row_group_rows.min(rows);
             builder = builder.set_column_bloom_filter_enabled(path.clone(), true);
             builder = builder.set_column_bloom_filter_max_ndv(path.clone(), distinct);
         }

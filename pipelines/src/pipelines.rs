@@ -8,8 +8,8 @@ use crate::registry::StoredStream;
 use crate::v1::Keeper;
 use crate::worker::PipelineWorker;
 use crate::{
-    Error, PipelineHealth, PipelineRecord, PipelineSpec, PipelinesConfig, Replay, Replayed, Result, Tail, TailFrom,
-    funeral, ingest, registry, replay,
+    CompactStep, Compacted, Error, PipelineHealth, PipelineRecord, PipelineSpec, PipelinesConfig, Replay, Replayed,
+    Result, Tail, TailFrom, compaction, funeral, ingest, registry, replay,
 };
 use cistern_objects::Objects;
 use cistern_runtime::{Clock, Supervisor};
@@ -33,6 +33,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     /// Held while streams and what reads from them are made, changed or deleted: rows and memory change together.
     pub(crate) changes: Mutex<()>,
+    /// Held while objects are merged.
+    pub(crate) merging: Mutex<()>,
     supervisor: Supervisor,
 }
 
@@ -49,8 +51,8 @@ impl Parts {
         let (log, flusher) =
             EventLog::new(objects.clone(), Arc::clone(&clock), &config, metrics.clone(), Arc::clone(&recent));
         let directory = Directory::default();
-        let changes = Mutex::new(());
-        (Self { objects, clock, config, directory, log, recent, metrics, changes, supervisor }, flusher)
+        let (changes, merging) = (Mutex::new(()), Mutex::new(()));
+        (Self { objects, clock, config, directory, log, recent, metrics, changes, merging, supervisor }, flusher)
     }
 
     fn health(&self) -> Vec<PipelineHealth> {
@@ -190,6 +192,16 @@ impl Pipelines {
         let live = self.0.directory.find(name)?;
         let output = live.own_output().ok_or_else(|| no_pipeline(name))?;
         replay::replay(&self.0, &live, &output.record().asked().bucket, replay).await
+    }
+
+    /// Does one step of a compaction: of the small objects that a pipeline, or a statement of a SQL pipeline, wrote to its
+    /// bucket, one group at most becomes one object. Begin without a cursor, and go on until there is none.
+    ///
+    /// After an error either the objects of the group are there or the merged one. One step is done at a time; it takes the memory
+    /// of about four row groups and 64 MiB, and where rows are sorted twice what these have, which is 256 MiB at most.
+    pub async fn compact(&self, name: &PipelineName, step: &CompactStep) -> Result<Compacted> {
+        let (live, output) = self.0.directory.output(name).ok_or_else(|| no_pipeline(name))?;
+        compaction::compact(&self.0, &live, &output, step).await
     }
 
     /// What the endpoints of this crate stand on.

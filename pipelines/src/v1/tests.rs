@@ -9,8 +9,8 @@ use crate::rows::{DONE, GRAVES, HEADS, OUTPUTS, PROGRESS, RUNS, SCHEMAS, SHARED,
 use crate::validate::{BodyShape, validate};
 use crate::worker::PipelineWorker;
 use crate::{
-    DeclaredSchema, DeleteMode, IngestAuth, OutputFormat, PipelineState, PipelinesConfig, StreamSpec, TokenDigest,
-    UnknownFields, funeral, registry,
+    CompactStep, DeclaredSchema, DeleteMode, IngestAuth, OutputFormat, PipelineState, PipelinesConfig, StreamSpec,
+    TokenDigest, UnknownFields, funeral, registry,
 };
 use axum::body::{Body, to_bytes};
 use cistern_runtime::{Shutdown, Supervisor, Work, Worker as _};
@@ -246,6 +246,24 @@ async fn several_statements_are_one_pipeline_and_a_stream_takes_it_along() {
         house.count(SQL_PIPELINES).await,
     ];
     assert_eq!(left, [0; 11]);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_statement_writes_is_compacted_under_the_name_of_its_files() {
+    let (house, running) = connected().await;
+    let sql = "INSERT INTO one SELECT id FROM events; INSERT INTO two SELECT id FROM events";
+    running.pipelines.create_sql_pipeline(name("p"), sql).await.unwrap();
+    for id in 0..3 {
+        running.send("events", &format!("{{\"id\":{id}}}")).await;
+        settled(&running).await;
+    }
+    let merged = running.pipelines.compact(&name("p-2"), &CompactStep::default()).await.unwrap().merged.unwrap();
+    assert_eq!((merged.sources.len(), merged.rows), (3, Some(3)));
+    assert_eq!((ids(&house, "one/").await, ids(&house, "two/").await), (vec![0, 1, 2], vec![0, 1, 2]));
+    assert_eq!(house.keys().await.len(), 4, "three of the first statement, one of the second");
+    let refused = running.pipelines.compact(&name("events"), &CompactStep::default()).await.unwrap_err();
+    assert!(matches!(refused, Error::NoSuchPipeline { .. }), "a stream writes nothing: {refused}");
     running.stop().await;
 }
 

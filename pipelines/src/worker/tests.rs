@@ -1,6 +1,8 @@
 //! From the answer to the object: what is delivered when, what happens when it cannot be, and that a crash at any moment
 //! neither loses nor doubles an event.
 
+mod compacting;
+
 use super::*;
 use crate::claim::{Claim, Producer};
 use crate::event_log::Flusher;
