@@ -1,4 +1,4 @@
-//! `/pipelines`: make, list, show, change, delete, tail and replay. Keyed by name, in the shape of Cloudflare's legacy pipelines.
+//! `/pipelines`: make, list, show, change, delete, tail, replay and compact. Keyed by name, in the shape of Cloudflare's legacy pipelines.
 
 mod body;
 
@@ -11,8 +11,11 @@ use axum::extract::State;
 use axum::response::Response;
 pub(crate) use body::CorsBody;
 use body::PipelineBody;
-use cistern_pipelines::{CreatedPipeline, DeleteMode, IngestAuth, PipelineRecord, Replay, Replayed, TailFrom};
-use cistern_types::PipelineName;
+use cistern_pipelines::{
+    CompactStep, Compacted, CreatedPipeline, DeleteMode, IngestAuth, LeftAlone, Merged, PipelineRecord, Replay,
+    Replayed, TailFrom,
+};
+use cistern_types::{ByteSize, PipelineName};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
@@ -183,6 +186,36 @@ pub(crate) async fn replay(
     };
     let Replayed { events, seen, not_events } = admin.pipelines.replay(&path.name()?, &replay).await?;
     Ok(Success::new(json!({ "events": events, "seen": seen, "not_events": not_events })))
+}
+
+/// One step of a compaction; `cursor` as the step before answered it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CompactBody {
+    prefix: Option<String>,
+    target_bytes: Option<u64>,
+    #[serde(default)]
+    dry_run: bool,
+    cursor: Option<String>,
+}
+
+pub(crate) async fn compact(
+    State(admin): State<Admin>,
+    UrlPath(path): UrlPath<PipelinePath>,
+    body: Body,
+) -> Result<Success> {
+    let CompactBody { prefix, target_bytes, dry_run, cursor } = read_json(body).await?;
+    let target_size = target_bytes.map_or(CompactStep::TARGET_SIZE, ByteSize::bytes);
+    let step = CompactStep { prefix, target_size, cursor, dry_run };
+    let Compacted { merged, left, cursor } = admin.pipelines.compact(&path.name()?, &step).await?;
+    let merged = merged.map(|Merged { key, sources, rows, bytes_before, bytes_after, is_full }| {
+        json!({
+            "key": key, "sources": sources, "rows": rows, "bytes_before": bytes_before, "bytes_after": bytes_after,
+            "full": is_full,
+        })
+    });
+    let left = left.into_iter().map(|LeftAlone { key, reason }| json!({ "key": key, "reason": reason }));
+    Ok(Success::new(json!({ "merged": merged, "left": left.collect::<Vec<_>>(), "cursor": cursor })))
 }
 
 fn shown(admin: &Admin, record: &PipelineRecord, headers: &HeaderMap) -> Value {

@@ -27,6 +27,7 @@ pub fn router(admin: Admin) -> Router {
         )
         .route("/pipelines/{pipeline}/tail", get(pipeline::tail))
         .route("/pipelines/{pipeline}/replay", post(pipeline::replay))
+        .route("/pipelines/{pipeline}/compact", post(pipeline::compact))
         .nest("/pipelines/v1", pipelines_v1())
         .route("/cistern/keys", post(key::create).get(key::list))
         .route("/cistern/keys/{key}", delete(key::revoke))

@@ -529,6 +529,28 @@ async fn a_bad_pipeline_request_makes_none() {
 }
 
 #[tokio::test]
+async fn a_compaction_says_where_to_go_on_and_refuses_what_cannot_be() {
+    let door = Door::with_bucket().await;
+    door.post("/pipelines", &clicks()).await;
+    let path = "/pipelines/clicks/compact";
+    let done = door.post(path, &json!({})).await.json()["result"].clone();
+    assert_eq!(done, json!({ "merged": null, "left": [], "cursor": null }));
+    let asked = json!({ "prefix": "clicks/", "target_bytes": 1_000_000, "dry_run": true, "cursor": "clicks/k" });
+    assert_eq!(door.post(path, &asked).await.json()["result"], done);
+    for (body, code, words) in [
+        (json!({ "target_bytes": 999_999 }), 1001, "target size 999999: use 1MB to 1GB"),
+        (json!({ "target_bytes": "1MB" }), 10040, "expected u64"),
+        (json!({ "colour": 1 }), 10040, "unknown field `colour`"),
+    ] {
+        refused(&door.post(path, &body).await, 400, code, words);
+    }
+    refused(&door.post("/pipelines/other/compact", &json!({})).await, 404, 1000, "no pipeline other");
+    refused(&door.post("/pipelines/v1x%20/compact", &json!({})).await, 400, 1001, "pipeline name");
+    door.call(Method::DELETE, "/r2/buckets/logs", "").await;
+    refused(&door.post(path, &json!({})).await, 404, 10006, "destination bucket logs does not exist");
+}
+
+#[tokio::test]
 async fn readiness_follows_storage_and_stop() {
     let door = Door::new().await;
     let ready = door.open("/readyz", None).await;

@@ -1,5 +1,6 @@
-//! `cistern pipelines`: create, list, get, update, delete, tail, replay. The command line of the 2024 announcement works word for word.
+//! `cistern pipelines`: create, list, get, update, delete, tail, replay, compact. The command line of the 2024 announcement works word for word.
 
+mod compact;
 mod settings;
 mod tail;
 
@@ -8,6 +9,7 @@ use super::answer::{say, say_json, say_table};
 use crate::client::Client;
 use cistern_types::PipelineName;
 use clap::{Args, Subcommand, ValueEnum};
+use compact::CompactArgs;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use settings::{CreateArgs, UpdateArgs};
@@ -31,6 +33,10 @@ pub(super) enum PipelinesCommand {
     Tail(TailArgs),
     /// Take events in once more: those of a dead-letter object, or a range of the log
     Replay(ReplayArgs),
+    /// Merge small files that follow one another into larger ones, in place
+    ///
+    /// Each file comes and those it is made of go in one moment, so readers may go on. It may be stopped at any time.
+    Compact(CompactArgs),
     /// Delete a pipeline
     Delete {
         /// Its name
@@ -134,6 +140,7 @@ impl PipelinesCommand {
                 }
                 super::bucket::answer(format, &done, &sentence)
             }
+            Self::Compact(arguments) => arguments.run(&account, format).await,
             Self::Delete { name, mode } => {
                 let mode_name = match mode {
                     DeleteMode::Drain => "drain",
