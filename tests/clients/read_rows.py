@@ -10,7 +10,7 @@ import duckdb_over_s3
 
 bucket, prefix = sys.argv[1:]
 read = duckdb_over_s3.connect().execute(
-    f"SELECT * FROM read_parquet('s3://{bucket}/{prefix}**/*.parquet', hive_partitioning = false) ORDER BY id"
+    f"SELECT * FROM read_parquet('s3://{bucket}/{prefix}**/*.parquet', hive_partitioning = false, union_by_name = true) ORDER BY id"
 )
 names = [column[0] for column in read.description]
 for row in read.fetchall():

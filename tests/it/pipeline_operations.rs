@@ -1,8 +1,11 @@
-//! What their owners do with pipelines that run: change them while events come, look into them, replay, transform.
+//! What their owners do with pipelines that run: change them while events come, look into them, replay, transform, compact.
 
 use crate::sandbox::server_with_bucket;
 use cistern_tests::flights::{self, Sums};
-use cistern_tests::{Pipeline, Server, python};
+use cistern_tests::{Call, Pipeline, S3, Server, python};
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::Duration;
 
 const WRITTEN_LIMIT: Duration = Duration::from_mins(1);
@@ -120,4 +123,95 @@ fn sql_filters_and_shapes_events_and_what_fails_is_replayed_once_it_is_mended() 
         name.starts_with("cistern_pipelines_step_errors_total{") && name.contains("pipeline=\"shaped\"")
     });
     assert!(errors.map(|(_, count)| count).sum::<f64>() > 0.5, "the step that failed counts it");
+}
+
+/// Sends so many events of twenty keys, some with a field of their own, and waits until they are in files of 25 rows.
+fn write_small_files(server: &Server, pipeline: &Pipeline, events: std::ops::Range<u64>) {
+    let event = |id: u64| {
+        let more = if id % 7 == 0 { format!(",\"more\":{{\"note\":\"n{id}\"}}") } else { String::new() };
+        let price = if id % 5 == 0 { "0.5" } else { "3" };
+        format!("{{\"id\":{id},\"k\":\"key {}\",\"price\":{price}{more}}}\n", id % 20)
+    };
+    pipeline.send_all(server, &events.map(event).collect::<String>()).unwrap();
+    pipeline.wait_written(server, WRITTEN_LIMIT).unwrap();
+}
+
+const SMALL_FILES: [&str; 4] =
+    ["--batch-on-json-key=.k", "--batch-rows=25", "--batch-timeout-secs=1", "--destination-bucket=lake"];
+
+/// How many folders with files there are.
+fn folders(s3: &mut S3) -> usize {
+    let keys = s3.keys("lake", "").unwrap();
+    keys.iter().filter_map(|key| key.rsplit_once('/')).map(|(folder, _)| folder).collect::<BTreeSet<_>>().len()
+}
+
+#[test]
+fn small_files_are_compacted_and_hold_the_same_rows() {
+    let (_sandbox, server, mut s3) = server_with_bucket("lake");
+    let encrypted = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256\
+        </SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>";
+    s3.send(&Call::new("PUT", "/lake").query("encryption", "").body(encrypted.as_bytes())).unwrap().ok().unwrap();
+    let pipeline = Pipeline::create(&server, "small", &SMALL_FILES).unwrap();
+    write_small_files(&server, &pipeline, 0..6_000);
+    let rows = || python::script(&server, "read_rows.py", &["lake", ""]).unwrap();
+    let (before, files, folders) = (rows(), s3.keys("lake", "").unwrap().len(), folders(&mut s3));
+    assert!(before.lines().count() == 6_000 && files >= 240, "{files} files");
+
+    let said = lines(&server, &["compact", "small", "--dry-run", "--prefix", "small/k=key%207/"]);
+    assert!(said.last().unwrap().starts_with("Would merge 12 files of pipeline \"small\" into 1: "), "{said:?}");
+    let said = lines(&server, &["compact", "small", "--prefix", "small/k=key%207/", "--json"]).concat();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["merged"][0]["rows"], said["merged"][0]["sources"].as_array().unwrap().len()), (&300.into(), 12));
+    let said = lines(&server, &["compact", "small"]);
+    let summary = format!("Merged {} files of pipeline \"small\" into {}: ", files - 12, folders - 1);
+    assert!(said.len() == folders && said[folders - 1].starts_with(&summary), "{said:?}");
+    assert!(
+        said[0].starts_with("small/k=key%200/") && said[0].contains(".parquet: 12 files, 300 rows, "),
+        "{}",
+        said[0]
+    );
+    assert_eq!((s3.keys("lake", "").unwrap().len(), rows() == before), (folders, true));
+    assert_eq!(lines(&server, &["compact", "small"]), ["Nothing to merge in pipeline \"small\""]);
+    let key = &s3.keys("lake", "").unwrap()[0];
+    let head = s3.send(&Call::new("HEAD", &format!("/lake/{key}"))).unwrap().ok().unwrap();
+    assert_eq!(head.header("x-amz-server-side-encryption"), Some("AES256"));
+
+    for (arguments, reason) in [
+        (&["nobody"][..], "no pipeline nobody (code 1000)"),
+        (&["small", "--target-size=1KB"], "target size 1KB: use 1MB to 1GB (code 1001)"),
+        (&["small", "--target-size=2GB"], "target size 2GB: use 1MB to 1GB (code 1001)"),
+    ] {
+        let arguments: Vec<&str> = ["compact"].iter().chain(arguments).copied().collect();
+        let said = refused(&server, &arguments);
+        assert!(said.contains(reason), "{said}");
+    }
+    let refused = server.api("POST", "/pipelines/small/compact", br#"{"target":1}"#).unwrap();
+    assert!(refused.status == 400 && refused.text().contains("unknown field `target`"), "{}", refused.text());
+}
+
+#[test]
+fn kill_dash_nine_during_a_compaction_leaves_every_row_in_one_file() {
+    let (_sandbox, mut server, _) = server_with_bucket("lake");
+    let pipeline = Pipeline::create(&server, "small", &SMALL_FILES).unwrap();
+    write_small_files(&server, &pipeline, 0..6_000);
+    let rows = |server: &Server| python::script(server, "read_rows.py", &["lake", ""]).unwrap();
+    let before = rows(&server);
+    assert_eq!(before.lines().count(), 6_000);
+    for groups in [1, 2, 5] {
+        let files = server.s3().unwrap().keys("lake", "").unwrap().len();
+        let mut compact = server.cli_command(&["pipelines", "compact", "small"]);
+        let mut compact = compact.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let said = BufReader::new(compact.stdout.take().unwrap());
+        assert_eq!(said.lines().take(groups).filter(Result::is_ok).count(), groups);
+        server = server.kill().unwrap().start().unwrap(); // in the middle of the next group
+        assert!(!compact.wait().unwrap().success(), "the command says that it has not ended");
+        let left = server.s3().unwrap().keys("lake", "").unwrap().len();
+        assert!(left <= files - groups, "{files} files before, {left} now: what was said is done");
+        assert!(rows(&server) == before);
+    }
+    lines(&server, &["compact", "small"]);
+    assert_eq!(server.s3().unwrap().keys("lake", "").unwrap().len(), folders(&mut server.s3().unwrap()));
+    assert!(rows(&server) == before);
+    write_small_files(&server, &pipeline, 6_000..6_100);
+    assert_eq!(rows(&server).lines().count(), 6_100, "ingestion goes on");
 }

@@ -225,14 +225,20 @@ impl Server {
         S3::connect(self.s3_host(), &self.root.keys)
     }
 
-    /// Runs a client subcommand against this server.
-    pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
+    /// A client subcommand against this server, to be run.
+    pub fn cli_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.spec.command(arguments);
         for (name, _) in &self.spec.environment {
             command.env_remove(name);
         }
         command.env("CISTERN_API_URL", self.management_url()).env("CISTERN_API_TOKEN", self.api_token());
-        command.stdin(Stdio::null()).output().with_context(|| format!("run cistern {}", arguments.join(" ")))
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a client subcommand against this server.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
+        self.cli_command(arguments).output().with_context(|| format!("run cistern {}", arguments.join(" ")))
     }
 
     /// Runs a client subcommand that must succeed; answers its stdout.
