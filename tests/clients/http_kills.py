@@ -66,7 +66,7 @@ class Sending:
             assert result == {"committed": len(events), "duplicate": True}, f"{number} is sent again: {result}"
 
     def run(self):
-        while not kills.told_to_stop.is_set() and self.sent < REQUESTS_MAX:
+        while not (kills.told_to_stop.is_set() and again) and self.sent < REQUESTS_MAX:
             self.once(self.sent)
             self.sent += 1
             kills.acknowledged(SAYS_EVERY)
