@@ -6,7 +6,7 @@
 use crate::reader::LoggedEvents;
 use crate::rows::PipelineId;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// The newest runs of all streams, in a bounded number of bytes.
 #[derive(Debug)]
@@ -17,15 +17,19 @@ pub(crate) struct RecentRuns {
 
 #[derive(Debug, Default)]
 struct Held {
-    by_place: BTreeMap<(PipelineId, u64), LoggedEvents>,
-    /// Where they stand, the oldest first; some of them are gone already.
-    order: VecDeque<(PipelineId, u64)>,
+    /// By stream and first offset, with the number each was put in with.
+    by_place: BTreeMap<(PipelineId, u64), (u64, LoggedEvents)>,
+    /// Where they stand by that number: the oldest first.
+    order: BTreeMap<u64, (PipelineId, u64)>,
+    /// How many have ever been put in.
+    count: u64,
     bytes: usize,
 }
 
 impl Held {
     fn remove(&mut self, place: (PipelineId, u64)) -> Option<LoggedEvents> {
-        let events = self.by_place.remove(&place)?;
+        let (number, events) = self.by_place.remove(&place)?;
+        self.order.remove(&number);
         self.bytes -= events.lines.len();
         Some(events)
     }
@@ -40,12 +44,13 @@ impl RecentRuns {
     /// Keeps a run that is in the log, and forgets the oldest when there is no room.
     pub(crate) fn put(&self, stream: PipelineId, events: LoggedEvents) {
         let mut held = self.held.lock();
-        let place = (stream, events.first);
+        let (place, number) = ((stream, events.first), held.count);
+        held.count += 1;
         held.bytes += events.lines.len();
-        held.order.push_back(place);
-        held.by_place.insert(place, events);
+        held.order.insert(number, place);
+        held.by_place.insert(place, (number, events));
         while held.bytes > self.bytes_max
-            && let Some(oldest) = held.order.pop_front()
+            && let Some(oldest) = held.order.values().next().copied()
         {
             held.remove(oldest);
         }
@@ -54,14 +59,8 @@ impl RecentRuns {
     /// The run of a stream that begins at `first`. It is forgotten when its `last` reader takes it.
     pub(crate) fn take(&self, stream: PipelineId, first: u64, last: bool) -> Option<LoggedEvents> {
         let mut held = self.held.lock();
-        if !last {
-            return held.by_place.get(&(stream, first)).cloned();
-        }
-        let taken = held.remove((stream, first));
-        if held.by_place.is_empty() {
-            held.order.clear();
-        }
-        taken
+        let place = (stream, first);
+        if last { held.remove(place) } else { held.by_place.get(&place).map(|(_, events)| events.clone()) }
     }
 }
 
@@ -89,6 +88,18 @@ mod tests {
         assert!(recent.take(stream, 1, true).is_some() && recent.take(stream, 2, true).is_some());
         let held = recent.held.lock();
         assert_eq!((held.bytes, held.by_place.len(), held.order.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn runs_that_are_taken_leave_nothing_behind_while_another_stays() {
+        let (recent, stays, taken) = (RecentRuns::new(100), PipelineId::random(), PipelineId::random());
+        recent.put(stays, run(0, 40));
+        for first in 0..1000 {
+            recent.put(taken, run(first, 40));
+            assert!(recent.take(taken, first, true).is_some());
+        }
+        let held = recent.held.lock();
+        assert_eq!((held.bytes, held.by_place.len(), held.order.len()), (40, 1, 1));
     }
 
     #[test]
