@@ -151,18 +151,9 @@ impl Batcher {
         self.open.is_empty() && self.closed.is_empty()
     }
 
-    /// The first offset of any batch it holds.
-    pub(crate) fn first_offset(&self) -> Option<u64> {
-        let open = self.by_first.first_key_value().map(|(first, _)| *first);
-        let closed = self.closed.iter().map(Batch::first_offset).min();
-        open.into_iter().chain(closed).min()
-    }
-
-    /// When the first event of any batch it holds was logged.
-    pub(crate) fn oldest(&self) -> Option<Timestamp> {
-        let open = self.first_open().map(Batch::opened_at);
-        let closed = self.closed.iter().map(Batch::opened_at).min();
-        open.into_iter().chain(closed).min()
+    /// The batch with the first offset of all it holds, which is the oldest too: log times never step back.
+    pub(crate) fn first(&self) -> Option<&Batch> {
+        self.first_open().into_iter().chain(&self.closed).min_by_key(|batch| batch.first_offset())
     }
 
     /// What its batches take of memory, about.
@@ -212,7 +203,7 @@ mod tests {
             push(&mut batcher, &spec(1_000, 2), key.as_bytes(), offset as u64, at(0), b"{}");
         }
         assert_eq!(closed(&mut batcher), [row("a", 0, 2, 2), row("b", 1, 4, 2)]);
-        assert_eq!(batcher.first_offset(), Some(3));
+        assert_eq!(batcher.first().map(Batch::first_offset), Some(3));
         let mut batcher = Batcher::default();
         push(&mut batcher, &spec(6, 100), b"", 0, at(0), b"{}");
         assert!(!batcher.has_closed());
@@ -312,7 +303,7 @@ mod tests {
                 }
                 if offset % 5 == 0 {
                     delivered.extend(batcher.take_closed(2, usize::MAX));
-                    let low = batcher.first_offset().unwrap_or(offset as u64 + 1);
+                    let low = batcher.first().map_or(offset as u64 + 1, Batch::first_offset);
                     for batch in &delivered {
                         prop_assert!(batch.first_offset() != low);
                     }

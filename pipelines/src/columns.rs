@@ -14,7 +14,7 @@ mod nulls;
 mod number;
 
 pub(crate) use nulls::Nulls;
-pub(crate) use number::{Number, read as read_number};
+pub(crate) use number::{EXACT_MAX, Number, read as read_number};
 
 use crate::schema::EventSchema;
 use arrow_array::RecordBatch;

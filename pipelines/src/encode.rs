@@ -16,7 +16,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 use cistern_sql::{StepCounts, Transform};
-use cistern_types::ObjectKey;
+use cistern_types::{ObjectKey, Timestamp};
 
 /// How many fields of a batch become JSON at most; each lays the batch out once more, and the next batch has them so already.
 const MIXED_FIELDS_MAX: usize = 32;
@@ -31,6 +31,8 @@ pub(crate) struct EncodedBatch {
     pub(crate) key: KeyId,
     pub(crate) first: u64,
     pub(crate) last: u64,
+    /// When its first event was logged.
+    pub(crate) opened_at: Timestamp,
     pub(crate) events: u64,
     /// Its events' bytes in the log.
     pub(crate) log_bytes: u64,
@@ -73,6 +75,7 @@ pub(crate) fn encode(batch: Batch, encoding: &Encoding<'_>, schema: &mut EventSc
         key: key_id(batch.partition()),
         first: batch.first_offset(),
         last: batch.last_offset(),
+        opened_at: batch.opened_at(),
         events: batch.rows(),
         log_bytes: batch.bytes() as u64,
         dead_letters: 0,
@@ -238,7 +241,6 @@ fn file(content: Content, spec: &OutputSpec, facts: FileFacts<'_>) -> Result<Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cistern_types::Timestamp;
 
     fn encode_as(spec: &OutputSpec, batch: Batch, schema: &mut EventSchema) -> EncodedBatch {
         let name: cistern_types::PipelineName = "clicks".parse().unwrap();

@@ -61,8 +61,6 @@ struct Run {
     planned: Option<Planned>,
     /// Encoded and not delivered.
     pending: Vec<EncodedBatch>,
-    /// When the first event of those was logged.
-    pending_since: Option<Timestamp>,
     progress: ProgressRow,
     /// Below this the log has been trimmed.
     trimmed: u64,
@@ -104,7 +102,6 @@ impl PipelineWorker {
                     schema,
                     planned: None,
                     pending: Vec::new(),
-                    pending_since: None,
                     progress,
                     trimmed: 0,
                     trim_at: Timestamp::default(),
@@ -142,7 +139,6 @@ impl PipelineWorker {
         }
         if run.batcher.has_closed() {
             let batches = run.batcher.take_closed(GROUP_BATCHES_MAX, GROUP_BYTES);
-            run.pending_since = batches.iter().map(Batch::opened_at).min();
             let schema = std::mem::take(&mut run.schema);
             let planned = run.planned.take();
             let started = self.parts.clock.now();
@@ -192,7 +188,7 @@ impl PipelineWorker {
     /// Delivers what is pending, or says why the output waits.
     async fn deliver(&mut self, mut run: Box<Run>, output: &OutputRecord) -> Result<Work> {
         let spec = &output.spec;
-        let watermark = run.batcher.first_offset().unwrap_or(run.reader.position());
+        let watermark = run.batcher.first().map_or(run.reader.position(), Batch::first_offset);
         let Run { pending, done, schema, epoch, .. } = &mut *run;
         let mut target =
             SinkTarget { id: self.output.id(), epoch: *epoch, bucket: spec.bucket.clone(), class: spec.class };
@@ -208,7 +204,6 @@ impl PipelineWorker {
             Ok(Delivery::Done(progress)) => {
                 self.delivered(&run);
                 run.pending.clear();
-                run.pending_since = None;
                 self.output.set_oldest(run.oldest());
                 Ok(self.go_on(run, progress))
             }
@@ -358,7 +353,8 @@ impl Worker for PipelineWorker {
 impl Run {
     /// When the first event was logged that has been read and is not in an object.
     fn oldest(&self) -> Option<Timestamp> {
-        self.pending_since.into_iter().chain(self.batcher.oldest()).min()
+        let pending = self.pending.iter().map(|batch| batch.opened_at);
+        pending.chain(self.batcher.first().map(Batch::opened_at)).min()
     }
 
     /// Puts the events of a run into their batches, those left out that are in objects already.

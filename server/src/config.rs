@@ -395,11 +395,9 @@ fn storage(raw: &RawConfig, data_dir: &std::path::Path) -> Result<StorageConfig>
     })?;
     let view_cache = size(raw, "storage.view_cache", VIEW_CACHE_BYTES_MIN..=VIEW_CACHE_BYTES_MAX, "use 1MiB to 64GiB")?;
     let segment_size = raw.parse_with("storage.segment_size", segment_size)?;
-    let garbage_grace = raw.parse_with("storage.garbage_grace", |text| {
-        let grace = parse_duration(text).map_err(|error| error.to_string())?;
-        let bounds = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
-        if bounds.contains(&grace) { Ok(grace) } else { Err("use 1s to 720h".to_owned()) }
-    })?;
+    let grace = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+    let garbage_grace =
+        raw.parse_with("storage.garbage_grace", |text| duration_within(text, &grace, "use 1s to 720h"))?;
     let accept_loss =
         raw.parse_with("storage.accept_loss", |text| text.parse::<bool>().map_err(|_| "use true or false".to_owned()))?;
     let infrequent_access = infrequent_access(raw, code, segment_size, drives.len())?;
@@ -408,17 +406,17 @@ fn storage(raw: &RawConfig, data_dir: &std::path::Path) -> Result<StorageConfig>
 
 fn ingest(raw: &RawConfig) -> Result<IngestSettings> {
     let memory = |key| size(raw, key, INGEST_MEMORY_BYTES_MIN..=INGEST_MEMORY_BYTES_MAX, "use 32MiB to 3GiB");
+    let late = Duration::from_secs(10)..=Duration::from_hours(7 * 24);
     Ok(IngestSettings {
         buffer: memory("ingest.buffer")?,
         batch_memory: memory("ingest.batch_memory")?,
-        late_max: raw.parse_optional("ingest.late_max", late_max)?,
+        late_max: raw.parse_optional("ingest.late_max", |text| duration_within(text, &late, "use 10s to 168h"))?,
     })
 }
 
-fn late_max(text: &str) -> Result<Duration, String> {
-    let late = parse_duration(text).map_err(|error| error.to_string())?;
-    let bounds = Duration::from_secs(10)..=Duration::from_hours(7 * 24);
-    if bounds.contains(&late) { Ok(late) } else { Err("use 10s to 168h".to_owned()) }
+fn duration_within(text: &str, bounds: &RangeInclusive<Duration>, rule: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
+    if bounds.contains(&duration) { Ok(duration) } else { Err(rule.to_owned()) }
 }
 
 /// The code of Standard: as written, or one set with the parity written, or with the usual one.

@@ -117,7 +117,7 @@ fn limits(config: &Config) -> Limits {
         put_bytes_max: put_size_max.as_u64(),
         part_bytes_min: part_size_min.as_u64(),
         parts_max,
-        user_metadata_bytes_max: usize::try_from(metadata_size_max.as_u64()).unwrap_or(usize::MAX),
+        user_metadata_bytes_max: bytes(metadata_size_max),
         garbage_grace: config.storage.garbage_grace,
         ..Limits::default()
     }

@@ -24,10 +24,6 @@ topics = [kafka_suite.pipeline("kills", token=True, batch_seconds=seconds) for s
 again = []  # requests that were stored before the answer that came
 
 
-class NotNow(Exception):
-    """The server cannot take it at the moment."""
-
-
 class Sending:
     """A sender of numbered requests; `sent` of them are answered."""
 
@@ -37,12 +33,6 @@ class Sending:
 
     def events(self, number):
         return [{"of": self.name, "n": number, "event": event} for event in range(1 + number % 4)]
-
-    def answer(self, body, headers):
-        answer = self.http.post(body, headers)
-        if answer.status in (429, 503):
-            raise NotNow(answer)
-        return answer.result
 
     def once(self, number):
         events = self.events(number)
@@ -54,15 +44,15 @@ class Sending:
             if number % 10 == 3:
                 self.http.begin(body, headers)
                 self.http.cut()
-            return self.answer(body, headers)
+            return self.http.stored(body, headers)
 
-        broken = (*http_sender.BROKEN, NotNow)
+        broken = (*http_sender.BROKEN, http_sender.NotNow)
         result = kills.until_it_works(send, broken)
         assert result["committed"] == len(events), result
         if result.get("duplicate"):
             again.append(number)
         if number % 5 == 1:
-            result = kills.until_it_works(lambda: self.answer(body, headers), broken)
+            result = kills.until_it_works(lambda: self.http.stored(body, headers), broken)
             assert result == {"committed": len(events), "duplicate": True}, f"{number} is sent again: {result}"
 
     def run(self):

@@ -30,6 +30,10 @@ class Answer:
         return self.result.get("duplicate", False)
 
 
+class NotNow(Exception):
+    """The server cannot take it at the moment."""
+
+
 class Sender:
     """A connection to a pipeline, which is made again when it has broken."""
 
@@ -49,6 +53,13 @@ class Sender:
         if names.get("connection") == "close":
             self.cut()
         return Answer(answer.status, names, json.loads(text) if text else {})
+
+    def stored(self, body, headers):
+        """Sends one request; what was stored, or `NotNow`."""
+        answer = self.post(body, headers)
+        if answer.status in (429, 503):
+            raise NotNow(answer)
+        return answer.result
 
     def begin(self, body, headers=None, query="", method="POST"):
         """Sends one request."""

@@ -51,19 +51,13 @@ class Sent:
 
 def http(sent):
     sender = http_sender.Sender(topic)
-
-    def post(body, headers):
-        answer = sender.post(body, headers)
-        if answer.status in (429, 503):
-            raise OSError(answer)
-        return answer.result
-
+    broken = (*http_sender.BROKEN, http_sender.NotNow)
     for sequence in itertools.count():
         if not sent.goes_on():
             return
         body = events("http", range(sent.events, sent.events + BODY_EVENTS)).encode()
         headers = {"X-Producer-Id": "http", "X-Producer-Sequence": str(sequence)}
-        result = kills.until_it_works(lambda: post(body, headers), http_sender.BROKEN)
+        result = kills.until_it_works(lambda: sender.stored(body, headers), broken)
         assert result["committed"] == BODY_EVENTS, result
         sent.events += BODY_EVENTS
         kills.acknowledged(SAYS_EVERY, BODY_EVENTS)

@@ -3,7 +3,7 @@
 
 use crate::crash::BUCKET;
 use crate::crash::writer::Writer;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, asked};
 use crate::space::flip_some;
 use cistern_tests::{Content, Mount, Server, ServerSpec, wait};
 use rand::rngs::StdRng;
@@ -148,8 +148,7 @@ fn two(random: &mut StdRng) -> [usize; PARITY] {
 #[test]
 fn drives_vanish_rot_and_are_exchanged_under_load_and_kills() {
     let seed: u64 = rand::random();
-    let rounds =
-        std::env::var_os("CISTERN_DRIVE_ROUNDS").map_or(ROUNDS, |text| text.to_str().unwrap().parse().unwrap());
+    let rounds = asked("CISTERN_DRIVE_ROUNDS").unwrap_or(ROUNDS);
     println!("bad drives: {rounds} rounds, seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut house = House::new(DRIVE_BYTES);

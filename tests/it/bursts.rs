@@ -1,7 +1,7 @@
 //! More events than there is room for: senders are put off, not one acknowledged event is lost, and memory stays in its bounds.
 
 use crate::bad_drives::House;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, asked};
 use cistern_tests::http::Connection;
 use cistern_tests::{Pipeline, Server, flights, process, python, wait};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +29,15 @@ const OTHER_BYTES: u64 = 320 << 20;
 struct Told {
     acknowledged: AtomicU64,
     put_off: AtomicU64,
+}
+
+/// Says that it is enough when it is dropped, so that the senders end with a test that fails.
+struct EnoughAtLast<'a>(&'a AtomicBool);
+
+impl Drop for EnoughAtLast<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Sends bodies as long as `next` gives some; each until it is taken, or until `enough`.
@@ -78,8 +87,7 @@ fn a_burst_of_much_more_than_memory_holds_arrives_whole() {
     let pipeline = Pipeline::create(&server, "burst", &flags).unwrap();
     let ndjson = flights::ndjson().unwrap();
     let bodies = flights::bodies(&ndjson, BODY_BYTES);
-    let asked = std::env::var_os("CISTERN_BURST_TIMES");
-    let times = asked.map_or(TIMES, |text| text.to_str().unwrap().parse().unwrap());
+    let times = asked("CISTERN_BURST_TIMES").unwrap_or(TIMES);
     let copies = (times * 2 * BOUND_BYTES).div_ceil(ndjson.len() as u64);
     let (sent, told, enough) = (AtomicU64::new(0), Told::default(), AtomicBool::new(false));
     let next = || {
@@ -136,7 +144,7 @@ fn events_that_come_to_full_drives_are_put_off_and_those_taken_are_all_there() {
     };
     let mut full_at = 0;
     thread::scope(|scope| {
-        let stop = scopeguard(&enough);
+        let _at_last = EnoughAtLast(&enough);
         scope.spawn(|| send(&server, &pipeline, next, &enough, &told));
         wait::until("the drives are full", LIMIT, || {
             let before = told.acknowledged.load(Ordering::SeqCst);
@@ -150,7 +158,6 @@ fn events_that_come_to_full_drives_are_put_off_and_those_taken_are_all_there() {
             Ok((told.acknowledged.load(Ordering::SeqCst) > full_at + 40_000).then_some(()))
         })
         .unwrap();
-        drop(stop);
     });
     let acknowledged = told.acknowledged.load(Ordering::SeqCst);
     pipeline.wait_written(&server, LIMIT).unwrap();
@@ -160,15 +167,4 @@ fn events_that_come_to_full_drives_are_put_off_and_those_taken_are_all_there() {
     let stored: usize = keys.iter().map(lines).sum();
     println!("{full_at} events on full drives, {acknowledged} in the end, {:?}", told.put_off);
     assert_eq!(stored as u64, acknowledged);
-}
-
-/// Says that it is enough when it is dropped, so that the senders end with a test that fails.
-fn scopeguard(enough: &AtomicBool) -> impl Drop + '_ {
-    struct Guard<'a>(&'a AtomicBool);
-    impl Drop for Guard<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::SeqCst);
-        }
-    }
-    Guard(enough)
 }

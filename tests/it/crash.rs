@@ -8,7 +8,7 @@
 mod sender;
 pub(crate) mod writer;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, asked};
 use cistern_tests::{Pipeline, Server, python, wait};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -49,8 +49,7 @@ struct Counts {
 
 #[test]
 fn kill_dash_nine_loses_nothing_acknowledged_and_doubles_no_event() {
-    let rounds =
-        std::env::var_os("CISTERN_CRASH_ROUNDS").map_or(ROUNDS, |text| text.to_str().unwrap().parse().unwrap());
+    let rounds = asked("CISTERN_CRASH_ROUNDS").unwrap_or(ROUNDS);
     let seed: u64 = rand::random();
     println!("crash: {rounds} rounds, seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);

@@ -4,7 +4,7 @@
 //! `CISTERN_INGEST_KILLS` says how many kills there are for each protocol alone and for all together, with a million events at
 //! least each time (`cargo xtask soak`); without it all together are killed 20 times.
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, asked};
 use cistern_tests::{Server, ServerSpec, python, wait};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Stdio};
@@ -88,8 +88,7 @@ fn passes_over_many<E: std::fmt::Debug>(
 
 #[test]
 fn all_protocols_at_once_lose_and_double_nothing_over_kills() {
-    let asked = std::env::var_os("CISTERN_INGEST_KILLS").map(|text| text.to_str().unwrap().parse().unwrap());
-    let (alone, kills, events): (&[&str], u64, u64) = match asked {
+    let (alone, kills, events): (&[&str], u64, u64) = match asked("CISTERN_INGEST_KILLS") {
         Some(kills) => (&["http", "websocket", "kafka"], kills, 1_000_000),
         None => (&[], 20, 120_000),
     };

@@ -10,6 +10,7 @@ mod uploads;
 mod versions;
 mod writers;
 
+use crate::sandbox::asked;
 use anyhow::Result;
 use cistern_tests::http::Response;
 use cistern_tests::{S3, Server, wait};
@@ -23,7 +24,7 @@ const LATE_MICROS_MAX: u64 = 2000;
 
 /// How many rounds are asked for.
 pub(crate) fn rounds() -> u32 {
-    std::env::var_os("CISTERN_RACE_ROUNDS").map_or(ROUNDS, |text| text.to_str().unwrap().parse().unwrap())
+    asked("CISTERN_RACE_ROUNDS").unwrap_or(ROUNDS)
 }
 
 /// Connections of their own, one a client.

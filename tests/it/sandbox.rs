@@ -1,7 +1,9 @@
 //! A folder and a server for one test, removed with it.
 
 use cistern_tests::{S3, Server, ServerSpec};
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use tempfile::TempDir;
 
 /// A folder with room for a data folder and files; outlives the servers started in it.
@@ -43,4 +45,9 @@ pub(crate) fn server_with_bucket(bucket: &str) -> (Sandbox, Server, S3) {
     let mut s3 = server.s3().unwrap();
     s3.create_bucket(bucket).unwrap();
     (sandbox, server, s3)
+}
+
+/// How much of something `cargo xtask soak` asks for by a variable of the environment, which is a number then.
+pub(crate) fn asked<T: FromStr<Err: Debug>>(name: &str) -> Option<T> {
+    std::env::var_os(name).map(|text| text.to_str().unwrap().parse().unwrap())
 }

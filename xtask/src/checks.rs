@@ -9,6 +9,8 @@ use crate::{run, setup, tidy};
 use anyhow::Result;
 use std::process::{Command, Stdio};
 
+/// The server that is tested.
+pub(crate) const BUILD_SERVER: [&str; 5] = ["build", "-p", "cistern", "--features", "shared-dependencies"];
 /// Rounds of kill -9 in a normal test run; `soak` asks for more.
 const CRASH_ROUNDS_ENV: &str = "CISTERN_CRASH_ROUNDS";
 /// Kills while a million events come over each protocol, and over all at once.
@@ -41,10 +43,7 @@ pub(crate) fn ci() -> Result<()> {
 /// Set-up, the rails, the binary, the end-to-end tests.
 pub(crate) fn test() -> Result<()> {
     let steps = Steps::default().then("set up", setup::run);
-    rails(steps)
-        .cargo("build the server", &["build", "-p", "cistern", "--features", "shared-dependencies"])
-        .then("end-to-end tests", || run(&mut end_to_end()))
-        .run()
+    rails(steps).cargo("build the server", &BUILD_SERVER).then("end-to-end tests", || run(&mut end_to_end())).run()
 }
 
 /// What finds rare things by doing much: kill -9 under load, drives that fail, races and damaged requests on the release binary, power cuts

@@ -56,6 +56,9 @@ enum Command {
         /// A tenth of the operations
         #[arg(long)]
         quick: bool,
+        /// Only the loads of events
+        #[arg(long, conflicts_with_all = ["scale", "engine"])]
+        ingest: bool,
         /// Instead: a store with so many small objects, its starts, its index and its memory
         #[arg(long, value_name = "OBJECTS", conflicts_with = "quick")]
         scale: Option<usize>,
@@ -89,10 +92,11 @@ fn main() -> ExitCode {
         Command::Test => checks::test(),
         Command::RustClients => rust_clients::test(),
         Command::Demo { once } => demo::run(if once { demo::AtTheEnd::Stop } else { demo::AtTheEnd::KeepRunning }),
-        Command::Bench { quick, scale, engine } => {
+        Command::Bench { quick, ingest, scale, engine } => {
             let scale = scale.map(|objects| format!("--scale={objects}"));
-            let flags = [quick.then_some("--quick"), scale.as_deref(), engine.then_some("--engine")];
-            checks::bench(flags.into_iter().flatten())
+            let switches = [(quick, "--quick"), (ingest, "--ingest"), (engine, "--engine")];
+            let flags = switches.map(|(is_on, flag)| is_on.then_some(flag)).into_iter().chain([scale.as_deref()]);
+            checks::bench(flags.flatten())
         }
         Command::Fuzz { seconds } => fuzz::run_all(seconds),
         Command::Soak { rounds, damaged_seconds } => checks::soak(rounds, damaged_seconds),

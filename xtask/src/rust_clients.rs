@@ -1,7 +1,7 @@
 //! `cargo xtask rust-clients`: the server with the clients that Rust programs use (`tests/rust-clients`), a workspace of its own
 //! that is built into `target/rust-clients`. Nothing is downloaded once the set-up is done.
 
-use crate::checks::target_folder;
+use crate::checks::{BUILD_SERVER, target_folder};
 use crate::steps::{Steps, cargo};
 use crate::{run, say, setup};
 use anyhow::Result;
@@ -30,7 +30,7 @@ pub(crate) fn test() -> Result<()> {
     Steps::default()
         .then("set up", set_up)
         .then("format", || run(&mut format))
-        .cargo("build the server", &["build", "-p", "cistern", "--features", "shared-dependencies"])
+        .cargo("build the server", &BUILD_SERVER)
         .then("build the clients", || run(&mut build))
         .then("clippy", || run(&mut clippy))
         .then("tests", || run(&mut tests))

@@ -8,17 +8,20 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Programs of PATH: their name, how they are asked whether they work, the Debian package that brings them.
-const PROGRAMS: [(&str, &str, &str); 6] = [
-    ("rclone", "version", "rclone"),
-    ("restic", "version", "restic"),
-    ("kcat", "-V", "kcat"),
-    ("openssl", "version", "openssl"),
-    ("node", "--version", "nodejs"),
-    ("npm", "--version", "npm"),
+/// A program of PATH: its name, how it is asked whether it works, the Debian package that brings it.
+type Needed = (&'static str, &'static [&'static str], &'static str);
+
+/// What the end-to-end tests run.
+const PROGRAMS: [Needed; 6] = [
+    ("rclone", &["version"], "rclone"),
+    ("restic", &["version"], "restic"),
+    ("kcat", &["-V"], "kcat"),
+    ("openssl", &["version"], "openssl"),
+    ("node", &["--version"], "nodejs"),
+    ("npm", &["--version"], "npm"),
 ];
-/// What librdkafka is built with, in the same way; it takes OpenSSL for its logins.
-const OF_LIBRDKAFKA: [(&str, &[&str], &str); 5] = [
+/// What librdkafka is built with; it takes OpenSSL for its logins.
+const OF_LIBRDKAFKA: [Needed; 5] = [
     ("cc", &["--version"], "gcc"),
     ("c++", &["--version"], "g++"),
     ("make", &["--version"], "make"),
@@ -31,7 +34,11 @@ const INSTALLED: &str = "installed.txt";
 /// Sees to everything the end-to-end tests need.
 pub(crate) fn run() -> Result<()> {
     python()?;
-    programs()?;
+    programs(
+        &PROGRAMS,
+        "rclone, restic, kcat, openssl, node and npm",
+        "320 MB on disk when all are missing, most of it npm's",
+    )?;
     javascript("tests/clients/js", ".node", "60 MB")?;
     javascript(
         "tests/clients/wrangler",
@@ -60,37 +67,24 @@ pub(crate) fn python() -> Result<()> {
     write(&folder.join(INSTALLED), &wanted)
 }
 
-/// Installs the programs that are not in PATH.
-fn programs() -> Result<()> {
-    let missing = PROGRAMS.iter().filter(|(program, question, _)| !works(program, &[*question]));
-    let missing: Vec<&str> = missing.map(|(_, _, package)| *package).collect();
-    if missing.is_empty() {
-        say("set-up: rclone, restic, kcat, openssl, node and npm are there");
-        return Ok(());
-    }
-    let names = missing.join(", ");
-    if !works("apt-get", &["--version"]) {
-        bail!("needs {names}: install them and try again");
-    }
-    say(&format!(
-        "set-up: installs {names} with apt-get (about 320 MB on disk when all are missing, most of it npm's)"
-    ));
-    apt_install(&missing)
-}
-
 /// Sees to what librdkafka is built with, for the clients in Rust.
 pub(crate) fn c_compiler_and_openssl() -> Result<()> {
-    let missing = OF_LIBRDKAFKA.iter().filter(|(program, question, _)| !works(program, question));
+    programs(&OF_LIBRDKAFKA, "gcc, g++, make, pkg-config and OpenSSL's headers", "220 MB on disk when all are missing")
+}
+
+/// Installs those programs that are not in PATH; `all` and `size` say so to people.
+fn programs(needed: &[Needed], all: &str, size: &str) -> Result<()> {
+    let missing = needed.iter().filter(|(program, question, _)| !works(program, question));
     let missing: Vec<&str> = missing.map(|(_, _, package)| *package).collect();
     if missing.is_empty() {
-        say("set-up: gcc, g++, make, pkg-config and OpenSSL's headers are there");
+        say(&format!("set-up: {all} are there"));
         return Ok(());
     }
     let names = missing.join(", ");
     if !works("apt-get", &["--version"]) {
         bail!("needs {names}: install them and try again");
     }
-    say(&format!("set-up: installs {names} with apt-get (about 220 MB on disk when all are missing)"));
+    say(&format!("set-up: installs {names} with apt-get (about {size})"));
     apt_install(&missing)
 }
 

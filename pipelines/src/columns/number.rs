@@ -4,7 +4,7 @@ use super::column::{Column, Data, Narrow};
 use super::decode::Reason;
 
 /// Integers up to this are exact as doubles.
-const EXACT_MAX: u64 = 1 << 53;
+pub(crate) const EXACT_MAX: u64 = 1 << 53;
 
 /// Powers of ten that are exact as doubles.
 const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];

@@ -5,6 +5,7 @@
 //! Above: `parquet_files`, with schemas as files have them and the range of every column of integers from their footers.
 //! [`Columns`] is a schema with these ranges; [`conform`] makes rows of one file rows of all.
 
+use crate::columns;
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, ListArray, RecordBatch, StructArray, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
@@ -12,8 +13,8 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, Schema
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Integers up to this are exact as doubles.
-const EXACT_MAX: i128 = 1 << 53;
+/// The same with a sign.
+const EXACT_MAX: i128 = columns::EXACT_MAX as i128;
 
 /// The least and the greatest integer of a column; `None` when it has none.
 pub(super) type Range = Option<(i128, i128)>;

@@ -307,19 +307,18 @@ impl Merging {
         let rows = self.held.iter().map(RecordBatch::num_rows).sum::<usize>();
         let bytes = self.held.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
         if self.settings.sort_by.is_empty() && (rows >= SLICE_ROWS || bytes >= SAMPLE_BYTES) {
-            self.begin()?;
+            self.file = Some(self.begin()?);
         }
         Ok(())
     }
 
-    /// Begins the file with the rows that are held.
-    fn begin(&mut self) -> Result<(), Error> {
+    /// The file with the rows that are held.
+    fn begin(&mut self) -> Result<FileWriter, Error> {
         let mut file = self.open()?;
         for batch in std::mem::take(&mut self.held) {
             file.write(&batch).map_err(|source| self.failed(source))?;
         }
-        self.file = Some(file);
-        Ok(())
+        Ok(file)
     }
 
     /// The file without rows, its encodings chosen by the first that are held.
@@ -344,15 +343,13 @@ impl Merging {
     fn end(mut self) -> Result<Ending, Error> {
         let failed = |error| Error::columns(self.rows, error);
         let order = if self.file.is_none() { order(&self.held, &self.settings.sort_by).map_err(failed)? } else { None };
-        let (file, batches) = match (order.is_some(), self.file.take()) {
-            (true, _) => (self.open()?, std::mem::take(&mut self.held)),
-            (false, Some(file)) => (file, Vec::new()),
-            (false, None) => {
-                self.begin()?;
-                let file = self.file.take().expect("it has just begun");
-                (file, Vec::new())
-            }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None if order.is_some() => self.open()?,
+            None => self.begin()?,
         };
+        // what is in order comes last, everything else is written
+        let batches = std::mem::take(&mut self.held);
         let mut starts = Vec::with_capacity(batches.len());
         let mut rows = 0;
         for batch in &batches {
