@@ -184,6 +184,12 @@ async fn read(
             return Err(Error::BodyTooLarge { limit_bytes });
         }
         room.join(log.room(data.len()).await?);
+        if let Some(announced) = announced
+            && whole.len() + data.len() > whole.capacity()
+        {
+            // Once, and no more than comes: a batch may hold on to it.
+            whole.reserve_exact(announced.saturating_sub(whole.len()));
+        }
         whole.extend_from_slice(&data);
     }
     Ok((whole, room))
