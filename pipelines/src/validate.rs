@@ -61,7 +61,8 @@ pub(crate) fn validate(body: &Bytes, shape: BodyShape, event_bytes_max: usize) -
         Ok(()) if events == 0 => Err(Error::NoEvents),
         Ok(()) => {
             let events = u32::try_from(events).expect("an event has two bytes at least and a body a few million");
-            let lines = if copy.is_empty() { body.slice(..lines) } else { copy.into() };
+            let lines = if copy.is_empty() { body.slice_ref(&text[..lines]) } else { copy.into() };
+            debug_assert_eq!(memchr::memchr_iter(b'\n', &lines).count(), events as usize, "one event a line");
             Ok(ValidEvents { lines, events })
         }
         Err(Stop::Fault(reason)) => Err(Error::Malformed { event: events, byte: checker.at, reason }),

@@ -24,6 +24,8 @@ fn every_shape_becomes_one_event_a_line() {
     check("{\n  \"a\": [\r\n1]\n}\n{}", "{   \"a\": [  1] }\n{}\n");
     check(" [ {} , {\"a\":[]} ] ", "{}\n{\"a\":[]}\n");
     check("\u{feff}{\"a\":\"é\"}", "{\"a\":\"é\"}\n");
+    check("\u{feff}{\"a\":1}\n{\"b\":2}\n", "{\"a\":1}\n{\"b\":2}\n");
+    check("\u{feff}[{\"a\":1}]", "{\"a\":1}\n");
     check(r#"{"a":"line\nbreak"}"#, "{\"a\":\"line\\nbreak\"}\n");
 }
 
