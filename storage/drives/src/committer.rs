@@ -178,7 +178,7 @@ impl Committer {
     }
 
     /// Begins a segment at once, whose header says that the one before ends in front of a torn write. On drives without room, or too few of
-    /// them, that is left to the next write.
+    /// them, that is left to the next write or look of the scrubber.
     pub(crate) fn end_before_torn(&mut self) {
         if let Err(error) = self.begin_segment(Purpose::Upkeep) {
             tracing::warn!(error = %error, "a torn write at the end of the log was not marked as such");
@@ -441,6 +441,7 @@ impl Committer {
         core.drives.mark_absent_stale(active.id);
         self.trim(header.predecessor);
         core.active_segment.store(active.id, Ordering::Release);
+        core.torn.store(false, Ordering::Release);
         self.tail.segment = active.id;
         self.tail.next_segment = active.id + 1;
         self.tail.end_offset = active.head;

@@ -9,7 +9,7 @@ use crate::config::{DriveLogConfig, Threads};
 use crate::disk::Disk;
 use crate::drives::Drives;
 use crate::erasure::Erasure;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::identity::assemble;
 use crate::lanes::LaneWriters;
 use crate::passes::PassBook;
@@ -27,7 +27,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
@@ -68,6 +68,8 @@ pub(crate) struct Core {
     pub(crate) segment_files: Mutex<()>,
     /// The segment that is being written; 0 when the next append begins one.
     pub(crate) active_segment: AtomicU64,
+    /// Whether a torn write lies behind the end of the log and no segment says yet that it ends in front of it.
+    pub(crate) torn: AtomicBool,
     /// As the compactor saw it last.
     pub(crate) space: Mutex<Option<SpaceUsage>>,
     pub(crate) published: RwLock<Snapshot>,
@@ -196,6 +198,7 @@ impl DriveLog {
             pass_wanted: Notify::new(),
             segment_files: Mutex::default(),
             active_segment: AtomicU64::new(0),
+            torn: AtomicBool::new(recovered.torn),
             space: Mutex::default(),
             published: RwLock::new(published),
             applied: watch::Sender::new(tail.last_stamp),
@@ -332,6 +335,18 @@ impl DriveLog {
         let (begun, answer) = oneshot::channel();
         self.upkeep(Upkeep::BeginSegment { begun }).await?;
         answer.await.map_err(|_| Error::Closed)
+    }
+
+    /// Begins a segment that says that the log ends in front of a torn write, if that could not be done at the start because drives were full
+    /// or out. While they still are it is left for later.
+    pub(crate) async fn end_before_torn(&self) -> Result<()> {
+        if !self.core().torn.load(Ordering::Acquire) || self.check_writable().is_err() {
+            return Ok(());
+        }
+        match self.begin_segment().await {
+            Err(error) if error.kind() != ErrorKind::Full => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn queue(

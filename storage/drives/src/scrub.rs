@@ -152,6 +152,7 @@ impl Worker for Scrubber {
 impl Scrubber {
     /// Does one step; the bytes it read, or `None` when there is nothing to do.
     pub async fn step(&mut self) -> Result<Option<u64>> {
+        self.log.end_before_torn().await?;
         if self.log.core().give_up_for_stale() {
             self.walk = Walk::default();
         }

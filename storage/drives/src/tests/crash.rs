@@ -352,6 +352,9 @@ fn power_cuts_that_were_not_survived_once() {
     let config = small(1, 1);
     let seed = 1_095_653_349_412_397;
     crash_at(&config, seed, &script(seed, &config, TROUBLED), 64);
+    let config = reserved(4, 2);
+    let seed = 1_439_824_618_777_187;
+    crash_at(&config, seed, &script(seed, &config, FILLED), 497);
 }
 
 /// As many as `CISTERN_CRASH_POINTS` says, of scripts that nobody has seen before; none by default. A failure names the seed.
