@@ -25,8 +25,9 @@ use std::sync::Arc;
 /// How many rows are handed to the writer at once: few enough to stay in the processor's caches.
 pub(crate) const SLICE_ROWS: usize = 16 << 10;
 
-/// How many values of a column decide about its encoding.
+/// How many values of a column decide about its encoding, and how many when these do not tell.
 const SAMPLE_VALUES: usize = 1024;
+const SAMPLE_VALUES_MANY: usize = 16 << 10;
 
 /// Which events a file holds, for its metadata.
 #[derive(Debug, Clone, Copy)]
@@ -209,24 +210,44 @@ fn collect_leaves<'a>(array: &'a ArrayRef, leaves: &mut Vec<&'a ArrayRef>) {
     }
 }
 
-/// Whether the values of a column repeat so much that a dictionary is worth its hashing: by an evenly spread sample.
+/// Whether the values of a column repeat so much that a dictionary is worth its hashing. Thousands of values that many rows share look
+/// like no repetition among few rows, so that more are looked at when the first few do not tell.
 fn repeats(array: &ArrayRef) -> bool {
-    let step = (array.len() / SAMPLE_VALUES).max(1);
-    let rows = (0..array.len()).step_by(step).filter(|row| array.is_valid(*row));
-    let (mut taken, mut distinct) = (0_usize, HashSet::new());
-    let data = array.to_data();
-    for row in rows {
-        taken += 1;
-        distinct.insert(match array.data_type() {
-            DataType::Utf8 => array.as_string::<i32>().value(row).as_bytes().to_vec(),
-            DataType::Binary => array.as_binary::<i32>().value(row).to_vec(),
-            other => match (other.primitive_width(), data.buffers()) {
-                (Some(width), [values, ..]) => values[(data.offset() + row) * width..][..width].to_vec(),
-                _ => return false, // one bit a value needs no dictionary
-            },
-        });
+    let few = Sample::of(array, SAMPLE_VALUES);
+    let repeat = few.distinct * 2 <= few.taken;
+    let may_repeat = few.distinct * 32 <= few.taken * 31;
+    repeat
+        || (may_repeat && array.len() > SAMPLE_VALUES && {
+            let many = Sample::of(array, SAMPLE_VALUES_MANY);
+            many.distinct * 3 <= many.taken
+        })
+}
+
+/// Evenly spread values of a column.
+struct Sample {
+    taken: usize,
+    distinct: usize,
+}
+
+impl Sample {
+    fn of(array: &ArrayRef, values: usize) -> Self {
+        let step = (array.len() / values).max(1);
+        let rows = (0..array.len()).step_by(step).filter(|row| array.is_valid(*row));
+        let (mut taken, mut distinct) = (0, HashSet::new());
+        let data = array.to_data();
+        for row in rows {
+            taken += 1;
+            distinct.insert(match array.data_type() {
+                DataType::Utf8 => array.as_string::<i32>().value(row).as_bytes(),
+                DataType::Binary => array.as_binary::<i32>().value(row),
+                other => match (other.primitive_width(), data.buffers()) {
+                    (Some(width), [values, ..]) => &values[(data.offset() + row) * width..][..width],
+                    _ => return Self { taken: 1, distinct: 1 }, // one bit a value needs no dictionary
+                },
+            });
+        }
+        Self { taken, distinct: distinct.len() }
     }
-    distinct.len() * 2 <= taken
 }
 
 #[cfg(test)]
@@ -289,6 +310,20 @@ mod tests {
         let value = |key: &str| key_values.iter().find(|kv| kv.key == key).and_then(|kv| kv.value.clone()).unwrap();
         assert_eq!(value("cistern.pipeline"), "clicks");
         assert_eq!((value("cistern.first_offset"), value("cistern.last_offset")), ("3".into(), "9".into()));
+    }
+
+    #[test]
+    fn thousands_of_values_that_many_rows_share_are_seen_to_repeat() {
+        let column = |distinct: u64| -> ArrayRef {
+            let mut state = 1_u64;
+            let values = (0..60_000).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % distinct
+            });
+            Arc::new(values.map(|n| Some(format!("N{n:05}"))).collect::<arrow_array::StringArray>())
+        };
+        assert!(repeats(&column(3)) && repeats(&column(3_000)));
+        assert!(!repeats(&column(20_000)) && !repeats(&column(u64::MAX)));
     }
 
     fn events(events: &[&str]) -> RecordBatch {
