@@ -148,8 +148,8 @@ impl AccessCheck {
         let asker = asker.map(|identity| &**identity);
         let name = bucket.parse::<BucketName>()?;
         let make = makes_bucket(operation, headers)?;
-        let bucket = match self.objects.bucket(&name).await {
-            Err(Error::NoSuchBucket { .. }) if make => self.make_bucket(asker, &name, headers).await?,
+        let bucket = match self.judge.bucket(asker, operation, (&name, key), facts).await {
+            Err(missing) if make && missing.is("NoSuchBucket") => self.make_bucket(asker, &name, headers).await?,
             bucket => bucket?,
         };
         let of_upload;
@@ -163,7 +163,7 @@ impl AccessCheck {
         let subject = Subject { bucket: &bucket, key, version: version_of(uri.query()) };
         let judged_by_key = operation.name == DELETE_OBJECTS && bucket.has(ConfigurationKind::Policy);
         match asker {
-            Some(identity) if judged_by_key => within_key(identity, operation, subject, facts)?,
+            Some(identity) if judged_by_key => within_key(identity, operation, (&bucket.name, key), facts)?,
             None if judged_by_key => {}
             _ => self.judge.check(asker, operation, subject, facts).await?,
         }

@@ -54,12 +54,12 @@ impl FormUploads<'_> {
         let content_type = parts.headers.get(CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static(""));
         let form = read_form(&content_type, body).await?;
         let key = form.fields.key()?.to_owned();
-        let bucket = self.objects.bucket(&bucket.parse::<BucketName>()?).await?;
+        let name = bucket.parse::<BucketName>()?;
         let asker = self.signer(&form.fields).await?;
         let policy = match form.fields.get("policy") {
             Some(text) if asker.is_some() => {
                 let policy = PostPolicy::parse(text)?;
-                policy.check(self.notes.received, bucket.name.as_str(), &form.fields)?;
+                policy.check(self.notes.received, name.as_str(), &form.fields)?;
                 Some(policy)
             }
             _ => None,
@@ -77,12 +77,12 @@ impl FormUploads<'_> {
         }
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
         let facts = Facts::new(&headers, &parts.uri, self.notes.received, peer).of_form();
+        let bucket = self.judge.bucket(asker.as_deref(), &PUT_OBJECT, (&name, Some(&key)), &facts).await?;
         let subject = Subject { bucket: &bucket, key: Some(&key), version: None };
         self.judge.check(asker.as_deref(), &PUT_OBJECT, subject, &facts).await?;
         for besides in besides(&headers) {
             self.judge.check(asker.as_deref(), &besides, subject, &facts).await?;
         }
-        let name = bucket.name.clone();
         self.notes.set_bucket(bucket);
         if let Some(asker) = asker {
             self.notes.set_asker(asker);

@@ -14,7 +14,7 @@ use crate::operations::{BYPASS_GOVERNANCE, Grants, LIST_OBJECTS, Operation};
 use crate::query::Query;
 use cistern_access::{Access, BucketPolicy, Decision, Identity, PolicyRequest, Principal, Reach, allow};
 use cistern_objects::{BucketRecord, ConfigurationKind, Error, ObjectRecord, Objects, VersionRef};
-use cistern_types::{AclPermission, BucketId, ObjectKey, Owner, OwnerId};
+use cistern_types::{AclPermission, BucketId, BucketName, ObjectKey, Owner, OwnerId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,6 +42,21 @@ impl Judge {
         Self { access, objects, policies: Arc::default() }
     }
 
+    /// The bucket that an operation is about. Whose key does not reach a bucket of that name is not told whether there is one.
+    pub(crate) async fn bucket(
+        &self,
+        asker: Option<&Identity>,
+        operation: &Operation,
+        place: (&BucketName, Option<&str>),
+        facts: &Facts<'_>,
+    ) -> Result<BucketRecord, Refusal> {
+        let found = self.objects.bucket(place.0).await;
+        if let (Err(Error::NoSuchBucket { .. }), Some(identity)) = (&found, asker) {
+            within_key(identity, operation, place, facts)?;
+        }
+        Ok(found?)
+    }
+
     /// Refuses what the asker may not do; `None` is somebody who did not sign.
     pub(crate) async fn check(
         &self,
@@ -52,7 +67,7 @@ impl Judge {
     ) -> Result<(), Refusal> {
         let bucket = subject.bucket;
         if let Some(identity) = asker {
-            within_key(identity, operation, subject, facts)?;
+            within_key(identity, operation, (&bucket.name, subject.key), facts)?;
         }
         let id = asker.map(Identity::owner_id);
         let is_owner = id == Some(bucket.owner);
@@ -232,18 +247,18 @@ impl Judge {
 pub(crate) fn within_key(
     identity: &Identity,
     operation: &Operation,
-    subject: Subject<'_>,
+    (bucket, key): (&BucketName, Option<&str>),
     facts: &Facts<'_>,
 ) -> Result<(), Refusal> {
     let query = if operation.lists_keys() && identity.scope.is_some() { facts.query() } else { Query::default() };
-    let reach = match subject.key {
+    let reach = match key {
         Some(key) => Reach::Key(key),
         None if operation.lists_keys() => Reach::Listing(query.only("prefix").unwrap_or_default()),
         // policies, rules and tags speak of all keys
         None if operation.reads_configuration() => Reach::Listing(""),
         None => Reach::Whole,
     };
-    allow(identity, operation.action, Some(&subject.bucket.name), reach).map_err(|reason| {
+    allow(identity, operation.action, Some(bucket), reach).map_err(|reason| {
         tracing::debug!(key = %identity.key.access_key_id, operation = operation.name, %reason, "access denied");
         Refusal::access_denied()
     })

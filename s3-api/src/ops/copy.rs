@@ -24,7 +24,7 @@ pub(super) const SOURCE_PREFIX: &str = "x-amz-copy-source-";
 
 /// The source of a copy, which the signer may read, and which version of it.
 pub(super) async fn source_of(
-    Operations { objects, judge }: &Operations,
+    Operations { judge, .. }: &Operations,
     notes: &Notes,
     facts: &Facts<'_>,
     headers: &HeaderMap,
@@ -35,7 +35,7 @@ pub(super) async fn source_of(
     };
     let (bucket, key) = place(bucket, &with_spaces(headers, key))?;
     let version = version_of(version_id.as_deref())?;
-    let record = objects.bucket(&bucket).await?;
+    let record = judge.bucket(notes.asker(), &READ_OBJECT, (&bucket, Some(key.as_str())), facts).await?;
     let subject = Subject { bucket: &record, key: Some(key.as_str()), version };
     judge.check(notes.asker(), &READ_OBJECT, subject, facts).await?;
     check_expected_owner(headers, "x-amz-source-expected-bucket-owner", record.owner)?;

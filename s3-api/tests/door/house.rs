@@ -3,9 +3,10 @@
 use crate::sign::{HOST, Keys, Moment, UNSIGNED, canonical_query, escape, names, sha256};
 use bytes::Bytes;
 use cistern_access::{Access, KeySpec, Permission};
-use cistern_objects::{Limits, ListBuckets, ListRequest, ListUploads, MasterKeys, Objects, UploadRef};
+use cistern_objects::{Limits, ListBuckets, ListUploads, ListVersions, ListedVersion, MasterKeys, Objects, UploadRef};
 use cistern_runtime::SystemClock;
 use cistern_s3_api::{Body, S3Config, S3Door, S3Metrics};
+use cistern_types::BucketName;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use std::fmt::Write as _;
@@ -345,9 +346,17 @@ impl House {
         let mut state = String::new();
         let all = ListBuckets { owner: None, prefix: String::new(), after: None, limit: 1000 };
         for bucket in self.objects.buckets(all).await.unwrap().buckets {
-            writeln!(state, "{} of {}", bucket.name, bucket.owner).unwrap();
-            for object in self.objects.list(ListRequest::all(bucket.name.clone())).await.unwrap().objects {
-                let record = self.objects.head(&bucket.name, &object.key).await.unwrap();
+            writeln!(state, "{bucket:?}").unwrap();
+            for kind in &bucket.settings.configured {
+                let text = self.objects.configuration(&bucket.name, *kind).await.unwrap();
+                writeln!(state, "  {kind:?}: {text:?}").unwrap();
+            }
+            for listed in self.versions(&bucket.name).await {
+                let ListedVersion::Object { object, version, .. } = &listed else {
+                    writeln!(state, "  {listed:?}").unwrap();
+                    continue;
+                };
+                let record = self.objects.head_version(&bucket.name, &object.key, Some(*version)).await.unwrap();
                 writeln!(state, "  {record:?}").unwrap();
             }
             let name = bucket.name.clone();
@@ -366,6 +375,18 @@ impl House {
             }
         }
         state
+    }
+
+    async fn versions(&self, bucket: &BucketName) -> Vec<ListedVersion> {
+        let all = ListVersions {
+            bucket: bucket.clone(),
+            prefix: String::new(),
+            delimiter: None,
+            key_marker: None,
+            version_marker: None,
+            limit: 1000,
+        };
+        self.objects.versions(all).await.unwrap().versions
     }
 
     /// A key of another kind than root's.

@@ -17,7 +17,11 @@ mod connections;
 #[cfg(test)]
 mod encryption;
 #[cfg(test)]
+mod every_operation;
+#[cfg(test)]
 mod house;
+#[cfg(test)]
+mod key_table;
 #[cfg(test)]
 mod lenient;
 #[cfg(test)]
@@ -34,6 +38,8 @@ mod r2;
 mod sign;
 #[cfg(test)]
 mod temporary;
+#[cfg(test)]
+mod temporary_table;
 mod versions;
 #[cfg(test)]
 mod xml;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A pair and its session token.
-struct Session {
-    keys: Keys,
-    token: String,
+pub(crate) struct Session {
+    pub(crate) keys: Keys,
+    pub(crate) token: String,
 }
 
 impl Session {
@@ -20,9 +20,19 @@ impl Session {
     }
 }
 
-async fn session(access: &Access, permission: Permission, scope: Option<KeyScope>) -> Session {
+pub(crate) async fn session(access: &Access, permission: Permission, scope: Option<KeyScope>) -> Session {
+    session_under(access, access.root().key.access_key_id.as_str(), permission, scope).await
+}
+
+/// The same under another key than root's.
+pub(crate) async fn session_under(
+    access: &Access,
+    parent: &str,
+    permission: Permission,
+    scope: Option<KeyScope>,
+) -> Session {
     let spec = TemporarySpec {
-        parent: access.root().key.access_key_id.clone(),
+        parent: parent.parse().unwrap(),
         bucket: Some("photos".parse().unwrap()),
         permission,
         scope,
