@@ -1,6 +1,9 @@
 """What people do with rclone. usage: rclone_suite.py [WORD]"""
 
+import contextlib
+import http.client
 import json
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -13,6 +16,7 @@ HOW = {"environment": {
     "RCLONE_CONFIG_S_REGION": suite.REGION, "RCLONE_RETRIES": "1", "RCLONE_LOW_LEVEL_RETRIES": "1",
 }}
 PARTS = ["--s3-upload-cutoff=8M", "--s3-chunk-size=8M"]
+ANSWER_LIMIT_SECONDS = 60
 
 
 def rclone(*arguments, **how):
@@ -27,6 +31,23 @@ def listed(place):
 def times(bucket):
     """{key: time} of all objects."""
     return {entry["Key"]: entry["LastModified"] for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]}
+
+
+@contextlib.contextmanager
+def served(protocol, place, *arguments):
+    """The port of 127.0.0.1 at which `rclone serve` offers a place, until the block ends."""
+    port = suite.free_port()
+    with suite.serving(port, "rclone", "serve", protocol, f"--addr=127.0.0.1:{port}", *arguments, place, **HOW):
+        yield port
+
+
+def asked(port, method, name, data=None, headers=None):
+    """(status, headers, bytes) of one request about a file by its name."""
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_LIMIT_SECONDS)
+    with contextlib.closing(link):
+        link.request(method, "/" + urllib.parse.quote(name), body=data, headers=headers or {})
+        answer = link.getresponse()
+        return answer.status, answer.headers, answer.read()
 
 
 def check_buckets_are_made_listed_and_removed(bucket):
@@ -140,6 +161,49 @@ def check_versions_are_shown_and_purged(bucket):
     rclone("backend", "cleanup-hidden", f"S:{bucket}")
     assert [entry["IsLatest"] for entry in s3.list_object_versions(Bucket=bucket)["Versions"]] == [True]
     assert suite.body(bucket, "a.txt") == b"two"
+
+
+def check_files_are_written_read_moved_and_deleted_through_webdav(bucket):
+    name, moved, other = "a b+c ü.bin", "moved é.bin", "by boto3.bin"
+    for length in (10, 11 * MIB + 3):
+        data = content(length, length)
+        with served("webdav", f"S:{bucket}", "--vfs-cache-mode=off", "--dir-cache-time=0s") as port:
+            assert asked(port, "PUT", name, data)[0] == 201
+            assert suite.body(bucket, name) == data
+            assert asked(port, "GET", name)[::2] == (200, data)
+            to = f"http://127.0.0.1:{port}/{urllib.parse.quote(moved)}"
+            assert asked(port, "MOVE", name, headers={"Destination": to})[0] == 201
+            suite.same(suite.objects_below(bucket, ""), {moved: data})
+            assert (asked(port, "GET", name)[0], asked(port, "GET", moved)[2]) == (404, data)
+            s3.put_object(Bucket=bucket, Key=other, Body=data[::-1])
+            assert asked(port, "GET", other)[::2] == (200, data[::-1])
+            status, headers, part = asked(port, "GET", other, headers={"Range": "bytes=2-6"})
+            assert (status, part, headers["Content-Range"]) == (206, data[::-1][2:7], f"bytes 2-6/{length}")
+            assert asked(port, "DELETE", moved)[0] == 204
+            assert suite.keys(bucket) == [other]
+            assert asked(port, "GET", moved)[0] == 404
+            assert asked(port, "DELETE", other)[0] == 204
+    assert suite.keys(bucket) == []
+
+
+def check_restic_backs_up_and_restores_through_rclone(bucket):
+    tree, files = suite.odd_tree()
+    (tree / "large.bin").write_bytes(content(1, 24 * MIB))
+    files["large.bin"] = content(1, 24 * MIB)
+    with served("restic", f"S:{bucket}/deep/er") as port:
+        how = {"environment": {"RESTIC_REPOSITORY": f"rest:http://127.0.0.1:{port}/", "RESTIC_PASSWORD": "secret",
+                               "RESTIC_CACHE_DIR": str(suite.folder())}}
+        output("restic", "init", **how)
+        assert "already" in refused("restic", "init", **how)
+        output("restic", "backup", tree, **how)
+        output("restic", "check", "--read-data", **how)
+        back = suite.folder()
+        output("restic", "restore", "latest", "--target", back, **how)
+        suite.same(suite.files_below(back / tree.relative_to("/")), files)
+        assert output("restic", "list", "locks", **how).strip() == b"", "a lock is left"
+    stored = suite.keys(bucket)
+    assert "deep/er/config" in stored and all(key.startswith("deep/er/") for key in stored), stored
+    assert sum(len(data) for data in suite.objects_below(bucket, "deep/er/data/").values()) > 24 * MIB
 
 
 suite.main(globals())

@@ -1,15 +1,17 @@
 """What the suites of checks share: a bucket and a folder for each check, a second look through boto3, programs with a
-time limit, names that clients are known to stumble over, and the verdict.
+time limit, programs that serve while a check runs, names that clients are known to stumble over, and the verdict.
 
 A suite is a script of functions named check_*, each one check on a bucket of its own, and ends with `suite.main(globals())`.
 That takes one argument, a WORD: only the checks whose name has it. It prints one line a check and `N passed, N failed`, and
 exits 1 when one failed. Address and key come from the AWS_ variables.
 """
 
+import contextlib
 import os
 import pathlib
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +29,8 @@ KEY = os.environ["AWS_ACCESS_KEY_ID"]
 SECRET = os.environ["AWS_SECRET_ACCESS_KEY"]
 REGION = "auto"
 PROGRAM_LIMIT_SECONDS = 120
+SERVING_LIMIT_SECONDS = 60
+ENDING_LIMIT_SECONDS = 10
 
 # Names of files and keys, each with something that must be encoded, must not be, or has a meaning elsewhere.
 ODD_NAMES = [
@@ -102,8 +106,9 @@ def same(found, expected):
     assert not (missing or extra or differ), f"missing {missing}, too many {extra}, other bytes {differ}"
 
 
-def run(name, *arguments, environment=None, stdin=None):
-    """Runs a program of the Python environment or of PATH, with our account and nothing of the user's; answers the process."""
+def launched(name, *arguments, environment=None):
+    """The command line and the environment of a program of the Python environment or of PATH, with our account and nothing of the
+    user's."""
     ours = os.path.dirname(sys.executable)
     path = f"{ours}:{os.environ['PATH']}"
     program = shutil.which(name, path=path)
@@ -113,9 +118,53 @@ def run(name, *arguments, environment=None, stdin=None):
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     plain = {"PATH": path, "HOME": _scratch.name, "LC_ALL": "C.UTF-8", "TMPDIR": _scratch.name}
-    command = [program, *map(str, arguments)]
-    return subprocess.run(command, env=plain | account | (environment or {}), input=stdin or b"", capture_output=True,
-                          timeout=PROGRAM_LIMIT_SECONDS)
+    return [program, *map(str, arguments)], plain | account | (environment or {})
+
+
+def run(name, *arguments, environment=None, stdin=None):
+    """Runs such a program to its end; answers the process."""
+    command, environment = launched(name, *arguments, environment=environment)
+    return subprocess.run(command, env=environment, input=stdin or b"", capture_output=True, timeout=PROGRAM_LIMIT_SECONDS)
+
+
+def free_port():
+    """A port of 127.0.0.1 that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(port, name, *arguments, environment=None):
+    """Such a program while it serves at a port of 127.0.0.1: the block begins when it listens, and ends it whatever happens."""
+    command, environment = launched(name, *arguments, environment=environment)
+    told = folder() / "told"
+    with told.open("wb") as log:
+        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        limit = time.monotonic() + SERVING_LIMIT_SECONDS
+        while not _listens(port):
+            said = told.read_text(errors="replace")[-4000:]
+            assert child.poll() is None, f"{name} ended with {child.returncode}:\n{said}"
+            assert time.monotonic() < limit, f"{name} does not listen at {port}:\n{said}"
+            time.sleep(0.05)
+        yield
+    finally:
+        _end(child)
+
+
+def _listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _end(child):
+    child.terminate()
+    try:
+        child.wait(timeout=ENDING_LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def output(name, *arguments, **how):
