@@ -8,11 +8,13 @@
 //! load.rs     clients in threads, each with its own connection and a share of the operations
 //! meter.rs    what the server used between two moments
 //! loads.rs    the loads themselves; ingest.rs: those of events, which events.rs makes; websocket.rs: a fast client
+//! connections.rs  memory under many connections, slow ones among them
 //! engine.rs   the storage engine alone, in this process, beside files.rs: a folder an object on the same drives
 //! scale.rs    a store of very many objects: starts, index, memory
 //! report.rs   one line a load, as a table and as JSON, with the goals
 //! ```
 
+mod connections;
 mod engine;
 mod events;
 mod files;
@@ -49,6 +51,9 @@ struct Arguments {
     /// Instead: the storage engine alone, in this process, beside a folder an object on the same drives
     #[arg(long, conflicts_with = "scale")]
     engine: bool,
+    /// Instead: the server's memory under a thousand idle connections and 256 busy ones
+    #[arg(long, conflicts_with_all = ["scale", "engine", "ingest", "quick"])]
+    connections: bool,
     /// Where the figures go as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -71,6 +76,7 @@ fn main() -> Result<()> {
     let json = match arguments.scale {
         Some(objects) => scale::measure(&spec, objects)?,
         None if arguments.engine => engine::measure(folder.path(), divisor)?,
+        None if arguments.connections => connections::measure(&spec)?,
         None => costs(&spec, divisor, arguments.ingest)?,
     };
     if let Some(path) = arguments.json {
@@ -97,6 +103,7 @@ fn measure(server: &Server, divisor: usize, only_ingest: bool) -> Result<Report>
     if !only_ingest {
         loads::objects(server, divisor, &mut report)?;
         loads::listing(server, divisor, &mut report)?;
+        loads::deletes(server, divisor, &mut report)?;
     }
     ingest::events(server, divisor, &mut report)?;
     Ok(report)

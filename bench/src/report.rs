@@ -15,8 +15,6 @@ pub(crate) enum Figure {
     CpuMicros,
     /// Syncs of drives an operation.
     Syncs,
-    /// The median time of an operation, in milliseconds.
-    MedianMillis,
     /// The time that 99 of 100 operations do not exceed, in milliseconds.
     P99Millis,
     /// Server CPU for a million events, in seconds.
@@ -32,7 +30,6 @@ impl Figure {
         match self {
             Self::CpuMicros => "us CPU",
             Self::Syncs => "syncs",
-            Self::MedianMillis => "ms median",
             Self::P99Millis => "ms p99",
             Self::CpuSecondsPerMillion => "CPU s per million",
             Self::CpuSecondsBeside => "CPU s per million beside DuckDB",
@@ -143,7 +140,6 @@ impl Line {
             // us an event = s a million
             Figure::CpuMicros | Figure::CpuSecondsPerMillion | Figure::CpuSecondsBeside => self.cpu_micros,
             Figure::Syncs => self.syncs,
-            Figure::MedianMillis => self.median_millis,
             Figure::P99Millis => self.p99_millis,
             Figure::ObjectBytes => self.object_bytes,
         }

@@ -2,7 +2,7 @@
 
 use crate::load;
 use anyhow::{Context, Result, ensure};
-use cistern_tests::{Call, Content, Payload, Server, ServerSpec, process, wait};
+use cistern_tests::{Call, Content, Payload, S3, Server, ServerSpec, process, wait};
 use serde::Serialize;
 use std::io::Write as _;
 use std::time::Duration;
@@ -10,6 +10,10 @@ use std::time::Duration;
 const BUCKET: &str = "scale";
 const OBJECT_BYTES: usize = 1024;
 const CLIENTS: usize = 32;
+/// Their keys are spread over so many folders.
+const FOLDERS: usize = 251;
+const PAGES: usize = 200;
+const PAGE_MICROS: f64 = 2_000.0;
 const READ_OBJECTS: usize = 20_000;
 /// A rebuild of hundreds of millions of rows would still be under way.
 const START_LIMIT: Duration = Duration::from_mins(10);
@@ -33,6 +37,11 @@ struct Scale {
     resident_bytes_after_rebuild: u64,
     resident_bytes_after_reads: u64,
     get_cpu_micros: f64,
+    /// A page of 1,000 keys from anywhere, of the bucket and of one folder.
+    page_cpu_micros: f64,
+    folder_page_cpu_micros: f64,
+    /// The page of all folders.
+    folders_cpu_micros: f64,
 }
 
 /// Fills a store with `objects` and measures; answers the figures as JSON.
@@ -68,6 +77,7 @@ pub(crate) fn measure(spec: &ServerSpec, objects: usize) -> Result<String> {
     })?;
     let get_cpu = process::cpu_time(server.pid())?.saturating_sub(before);
     let resident_bytes_after_reads = process::resident_bytes(server.pid())?;
+    let [page_cpu_micros, folder_page_cpu_micros, folders_cpu_micros] = pages(&server, objects)?;
     server.stop()?;
     let scale = Scale {
         objects,
@@ -80,13 +90,54 @@ pub(crate) fn measure(spec: &ServerSpec, objects: usize) -> Result<String> {
         resident_bytes_after_rebuild,
         resident_bytes_after_reads,
         get_cpu_micros: get_cpu.as_secs_f64() * 1e6 / number(sample),
+        page_cpu_micros,
+        folder_page_cpu_micros,
+        folders_cpu_micros,
     };
     scale.print()?;
     Ok(serde_json::to_string_pretty(&scale)?)
 }
 
+/// CPU of a page of 1,000 keys from anywhere, of one of a folder's keys, and of that of all folders, in microseconds.
+fn pages(server: &Server, objects: usize) -> Result<[f64; 3]> {
+    let list = |s3: &mut S3, prefix: &str, delimiter: &str, after: &str| {
+        let call = Call::new("GET", &format!("/{BUCKET}")).query("list-type", &2).query("prefix", prefix);
+        let call = call.query("delimiter", delimiter).query("start-after", after);
+        s3.send(&call)?.ok()
+    };
+    let scattered = |number: usize| number.wrapping_mul(2_654_435_761) % objects;
+    let cost = |what: &dyn Fn(&mut S3, usize) -> Result<usize>| -> Result<f64> {
+        let mut s3 = server.s3()?;
+        let before = process::cpu_time(server.pid())?;
+        let mut listed = 0;
+        for number in 0..PAGES {
+            listed += what(&mut s3, number)?;
+        }
+        ensure!(listed > 0, "lists of nothing");
+        Ok(process::cpu_time(server.pid())?.saturating_sub(before).as_secs_f64() * 1e6 / number(PAGES))
+    };
+    let flat = cost(&|s3, number| {
+        let after = key(scattered(number));
+        Ok(list(s3, "", "", &after)?.xml_all("Key").len())
+    })?;
+    let folder = cost(&|s3, number| {
+        let after = key(scattered(number) / 2);
+        Ok(list(s3, &after[..3], "/", &after)?.xml_all("Key").len())
+    })?;
+    let folders = cost(&|s3, _| {
+        let folders = list(s3, "", "/", "")?.xml_all("Prefix").len();
+        ensure!(folders > FOLDERS, "{folders} folders, {FOLDERS} expected");
+        Ok(folders)
+    })?;
+    Ok([flat, folder, folders])
+}
+
 fn path(number: usize) -> String {
-    format!("/{BUCKET}/{:02x}/{number:09}", number % 251)
+    format!("/{BUCKET}/{}", key(number))
+}
+
+fn key(number: usize) -> String {
+    format!("{:02x}/{number:09}", number % FOLDERS)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -138,6 +189,13 @@ impl Scale {
             memory_goal / MEBIBYTE
         )?;
         writeln!(out, "GET all over it: {:.0} us CPU", self.get_cpu_micros)?;
+        for (what, micros) in [
+            ("LIST page of 1,000 keys", self.page_cpu_micros),
+            ("LIST page of a folder", self.folder_page_cpu_micros),
+            ("LIST of all folders", self.folders_cpu_micros),
+        ] {
+            writeln!(out, "{what:<24}{micros:>7.0} us CPU   {} (<= {PAGE_MICROS} us)", verdict(micros <= PAGE_MICROS))?;
+        }
         Ok(())
     }
 }

@@ -59,6 +59,9 @@ enum Command {
         /// Only the loads of events
         #[arg(long, conflicts_with_all = ["scale", "engine"])]
         ingest: bool,
+        /// Instead: the server's memory under a thousand idle connections and 256 busy ones
+        #[arg(long, conflicts_with_all = ["quick", "ingest", "scale", "engine"])]
+        connections: bool,
         /// Instead: a store with so many small objects, its starts, its index and its memory
         #[arg(long, value_name = "OBJECTS", conflicts_with = "quick")]
         scale: Option<usize>,
@@ -92,9 +95,10 @@ fn main() -> ExitCode {
         Command::Test => checks::test(),
         Command::RustClients => rust_clients::test(),
         Command::Demo { once } => demo::run(if once { demo::AtTheEnd::Stop } else { demo::AtTheEnd::KeepRunning }),
-        Command::Bench { quick, ingest, scale, engine } => {
+        Command::Bench { quick, ingest, connections, scale, engine } => {
             let scale = scale.map(|objects| format!("--scale={objects}"));
-            let switches = [(quick, "--quick"), (ingest, "--ingest"), (engine, "--engine")];
+            let switches =
+                [(quick, "--quick"), (ingest, "--ingest"), (connections, "--connections"), (engine, "--engine")];
             let flags = switches.map(|(is_on, flag)| is_on.then_some(flag)).into_iter().chain([scale.as_deref()]);
             checks::bench(flags.flatten())
         }
