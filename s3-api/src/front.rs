@@ -239,7 +239,7 @@ fn check_method(parts: &Parts, asks: &Asks) -> std::result::Result<(), S3Error> 
              multipart/form-data",
         )),
         Method::POST if asks.key.is_some() && !names_operation() => Err(method_not_allowed()),
-        Method::POST | Method::HEAD if asks.bucket.is_none() => Err(method_not_allowed()),
+        _ if asks.bucket.is_none() && parts.method != Method::GET => Err(method_not_allowed()),
         Method::GET | Method::PUT | Method::DELETE | Method::POST | Method::HEAD => Ok(()),
         _ => Err(method_not_allowed()),
     }

@@ -291,6 +291,8 @@ async fn methods_that_mean_nothing_there_are_refused() {
         Call::post("/photos/cat"),
         Call::post("/photos/cat?max-parts=1"),
         Call::post("/"),
+        Call::put("/?prefix=photos&max-buckets=2"),
+        Call::delete("/"),
         Call::new("PATCH", "/photos/cat"),
         Call::new("PROPFIND", "/photos").anonymous(),
     ] {
