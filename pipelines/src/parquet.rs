@@ -80,7 +80,9 @@ impl FileWriter {
         facts: FileFacts<'_>,
     ) -> Result<Self, ParquetError> {
         let properties = properties(sample, rows, settings, facts)?;
-        ArrowWriter::try_new(Vec::new(), sample.schema(), Some(properties)).map(Self)
+        // Room that is not used costs nothing, growing copies.
+        let file = Vec::with_capacity(sample.get_array_memory_size() / 4);
+        ArrowWriter::try_new(file, sample.schema(), Some(properties)).map(Self)
     }
 
     /// Adds rows.

@@ -108,11 +108,13 @@ pub(crate) async fn runs_from(txn: &Transaction, stream: PipelineId, offset: u64
 pub(crate) async fn read_lines(objects: &Objects, run: &RunRow) -> Result<Bytes> {
     let range = run.position..run.position + run.length;
     let mut stream = objects.blobs().read(run.blob, range).await?;
-    let mut lines = BytesMut::new();
+    let first = stream.try_next().await?.unwrap_or_default();
+    if first.len() as u64 == run.length {
+        return Ok(first);
+    }
+    let mut lines = BytesMut::with_capacity(usize::try_from(run.length).unwrap_or(0));
+    lines.extend_from_slice(&first);
     while let Some(piece) = stream.try_next().await? {
-        if lines.is_empty() {
-            lines.reserve(usize::try_from(run.length).unwrap_or(0));
-        }
         lines.extend_from_slice(&piece);
     }
     Ok(lines.freeze())
