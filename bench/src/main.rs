@@ -28,7 +28,7 @@ mod websocket;
 
 use anyhow::{Context, Result};
 use cistern_tests::{Server, ServerSpec, wait};
-use clap::Parser;
+use clap::{Args, Parser};
 use report::Report;
 use std::path::PathBuf;
 
@@ -43,23 +43,30 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Only the loads of events
-    #[arg(long, conflicts_with_all = ["scale", "engine"])]
+    #[arg(long, conflicts_with_all = ["scale", "engine", "connections"])]
     ingest: bool,
-    /// Instead: a store with so many small objects, its starts, its index and its memory
-    #[arg(long, value_name = "OBJECTS", conflicts_with = "quick")]
-    scale: Option<usize>,
-    /// Instead: the storage engine alone, in this process, beside a folder an object on the same drives
-    #[arg(long, conflicts_with = "scale")]
-    engine: bool,
-    /// Instead: the server's memory under a thousand idle connections and 256 busy ones
-    #[arg(long, conflicts_with_all = ["scale", "engine", "ingest", "quick"])]
-    connections: bool,
+    #[command(flatten)]
+    instead: Instead,
     /// Where the figures go as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// The folder for the server's data; its file system is what is measured [default: a temporary folder]
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+}
+
+/// What is measured instead of the usual loads.
+#[derive(Args)]
+struct Instead {
+    /// Instead: a store with so many small objects, its starts, its index, its lists and its memory
+    #[arg(long, value_name = "OBJECTS", conflicts_with_all = ["quick", "engine", "connections"])]
+    scale: Option<usize>,
+    /// Instead: the storage engine alone, in this process, beside a folder an object on the same drives
+    #[arg(long, conflicts_with = "connections")]
+    engine: bool,
+    /// Instead: the server's memory under a thousand idle connections and 256 busy ones
+    #[arg(long, conflicts_with = "quick")]
+    connections: bool,
 }
 
 fn main() -> Result<()> {
@@ -73,10 +80,10 @@ fn main() -> Result<()> {
     let folder = folder.context("make a folder for the server's data")?;
     let spec = ServerSpec::new(&folder.path().join("data"))?;
     let divisor = if arguments.quick { 10 } else { 1 };
-    let json = match arguments.scale {
+    let json = match arguments.instead.scale {
         Some(objects) => scale::measure(&spec, objects)?,
-        None if arguments.engine => engine::measure(folder.path(), divisor)?,
-        None if arguments.connections => connections::measure(&spec)?,
+        None if arguments.instead.engine => engine::measure(folder.path(), divisor)?,
+        None if arguments.instead.connections => connections::measure(&spec)?,
         None => costs(&spec, divisor, arguments.ingest)?,
     };
     if let Some(path) = arguments.json {
