@@ -56,7 +56,7 @@ pub(crate) fn measure(spec: &ServerSpec, objects: usize) -> Result<String> {
         ensure!(answer.header("etag").is_some(), "a PUT without an ETag");
         Ok(())
     })?;
-    let put_cpu = process::cpu_time(server.pid())?.saturating_sub(before);
+    let put_cpu_micros = cpu_micros_since(&server, before, objects)?;
     let resident_bytes_after_puts = process::resident_bytes(server.pid())?;
 
     let spec = server.kill()?;
@@ -75,13 +75,13 @@ pub(crate) fn measure(spec: &ServerSpec, objects: usize) -> Result<String> {
         ensure!(answer.body == body, "an object differs");
         Ok(())
     })?;
-    let get_cpu = process::cpu_time(server.pid())?.saturating_sub(before);
+    let get_cpu_micros = cpu_micros_since(&server, before, sample)?;
     let resident_bytes_after_reads = process::resident_bytes(server.pid())?;
     let [page_cpu_micros, folder_page_cpu_micros, folders_cpu_micros] = pages(&server, objects)?;
     server.stop()?;
     let scale = Scale {
         objects,
-        put_cpu_micros: put_cpu.as_secs_f64() * 1e6 / number(objects),
+        put_cpu_micros,
         resident_bytes_after_puts,
         ready_seconds_after_kill,
         cpu_seconds_after_kill,
@@ -89,13 +89,18 @@ pub(crate) fn measure(spec: &ServerSpec, objects: usize) -> Result<String> {
         rebuild_cpu_seconds,
         resident_bytes_after_rebuild,
         resident_bytes_after_reads,
-        get_cpu_micros: get_cpu.as_secs_f64() * 1e6 / number(sample),
+        get_cpu_micros,
         page_cpu_micros,
         folder_page_cpu_micros,
         folders_cpu_micros,
     };
     scale.print()?;
     Ok(serde_json::to_string_pretty(&scale)?)
+}
+
+/// CPU of each of so many operations since the server had used `before`, in microseconds.
+fn cpu_micros_since(server: &Server, before: Duration, operations: usize) -> Result<f64> {
+    Ok(process::cpu_time(server.pid())?.saturating_sub(before).as_secs_f64() * 1e6 / number(operations))
 }
 
 /// CPU of a page of 1,000 keys from anywhere, of one of a folder's keys, and of that of all folders, in microseconds.
@@ -114,7 +119,7 @@ fn pages(server: &Server, objects: usize) -> Result<[f64; 3]> {
             listed += what(&mut s3, number)?;
         }
         ensure!(listed > 0, "lists of nothing");
-        Ok(process::cpu_time(server.pid())?.saturating_sub(before).as_secs_f64() * 1e6 / number(PAGES))
+        cpu_micros_since(server, before, PAGES)
     };
     let flat = cost(&|s3, number| {
         let after = key(scattered(number));

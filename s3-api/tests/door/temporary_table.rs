@@ -241,7 +241,7 @@ async fn broken(house: &House) -> Vec<(&'static str, Pass, &'static str, u16)> {
     vec![
         ("no token", Pass { token: None, ..with(&first.keys, "") }, "InvalidAccessKeyId", 403),
         ("an empty token", with(&first.keys, ""), "InvalidToken", 400),
-        ("no token at all", with(&first.keys, "nonsense"), "InvalidToken", 400),
+        ("nonsense", with(&first.keys, "nonsense"), "InvalidToken", 400),
         ("a cut token", with(&first.keys, &first.token[..first.token.len() - 1]), "InvalidToken", 400),
         ("the token of others", with(&first.keys, &second.token), "InvalidToken", 400),
         ("a token with root's key", with(&house.root, &first.token), "InvalidToken", 400),
