@@ -3,6 +3,7 @@
 use crate::load;
 use crate::meter::Meter;
 use crate::report::{Figure, Goal, Line, Report};
+use crate::requests::{self, Expected, Request};
 use anyhow::{Result, ensure};
 use cistern_tests::http::Connection;
 use cistern_tests::{Call, Content, Payload, S3, Server};
@@ -13,7 +14,9 @@ const SMALL_BYTES: usize = 4096;
 const LARGE_BYTES: usize = 1 << 20;
 const LISTED_KEYS: usize = 10_000;
 const PAGE_KEYS: usize = 1_000;
-const FLOOR_ANSWERS: usize = 40_000;
+/// Answered without work, and so many times.
+const FLOOR: &str = "/healthz";
+const FLOOR_ANSWERS: usize = 80_000;
 
 /// CPU of a mebibyte at 3.5 GB read, and at 0.6 GB written, a CPU second; in microseconds.
 const GET_LARGE_MICROS: f64 = 300.0;
@@ -28,18 +31,39 @@ struct ObjectLoad {
 }
 
 impl ObjectLoad {
-    fn run(
+    /// Requests prepared beforehand: the client takes as little of the machine as it can.
+    fn run<'a>(
         self,
         server: &Server,
         divisor: usize,
         report: &mut Report,
-        operation: impl Fn(&mut S3, usize) -> Result<()> + Sync,
+        request: impl Fn(usize) -> (Call<'a>, Expected),
     ) -> Result<()> {
         let operations = (self.operations / divisor).max(self.clients);
+        let mut s3 = server.s3()?;
+        let prepared = (0..operations).map(|number| {
+            let (call, expected) = request(number);
+            Request::signed(&mut s3, &call, expected)
+        });
+        let requests: Vec<Request<'_>> = prepared.collect();
         let meter = Meter::read(server)?;
-        let times = load::run(server, self.clients, operations, operation)?;
+        let times = requests::run(server.s3_host(), self.clients, &requests)?;
         let used = meter.used(server)?;
         report.add(Line::of_load(self.name, operations, &times, used, self.goals));
+        Ok(())
+    }
+
+    /// Requests of one client whose answers are looked into.
+    fn ask(
+        self,
+        server: &Server,
+        report: &mut Report,
+        operation: impl Fn(&mut S3, usize) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let meter = Meter::read(server)?;
+        let times = load::run(server, self.clients, self.operations, operation)?;
+        let used = meter.used(server)?;
+        report.add(Line::of_load(self.name, self.operations, &times, used, self.goals));
         Ok(())
     }
 }
@@ -47,48 +71,55 @@ impl ObjectLoad {
 /// A plain HTTP answer of the same process: what the machine takes for the least that a server can do.
 pub(crate) fn floor(server: &Server, divisor: usize, report: &mut Report) -> Result<()> {
     let operations = FLOOR_ANSWERS / divisor;
+    let host = server.management_host();
+    let length = Connection::open(host)?.send("GET", FLOOR, &[], b"")?.ok()?.body.len();
+    let requests: Vec<Request<'_>> =
+        (0..operations).map(|_| Request::plain(host, FLOOR, Expected::Body(length))).collect();
     let meter = Meter::read(server)?;
-    let connect = || Connection::open(server.management_host());
-    let times = load::run_with(8, operations, connect, |connection, _| {
-        connection.send("GET", "/healthz", &[], b"")?.ok().map(drop)
-    })?;
+    let times = requests::run(host, 32, &requests)?;
     let used = meter.used(server)?;
-    report.add_plain_answer(Line::of_load("plain answer, 8 clients", operations, &times, used, Vec::new()));
+    report.add_plain_answer(Line::of_load("plain answer, 32 clients", operations, &times, used, Vec::new()));
     Ok(())
+}
+
+fn small(number: usize) -> String {
+    format!("/{BUCKET}/small/{number:06}")
+}
+
+fn large(number: usize) -> String {
+    format!("/{BUCKET}/large/{number:06}")
+}
+
+fn get<'a>(path: &str, bytes: usize) -> (Call<'a>, Expected) {
+    (Call::new("GET", path).payload(Payload::Unsigned), Expected::Body(bytes))
+}
+
+fn put<'a>(path: &str, body: &'a [u8]) -> (Call<'a>, Expected) {
+    (Call::new("PUT", path).payload(Payload::Unsigned).body(body), Expected::Body(0))
 }
 
 /// PUT and GET of small and large objects.
 pub(crate) fn objects(server: &Server, divisor: usize, report: &mut Report) -> Result<()> {
-    let small = Content { seed: 1, length: SMALL_BYTES }.bytes();
-    let large = Content { seed: 2, length: LARGE_BYTES }.bytes();
-    let put = |s3: &mut S3, path: &str, body: &[u8]| {
-        let answer = s3.send(&Call::new("PUT", path).payload(Payload::Unsigned).body(body))?.ok()?;
-        ensure!(answer.header("etag").is_some(), "a PUT without an ETag");
-        Ok(())
-    };
-    let get = |s3: &mut S3, path: &str, length: usize| {
-        let answer = s3.send(&Call::new("GET", path).payload(Payload::Unsigned))?.ok()?;
-        ensure!(answer.body.len() == length, "a GET of {} bytes, {length} expected", answer.body.len());
-        Ok(())
-    };
-    let goals_put = vec![Goal::at_most(Figure::CpuMicros, 60.0), Goal::at_most(Figure::Syncs, 0.5)];
+    let small_body = Content { seed: 1, length: SMALL_BYTES }.bytes();
+    let large_body = Content { seed: 2, length: LARGE_BYTES }.bytes();
+    let goals = vec![Goal::at_most(Figure::CpuMicros, 60.0), Goal::at_most(Figure::Syncs, 0.5)];
     ObjectLoad { name: "PUT 4 KiB, 1 client", clients: 1, operations: 2_000, goals: Vec::new() }.run(
         server,
         divisor,
         report,
-        |s3, n| put(s3, &format!("/{BUCKET}/alone/{n:06}"), &small),
+        |n| put(&format!("/{BUCKET}/alone/{n:06}"), &small_body),
     )?;
-    ObjectLoad { name: "PUT 4 KiB, 32 clients", clients: 32, operations: LISTED_KEYS, goals: goals_put }.run(
+    ObjectLoad { name: "PUT 4 KiB, 32 clients", clients: 32, operations: LISTED_KEYS, goals }.run(
         server,
         divisor,
         report,
-        |s3, n| put(s3, &format!("/{BUCKET}/small/{n:06}"), &small),
+        |n| put(&small(n), &small_body),
     )?;
     ObjectLoad { name: "PUT 4 KiB signed, 32 clients", clients: 32, operations: 5_000, goals: Vec::new() }.run(
         server,
         divisor,
         report,
-        |s3, n| s3.put(BUCKET, &format!("signed/{n:06}"), &small),
+        |n| (Call::new("PUT", &format!("/{BUCKET}/signed/{n:06}")).body(&small_body), Expected::Body(0)),
     )?;
     let written = LISTED_KEYS / divisor;
     let cpu = |micros: f64| vec![Goal::at_most(Figure::CpuMicros, micros)];
@@ -96,21 +127,21 @@ pub(crate) fn objects(server: &Server, divisor: usize, report: &mut Report) -> R
         server,
         divisor,
         report,
-        |s3, n| get(s3, &format!("/{BUCKET}/small/{:06}", n % written), SMALL_BYTES),
+        |n| get(&small(n % written), SMALL_BYTES),
     )?;
-    ObjectLoad { name: "GET 4 KiB, 8 clients", clients: 8, operations: 20_000, goals: cpu(25.0) }.run(
+    ObjectLoad { name: "GET 4 KiB, 32 clients", clients: 32, operations: 40_000, goals: cpu(25.0) }.run(
         server,
         divisor,
         report,
-        |s3, n| get(s3, &format!("/{BUCKET}/small/{:06}", n % written), SMALL_BYTES),
+        |n| get(&small(n % written), SMALL_BYTES),
     )?;
-    ObjectLoad { name: "HEAD, 8 clients", clients: 8, operations: 20_000, goals: cpu(15.0) }.run(
+    ObjectLoad { name: "HEAD, 32 clients", clients: 32, operations: 40_000, goals: cpu(15.0) }.run(
         server,
         divisor,
         report,
-        |s3, n| {
-            let path = format!("/{BUCKET}/small/{:06}", n % written);
-            s3.send(&Call::new("HEAD", &path).payload(Payload::Unsigned))?.ok().map(drop)
+        |n| {
+            let call = Call::new("HEAD", &small(n % written)).payload(Payload::Unsigned);
+            (call, Expected::Announced(SMALL_BYTES))
         },
     )?;
     let large_objects = 400 / divisor;
@@ -118,13 +149,13 @@ pub(crate) fn objects(server: &Server, divisor: usize, report: &mut Report) -> R
         server,
         divisor,
         report,
-        |s3, n| put(s3, &format!("/{BUCKET}/large/{n:06}"), &large),
+        |n| put(&large(n), &large_body),
     )?;
     ObjectLoad { name: "GET 1 MiB, 8 clients", clients: 8, operations: 2_000, goals: cpu(GET_LARGE_MICROS) }.run(
         server,
         divisor,
         report,
-        |s3, n| get(s3, &format!("/{BUCKET}/large/{:06}", n % large_objects), LARGE_BYTES),
+        |n| get(&large(n % large_objects), LARGE_BYTES),
     )
 }
 
@@ -133,21 +164,16 @@ pub(crate) fn listing(server: &Server, divisor: usize, report: &mut Report) -> R
     let keys = LISTED_KEYS / divisor;
     let page = PAGE_KEYS / divisor;
     let goals = vec![Goal::at_most(Figure::CpuMicros, 2_000.0)];
-    ObjectLoad { name: "LIST page of 1,000 keys", clients: 1, operations: 200, goals }.run(
-        server,
-        1,
-        report,
-        |s3, n| {
-            let after = format!("small/{:06}", n * page % keys);
-            let call = Call::new("GET", &format!("/{BUCKET}")).query("list-type", &2).query("prefix", "small/");
-            let call = call.query("max-keys", &page).query("start-after", &after);
-            let answer = s3.send(&call)?.ok()?;
-            let expected = page.min(keys - 1 - n * page % keys);
-            let listed = answer.xml_all("Key").len();
-            ensure!(listed == expected, "a page of {listed} keys, {expected} expected");
-            Ok(())
-        },
-    )
+    ObjectLoad { name: "LIST page of 1,000 keys", clients: 1, operations: 200, goals }.ask(server, report, |s3, n| {
+        let after = format!("small/{:06}", n * page % keys);
+        let call = Call::new("GET", &format!("/{BUCKET}")).query("list-type", &2).query("prefix", "small/");
+        let call = call.query("max-keys", &page).query("start-after", &after);
+        let answer = s3.send(&call)?.ok()?;
+        let expected = page.min(keys - 1 - n * page % keys);
+        let listed = answer.xml_all("Key").len();
+        ensure!(listed == expected, "a page of {listed} keys, {expected} expected");
+        Ok(())
+    })
 }
 
 /// Deletes of objects that the loads before have written, one at a time and many in one request.
@@ -157,15 +183,15 @@ pub(crate) fn deletes(server: &Server, divisor: usize, report: &mut Report) -> R
         server,
         divisor,
         report,
-        |s3, n| {
+        |n| {
             let path = format!("/{BUCKET}/signed/{n:06}");
-            s3.send(&Call::new("DELETE", &path).payload(Payload::Unsigned))?.ok().map(drop)
+            (Call::new("DELETE", &path).payload(Payload::Unsigned), Expected::Body(0))
         },
     )?;
     let many = LISTED_KEYS / PAGE_KEYS;
     let page = PAGE_KEYS / divisor;
     let goals = vec![Goal::at_most(Figure::CpuMicros, 10_000.0)];
-    ObjectLoad { name: "DELETE of 1,000 keys", clients: 1, operations: many, goals }.run(server, 1, report, |s3, n| {
+    ObjectLoad { name: "DELETE of 1,000 keys", clients: 1, operations: many, goals }.ask(server, report, |s3, n| {
         let keys = (n * page..(n + 1) * page).map(|key| format!("<Object><Key>small/{key:06}</Key></Object>"));
         let body = format!("<Delete>{}</Delete>", keys.collect::<String>());
         let call = Call::new("POST", &format!("/{BUCKET}")).query("delete", "").body(body.as_bytes());

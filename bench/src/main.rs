@@ -23,6 +23,7 @@ mod load;
 mod loads;
 mod meter;
 mod report;
+mod requests;
 mod scale;
 mod websocket;
 

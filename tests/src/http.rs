@@ -3,7 +3,6 @@
 //! Not a general client: no redirects, no TLS, no compression, answers are read whole.
 
 use anyhow::{Context, Result, bail};
-use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -64,6 +63,32 @@ impl Response {
     }
 }
 
+/// The head of a request as [`Connection::send`] sends it: `Host` is added, and `Content-Length` unless the headers have
+/// one or say that the body is chunked.
+pub fn request_head(
+    host: &str,
+    method: &str,
+    target: &str,
+    headers: &[(String, String)],
+    body_bytes: usize,
+) -> Vec<u8> {
+    let mut head = format!("{method} {target} HTTP/1.1\r\n");
+    let has = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
+    let mut add = |name: &str, value: &str| head.extend([name, ": ", value, "\r\n"]);
+    if !has("host") {
+        add("host", host);
+    }
+    for (name, value) in headers {
+        add(name, value);
+    }
+    let takes_body = body_bytes > 0 || matches!(method, "PUT" | "POST");
+    if takes_body && !has("content-length") && !has("transfer-encoding") {
+        add("content-length", &body_bytes.to_string());
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -82,23 +107,9 @@ impl Connection {
         Ok(Self { host: host.to_owned(), stream, unread: Vec::new() })
     }
 
-    /// Sends a request and reads its answer. `Host` is added, and `Content-Length` unless the headers have one or say
-    /// that the body is chunked.
+    /// Sends a request under its [`request_head`] and reads its answer.
     pub fn send(&mut self, method: &str, target: &str, headers: &[(String, String)], body: &[u8]) -> Result<Response> {
-        let mut head = format!("{method} {target} HTTP/1.1\r\n");
-        let has = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
-        if !has("host") {
-            write!(head, "host: {}\r\n", self.host)?;
-        }
-        for (name, value) in headers {
-            write!(head, "{name}: {value}\r\n")?;
-        }
-        let takes_body = !body.is_empty() || matches!(method, "PUT" | "POST");
-        if takes_body && !has("content-length") && !has("transfer-encoding") {
-            write!(head, "content-length: {}\r\n", body.len())?;
-        }
-        head.push_str("\r\n");
-        let mut message = head.into_bytes();
+        let mut message = request_head(&self.host, method, target, headers, body.len());
         message.extend_from_slice(body);
         match self.stream.write_all(&message) {
             // a server that refuses a body closes its side early; its answer is still to be read

@@ -1,6 +1,6 @@
 //! Signed S3 requests on one connection, and contents that a seed names.
 
-use crate::http::{Connection, Response, Slash, percent_encode};
+use crate::http::{Connection, Response, Slash, percent_encode, request_head};
 use crate::sigv4::{Keys, Payload, Signer, Unsigned, canonical_query};
 use crate::wait::unix_seconds;
 use anyhow::Result;
@@ -98,6 +98,12 @@ impl S3 {
     pub fn send(&mut self, call: &Call<'_>) -> Result<Response> {
         let (target, headers) = self.prepare(call);
         self.connection.send(call.method, &target, &headers, call.body)
+    }
+
+    /// The request as bytes: its signed head, and its body.
+    pub fn prepare_whole<'a>(&mut self, call: &Call<'a>) -> (Vec<u8>, &'a [u8]) {
+        let (target, headers) = self.prepare(call);
+        (request_head(&self.host, call.method, &target, &headers, call.body.len()), call.body)
     }
 
     /// The target (path and query) of a presigned request.
