@@ -304,7 +304,7 @@ pub(crate) fn instant_of(time: &dto::Timestamp) -> Result<Timestamp, Refusal> {
 
 /// The class as answers to reads carry it: `STANDARD` is not said.
 pub(crate) fn class_of(class: StorageClass) -> Option<dto::StorageClass> {
-    (class != StorageClass::Standard).then(|| dto::StorageClass::from(class.to_string()))
+    (class != StorageClass::Standard).then(|| dto::StorageClass::from_static(class.s3_name()))
 }
 
 /// A time as shapes carry it.

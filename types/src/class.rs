@@ -30,6 +30,14 @@ impl StorageClass {
         if Self::Standard.sets().contains(&set) { Self::Standard } else { Self::InfrequentAccess }
     }
 
+    /// The name in S3: `STANDARD` or `STANDARD_IA`.
+    pub fn s3_name(self) -> &'static str {
+        match self {
+            Self::Standard => "STANDARD",
+            Self::InfrequentAccess => "STANDARD_IA",
+        }
+    }
+
     /// The name in the management API: `Standard` or `InfrequentAccess`.
     pub fn api_name(self) -> &'static str {
         match self {
@@ -41,10 +49,7 @@ impl StorageClass {
 
 impl fmt::Display for StorageClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Standard => "STANDARD",
-            Self::InfrequentAccess => "STANDARD_IA",
-        })
+        f.write_str(self.s3_name())
     }
 }
 

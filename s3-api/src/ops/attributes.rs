@@ -60,7 +60,7 @@ pub(super) async fn get_object_attributes(
         last_modified: Some(time_of(record.modified)),
         object_parts,
         object_size: wants("ObjectSize").then(|| size_of(record.size)),
-        storage_class: wants("StorageClass").then(|| StorageClass::from(record.class.to_string())),
+        storage_class: wants("StorageClass").then(|| StorageClass::from_static(record.class.s3_name())),
         version_id: shown(record.shown_version),
         ..GetObjectAttributesOutput::default()
     };

@@ -114,7 +114,7 @@ pub(super) fn object_of(listed: &ListedObject, text: KeyText, owner: Option<&Buc
         owner: owner.map(|bucket| owner_of(&owner_in(bucket, listed.owner.clone()))),
         restore_status: None,
         size: Some(size_of(listed.size)),
-        storage_class: Some(ObjectStorageClass::from(listed.class.to_string())),
+        storage_class: Some(ObjectStorageClass::from_static(listed.class.s3_name())),
     }
 }
 

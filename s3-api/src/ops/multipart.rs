@@ -219,7 +219,7 @@ pub(super) async fn list_parts(
         owner: Some(owner),
         part_number_marker: Some(marker),
         parts: Some(page.parts.iter().map(part_of).collect()),
-        storage_class: Some(dto::StorageClass::from(page.class.to_string())),
+        storage_class: Some(dto::StorageClass::from_static(page.class.s3_name())),
         upload_id: Some(input.upload_id),
         ..ListPartsOutput::default()
     }))
@@ -284,7 +284,8 @@ pub(super) async fn list_multipart_uploads(
 
 fn listed_upload(upload: &ListedUpload, text: KeyText) -> MultipartUpload {
     let owner = owner_of(&upload.initiator);
-    let class = class_of(upload.class).unwrap_or_else(|| dto::StorageClass::from(StorageClass::Standard.to_string()));
+    let class =
+        class_of(upload.class).unwrap_or_else(|| dto::StorageClass::from_static(StorageClass::Standard.s3_name()));
     MultipartUpload {
         checksum_algorithm: upload.checksum.map(|(algorithm, _)| algorithm_of(algorithm)),
         checksum_type: upload.checksum.map(|(_, kind)| kind_of(kind)),

@@ -120,7 +120,7 @@ fn version_entry(listed: &ListedVersion, text: KeyText, bucket: &BucketRecord) -
         owner: object.owner,
         restore_status: None,
         size: object.size,
-        storage_class: Some(ObjectVersionStorageClass::from(listed.class.to_string())),
+        storage_class: Some(ObjectVersionStorageClass::from_static(listed.class.s3_name())),
         version_id: Some(version.to_string()),
     })
 }

@@ -131,12 +131,17 @@ impl<K: RowKey, V: RowValue> Table<K, V> {
     }
 
     fn decode_row(&self, key: &[u8], value: &[u8]) -> Result<(K, V)> {
-        let (_, own) = key.split_first().ok_or_else(|| self.corrupt(key))?;
-        let decoded = K::decode(own).ok_or_else(|| self.corrupt(key))?;
-        Ok((decoded, self.decode_value(key, value)?))
+        Ok((self.decode_key(key)?, self.decode_value(key, value)?))
     }
 
-    fn decode_value(&self, key: &[u8], value: &[u8]) -> Result<V> {
+    /// The key of a row of a raw scan.
+    pub fn decode_key(&self, key: &[u8]) -> Result<K> {
+        let (_, own) = key.split_first().ok_or_else(|| self.corrupt(key))?;
+        K::decode(own).ok_or_else(|| self.corrupt(key))
+    }
+
+    /// The value of a row of a raw scan, whose key is `key`.
+    pub fn decode_value(&self, key: &[u8], value: &[u8]) -> Result<V> {
         let (version, body) = value.split_first().ok_or_else(|| self.corrupt(key))?;
         if *version != V::VERSION {
             return Err(Error::UnknownRowVersion { table: self.name, version: *version });

@@ -94,15 +94,15 @@ impl Objects {
         let bucket = self.peek_bucket(&txn, &request.bucket).await?.id;
         let walk = Walk::new(OBJECTS, bucket, &request.prefix, request.delimiter.as_deref());
         let start = request.after.as_deref().map(|after| walk.after(after));
-        let (entries, more) = walk.page(&txn, start, request.limit).await?;
+        let (entries, more) = walk.page(&txn, start, request.limit, |(_, key), row| ListedObject::of(key, row)).await?;
         let next = entries.last().filter(|_| more).map(|last| match last {
-            Entry::Row((_, key), _) => key.to_string(),
+            Entry::Row(object) => object.key.to_string(),
             Entry::Prefix(prefix) => prefix.clone(),
         });
-        let mut page = ListPage { next, ..ListPage::default() };
+        let mut page = ListPage { objects: Vec::with_capacity(entries.len()), next, ..ListPage::default() };
         for entry in entries {
             match entry {
-                Entry::Row((_, key), row) => page.objects.push(ListedObject::of(key, row)),
+                Entry::Row(object) => page.objects.push(object),
                 Entry::Prefix(prefix) => page.prefixes.push(prefix),
             }
         }
@@ -127,9 +127,9 @@ impl UnderObjectKey for (BucketId, ObjectKey, UploadId) {
     }
 }
 
-/// What a page has: rows, and prefixes in their place.
-pub(crate) enum Entry<K, V> {
-    Row(K, V),
+/// What a page has: what is made of rows, and prefixes in their place.
+pub(crate) enum Entry<E> {
+    Row(E),
     Prefix(String),
 }
 
@@ -155,15 +155,17 @@ impl<'a, K: UnderObjectKey, V: RowValue> Walk<'a, K, V> {
         end_of(&self.table.prefix_range(&(self.bucket, marker[..cut].to_owned())))
     }
 
-    /// Up to `limit` entries from `start` on, and whether there are more.
-    pub(crate) async fn page(
+    /// Up to `limit` entries from `start` on, and whether there are more. Values of rows that roll up are not decoded,
+    /// and of the others no more is kept than `make` makes of them.
+    pub(crate) async fn page<E>(
         &self,
         txn: &Transaction,
         start: Option<Bytes>,
         limit: usize,
-    ) -> Result<(Vec<Entry<K, V>>, bool)> {
+        make: impl Fn(K, V) -> E,
+    ) -> Result<(Vec<Entry<E>>, bool)> {
         let limit = limit.min(PAGE_ENTRIES_MAX);
-        let mut entries: Vec<Entry<K, V>> = Vec::new();
+        let mut entries: Vec<Entry<E>> = Vec::new();
         if limit == 0 || self.prefix.len() > ObjectKey::BYTES_MAX {
             return Ok((entries, false));
         }
@@ -174,11 +176,10 @@ impl<'a, K: UnderObjectKey, V: RowValue> Walk<'a, K, V> {
         let mut rows_wanted = if self.delimiter.is_some() { SCAN_ROWS_AFTER_SEEK * SCAN_GROWTH } else { limit + 1 };
         loop {
             let wanted = rows_wanted.min(limit + 1 - entries.len());
-            let rows = self.table.scan_unchecked(txn, &Scan::first(range.clone(), wanted)).await?;
-            let read = rows.len();
-            let mut last_key = None;
-            for (key, row) in rows {
-                last_key = Some(self.table.key_bytes(&key));
+            let rows = txn.scan_raw_unchecked(&Scan::first(range.clone(), wanted)).await?;
+            entries.reserve(rows.len());
+            for (key_bytes, value) in &rows {
+                let key = self.table.decode_key(key_bytes)?;
                 let prefix = self.common_prefix(key.object_key());
                 if prefix.is_some() && prefix == last_prefix(&entries) {
                     continue;
@@ -188,10 +189,10 @@ impl<'a, K: UnderObjectKey, V: RowValue> Walk<'a, K, V> {
                 }
                 entries.push(match prefix {
                     Some(prefix) => Entry::Prefix(prefix.to_owned()),
-                    None => Entry::Row(key, row),
+                    None => Entry::Row(make(key, self.table.decode_value(key_bytes, value)?)),
                 });
             }
-            let Some(last_key) = last_key.filter(|_| read == wanted) else {
+            let Some((last_key, _)) = rows.last().filter(|_| rows.len() == wanted) else {
                 return Ok((entries, false));
             };
             range = if let Some(prefix) = last_prefix(&entries) {
@@ -199,7 +200,7 @@ impl<'a, K: UnderObjectKey, V: RowValue> Walk<'a, K, V> {
                 range.starting_at(&self.past(prefix))
             } else {
                 rows_wanted *= SCAN_GROWTH;
-                range.after(&last_key)
+                range.after(last_key)
             };
         }
     }
@@ -217,7 +218,7 @@ impl<'a, K: UnderObjectKey, V: RowValue> Walk<'a, K, V> {
 }
 
 /// The prefix that the last entry is, if it is one.
-fn last_prefix<K, V>(entries: &[Entry<K, V>]) -> Option<&str> {
+fn last_prefix<E>(entries: &[Entry<E>]) -> Option<&str> {
     match entries.last() {
         Some(Entry::Prefix(prefix)) => Some(prefix),
         _ => None,

@@ -104,8 +104,10 @@ impl Objects {
         let current = Walk::new(OBJECTS, bucket, &request.prefix, request.delimiter.as_deref());
         let other = Walk::new(VERSIONS, bucket, &request.prefix, request.delimiter.as_deref());
         let starts = starts(&txn, bucket, &current, &other, &request).await?;
-        let (currents, more_current) = current.page(&txn, starts.current, request.limit).await?;
-        let (others, more_other) = other.page(&txn, starts.other, request.limit).await?;
+        let of_current = |(_, key): (_, ObjectKey), row| Merged::Current(key, Box::new(row));
+        let of_other = |(_, key, _): (_, ObjectKey, _), row| Merged::Other(key, row);
+        let (currents, more_current) = current.page(&txn, starts.current, request.limit, of_current).await?;
+        let (others, more_other) = other.page(&txn, starts.other, request.limit, of_other).await?;
         let limit = request.limit.min(PAGE_ENTRIES_MAX);
         let mut merged = merge(currents, others);
         let more = merged.len() > limit || more_current || more_other;
@@ -184,19 +186,13 @@ async fn starts(
 }
 
 /// Both walks in one order: by key, the current object first; a common prefix that both met once.
-fn merge(
-    currents: Vec<Entry<(BucketId, ObjectKey), ObjectRow>>,
-    others: Vec<Entry<(BucketId, ObjectKey, VersionId), VersionRow>>,
-) -> Vec<Merged> {
-    let currents = currents.into_iter().map(|entry| match entry {
-        Entry::Row((_, key), row) => Merged::Current(key, Box::new(row)),
+fn merge(currents: Vec<Entry<Merged>>, others: Vec<Entry<Merged>>) -> Vec<Merged> {
+    let merged = |entry| match entry {
+        Entry::Row(row) => row,
         Entry::Prefix(prefix) => Merged::Prefix(prefix),
-    });
-    let others = others.into_iter().map(|entry| match entry {
-        Entry::Row((_, key, _), row) => Merged::Other(key, row),
-        Entry::Prefix(prefix) => Merged::Prefix(prefix),
-    });
-    let (mut currents, mut others): (VecDeque<_>, VecDeque<_>) = (currents.collect(), others.collect());
+    };
+    let mut currents: VecDeque<Merged> = currents.into_iter().map(merged).collect();
+    let mut others: VecDeque<Merged> = others.into_iter().map(merged).collect();
     let mut merged: Vec<Merged> = Vec::with_capacity(currents.len() + others.len());
     loop {
         let current_first = match (currents.front(), others.front()) {

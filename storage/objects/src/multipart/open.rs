@@ -2,7 +2,7 @@
 
 use crate::list::{Entry, Walk};
 use crate::record::ChecksumKind;
-use crate::rows::UPLOADS;
+use crate::rows::{UPLOADS, UploadRow};
 use crate::{Objects, Result};
 use cistern_types::{BucketName, ChecksumAlgorithm, ObjectKey, Owner, StorageClass, Timestamp, UploadId};
 
@@ -66,22 +66,23 @@ impl Objects {
             }
             (Some(key), _) => Some(walk.after(&key)),
         };
-        let (entries, more) = walk.page(&txn, start, request.limit).await?;
+        let listed = |(_, key, upload): (_, _, UploadId), row: UploadRow| ListedUpload {
+            key,
+            upload,
+            initiated: row.initiated,
+            initiator: row.initiator,
+            class: row.class,
+            checksum: row.checksum,
+        };
+        let (entries, more) = walk.page(&txn, start, request.limit, listed).await?;
         let next = entries.last().filter(|_| more).map(|last| match last {
-            Entry::Row((_, key, upload), _) => (key.to_string(), Some(*upload)),
+            Entry::Row(listed) => (listed.key.to_string(), Some(listed.upload)),
             Entry::Prefix(prefix) => (prefix.clone(), None),
         });
         let mut page = UploadPage { next, ..UploadPage::default() };
         for entry in entries {
             match entry {
-                Entry::Row((_, key, upload), row) => page.uploads.push(ListedUpload {
-                    key,
-                    upload,
-                    initiated: row.initiated,
-                    initiator: row.initiator,
-                    class: row.class,
-                    checksum: row.checksum,
-                }),
+                Entry::Row(listed) => page.uploads.push(listed),
                 Entry::Prefix(prefix) => page.prefixes.push(prefix),
             }
         }
