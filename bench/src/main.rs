@@ -1,12 +1,13 @@
 //! Whole-server loads: what an operation costs the server in CPU, syncs and bytes on the drives, beside the goals.
 //!
-//! Starts the release binary on drive folders in a temporary folder, loads it from threads of this process and reads the
-//! server's CPU from `/proc` and its syncs from `/metrics`. CPU per operation is the figure that carries over to other
+//! Starts the release binary on drive folders in a temporary folder, loads it from this process and reads the server's
+//! CPU from `/proc` and its syncs from `/metrics`. CPU per operation is the figure that carries over to other
 //! machines; rates on a machine shared with the load do not. Bounded: a full run takes about two minutes.
 //!
 //! ```text
 //! load.rs     clients in threads, each with its own connection and a share of the operations
 //! meter.rs    what the server used between two moments
+//! requests.rs a client that costs little: prepared requests over many connections of one thread
 //! loads.rs    the loads themselves; ingest.rs: those of events, which events.rs makes; websocket.rs: a fast client
 //! connections.rs  memory under many connections, slow ones among them
 //! engine.rs   the storage engine alone, in this process, beside files.rs: a folder an object on the same drives
