@@ -52,9 +52,12 @@ const FIT_WAIT: Duration = Duration::from_secs(10);
 /// Stands for the offset of a batch that is about to be logged.
 const NOT_YET: u64 = u64::MAX;
 
-/// While several producers send at once, a flush begins so long after the one before at the earliest: more events share its syncs.
-/// One that waits for each answer never waits for this.
+/// While a crowd sends at once, a flush begins so long after the one before at the earliest: more events share its syncs.
+/// A few who wait for each answer never wait for this.
 const FLUSH_EVERY: Duration = Duration::from_millis(1);
+
+/// So many bodies in one flush are a crowd.
+const CROWD_MIN: usize = 8;
 
 /// Bodies up to this size are handed to the blob store in one piece.
 const PIECE_BYTES: usize = 1 << 20;
@@ -267,7 +270,7 @@ pub(crate) struct Flusher {
     next: Option<Entry>,
     ended: bool,
     flush_bytes_max: usize,
-    /// When the last flush with more than one entry began.
+    /// When the last flush began, if it was that of a crowd.
     gathered_at: Option<Instant>,
 }
 
@@ -312,7 +315,7 @@ impl Worker for Flusher {
         if entries.is_empty() {
             return Ok(if self.ended { Work::Finished } else { Work::Idle });
         }
-        self.gathered_at = (entries.len() > 1).then(Instant::now);
+        self.gathered_at = (entries.len() >= CROWD_MIN).then(Instant::now);
         self.flush(entries).await;
         Ok(if self.next.is_some() { Work::More } else { Work::Idle })
     }
