@@ -74,11 +74,11 @@ def pipeline(bucket, token=False, shards=1, json_key=None, origins=(), batch_sec
     return Topic(name, bucket, made["send_token"] if token else None)
 
 
-def until(what, condition, limit=WAIT_LIMIT):
-    """Asks again and again until the condition holds; answers its value."""
+def until(what, condition, limit=WAIT_LIMIT, state=lambda: "no more is known"):
+    """Asks again and again until the condition holds; answers its value. In vain, it fails with the state."""
     start = time.monotonic()
     while not (value := condition()):
-        assert time.monotonic() - start < limit, f"waited {limit} s in vain: {what}"
+        assert time.monotonic() - start < limit, f"waited {limit} s in vain: {what}: {state()}"
         time.sleep(0.02)
     return value
 
@@ -91,7 +91,11 @@ def accepted(topic):
 def drain(topic):
     """Ends the pipeline: everything it has taken is in objects afterwards."""
     api("DELETE", _pipelines(topic.name) + "?mode=drain")
-    until(f"{topic.name} is drained", lambda: api("GET", _pipelines(topic.name)) is None)
+
+    def left():
+        return api("GET", _pipelines(topic.name))
+
+    until(f"{topic.name} is drained", lambda: left() is None, state=left)
 
 
 def stored(topic):

@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use tempfile::TempDir;
 
-/// A folder with room for a data folder and files; outlives the servers started in it.
+/// Lines of the server's log that a test which fails shows.
+const LOG_LINES_SHOWN: usize = 50;
+
+/// A folder with room for a data folder and files; outlives the servers started in it. When the test fails, the end of the
+/// server's log is shown before all of it goes.
 pub(crate) struct Sandbox {
     folder: TempDir,
 }
@@ -35,6 +39,19 @@ impl Sandbox {
     /// Starts a server here.
     pub(crate) fn start(&self) -> Server {
         self.spec().start().unwrap()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let log = std::fs::read_to_string(self.data_dir().with_extension("log")).unwrap_or_default();
+        let last = log.lines().count().saturating_sub(LOG_LINES_SHOWN);
+        for line in log.lines().skip(last) {
+            eprintln!("server: {line}");
+        }
     }
 }
 
