@@ -1,6 +1,6 @@
 //! The loads of objects: small and large ones, lists.
 
-use crate::load;
+use crate::load::{self, Times};
 use crate::meter::Meter;
 use crate::report::{Figure, Goal, Line, Report};
 use crate::requests::{self, Expected, Request};
@@ -22,7 +22,7 @@ const FLOOR_ANSWERS: usize = 80_000;
 const GET_LARGE_MICROS: f64 = 300.0;
 const PUT_LARGE_MICROS: f64 = 1_748.0;
 
-/// One load of S3 requests.
+/// One load of requests.
 struct ObjectLoad {
     name: &'static str,
     clients: usize,
@@ -46,10 +46,8 @@ impl ObjectLoad {
             Request::signed(&mut s3, &call, expected)
         });
         let requests: Vec<Request<'_>> = prepared.collect();
-        let meter = Meter::read(server)?;
-        let times = requests::run(server.s3_host(), self.clients, &requests)?;
-        let used = meter.used(server)?;
-        report.add(Line::of_load(self.name, operations, &times, used, self.goals));
+        let line = self.measured(server, operations, |clients| requests::run(server.s3_host(), clients, &requests))?;
+        report.add(line);
         Ok(())
     }
 
@@ -60,11 +58,18 @@ impl ObjectLoad {
         report: &mut Report,
         operation: impl Fn(&mut S3, usize) -> Result<()> + Sync,
     ) -> Result<()> {
-        let meter = Meter::read(server)?;
-        let times = load::run(server, self.clients, self.operations, operation)?;
-        let used = meter.used(server)?;
-        report.add(Line::of_load(self.name, self.operations, &times, used, self.goals));
+        let operations = self.operations;
+        let line = self.measured(server, operations, |clients| load::run(server, clients, operations, operation))?;
+        report.add(line);
         Ok(())
+    }
+
+    /// What the server uses while so many clients do it.
+    fn measured(self, server: &Server, operations: usize, load: impl FnOnce(usize) -> Result<Times>) -> Result<Line> {
+        let meter = Meter::read(server)?;
+        let times = load(self.clients)?;
+        let used = meter.used(server)?;
+        Ok(Line::of_load(self.name, operations, &times, used, self.goals))
     }
 }
 
@@ -75,10 +80,9 @@ pub(crate) fn floor(server: &Server, divisor: usize, report: &mut Report) -> Res
     let length = Connection::open(host)?.send("GET", FLOOR, &[], b"")?.ok()?.body.len();
     let requests: Vec<Request<'_>> =
         (0..operations).map(|_| Request::plain(host, FLOOR, Expected::Body(length))).collect();
-    let meter = Meter::read(server)?;
-    let times = requests::run(host, 32, &requests)?;
-    let used = meter.used(server)?;
-    report.add_plain_answer(Line::of_load("plain answer, 32 clients", operations, &times, used, Vec::new()));
+    let load =
+        ObjectLoad { name: "plain answer, 32 clients", clients: 32, operations: FLOOR_ANSWERS, goals: Vec::new() };
+    report.add_plain_answer(load.measured(server, operations, |clients| requests::run(host, clients, &requests))?);
     Ok(())
 }
 
