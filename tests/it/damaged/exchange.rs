@@ -14,6 +14,8 @@ const QUIET: Duration = Duration::from_millis(300);
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 const READ_CHUNK_BYTES: usize = 64 << 10;
 const SLOW_PIECES_MAX: usize = 40;
+/// No answer to these requests is longer.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// The first answer of a connection.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +101,9 @@ fn read(stream: &mut TcpStream, sent: &[u8]) -> End {
             Err(what) => return End::Broken(what),
             Ok(Some(answer)) => return End::Answered(answer),
             Ok(None) => {}
+        }
+        if got.len() > ANSWER_BYTES_MAX {
+            return End::Broken("the answer has no end".to_owned());
         }
         match stream.read(&mut piece) {
             Ok(0) => break,
