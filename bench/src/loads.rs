@@ -99,7 +99,7 @@ fn get<'a>(path: &str, bytes: usize) -> (Call<'a>, Expected) {
 }
 
 fn put<'a>(path: &str, body: &'a [u8]) -> (Call<'a>, Expected) {
-    (Call::new("PUT", path).payload(Payload::Unsigned).body(body), Expected::Body(0))
+    (Call::new("PUT", path).payload(Payload::Unsigned).body(body), Expected::Stored)
 }
 
 /// PUT and GET of small and large objects.
@@ -123,7 +123,7 @@ pub(crate) fn objects(server: &Server, divisor: usize, report: &mut Report) -> R
         server,
         divisor,
         report,
-        |n| (Call::new("PUT", &format!("/{BUCKET}/signed/{n:06}")).body(&small_body), Expected::Body(0)),
+        |n| (Call::new("PUT", &format!("/{BUCKET}/signed/{n:06}")).body(&small_body), Expected::Stored),
     )?;
     let written = LISTED_KEYS / divisor;
     let cpu = |micros: f64| vec![Goal::at_most(Figure::CpuMicros, micros)];

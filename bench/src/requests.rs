@@ -32,6 +32,8 @@ pub(crate) enum Expected {
     Body(usize),
     /// So many bytes are announced, none follow.
     Announced(usize),
+    /// An entity tag says what was stored; nothing follows.
+    Stored,
 }
 
 impl<'a> Request<'a> {
@@ -89,11 +91,12 @@ impl Connection {
         let head = str::from_utf8(&self.buffer[..head_bytes])?;
         ensure!(head.starts_with("HTTP/1.1 2"), "answered {}", String::from_utf8_lossy(&self.buffer[..filled]));
         let announced = content_length(head)?;
-        let follow = match request.expected {
-            Expected::Body(bytes) => bytes,
-            Expected::Announced(_) => 0,
+        let (expected, follow) = match request.expected {
+            Expected::Body(bytes) => (bytes, bytes),
+            Expected::Announced(bytes) => (bytes, 0),
+            Expected::Stored => (0, 0),
         };
-        let (Expected::Body(expected) | Expected::Announced(expected)) = request.expected;
+        ensure!(request.expected != Expected::Stored || field(head, "etag").is_some(), "a PUT without an ETag");
         ensure!(announced == expected, "an answer of {announced} bytes, {expected} expected");
         let mut missing = (head_bytes + follow).checked_sub(filled).context("more than the answer")?;
         while missing > 0 {
@@ -123,9 +126,13 @@ impl Connection {
 
 /// What the head announces, nothing if it does not say.
 fn content_length(head: &str) -> Result<usize> {
-    let fields = head.lines().filter_map(|line| line.split_once(':'));
-    let length = fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    length.map_or(Ok(0), |(_, value)| value.trim().parse().context("the length of an answer is a number"))
+    field(head, "content-length").map_or(Ok(0), |length| length.parse().context("the length of an answer is a number"))
+}
+
+/// The first header of that name.
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
 
 #[cfg(test)]
@@ -167,5 +174,7 @@ mod tests {
             let host = server(vec![wrong]);
             assert!(run(&host, 1, &requests(&host, &[Expected::Body(5)])).is_err());
         }
+        let host = server(vec!["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]);
+        assert!(run(&host, 1, &requests(&host, &[Expected::Stored])).is_err());
     }
 }

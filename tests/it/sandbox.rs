@@ -1,13 +1,11 @@
 //! A folder and a server for one test, removed with it.
 
+use cistern_tests::server::tail;
 use cistern_tests::{S3, Server, ServerSpec};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use tempfile::TempDir;
-
-/// Lines of the server's log that a test which fails shows.
-const LOG_LINES_SHOWN: usize = 50;
 
 /// A folder with room for a data folder and files; outlives the servers started in it. When the test fails, the end of the
 /// server's log is shown before all of it goes.
@@ -44,13 +42,8 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            return;
-        }
-        let log = std::fs::read_to_string(self.data_dir().with_extension("log")).unwrap_or_default();
-        let last = log.lines().count().saturating_sub(LOG_LINES_SHOWN);
-        for line in log.lines().skip(last) {
-            eprintln!("server: {line}");
+        if std::thread::panicking() {
+            eprintln!("the server's log ends:\n{}", tail(&self.data_dir().with_extension("log")));
         }
     }
 }

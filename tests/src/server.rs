@@ -343,7 +343,8 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn tail(log: &Path) -> String {
+/// The last lines of a log, nothing when there is none.
+pub fn tail(log: &Path) -> String {
     const LINES: usize = 30;
     let log = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
