@@ -5,6 +5,13 @@ use super::{bytes_damage, odd, pick};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
+/// A piece that is repeated becomes no longer than this: it may be the work of other damage, and long already.
+const REPEATED_BYTES_MAX: usize = 4 << 20;
+
+fn again_and_again(piece: &str, times: usize) -> String {
+    piece.repeat(times.min(REPEATED_BYTES_MAX / piece.len().max(1)).max(1))
+}
+
 /// Damage to XML or JSON.
 pub(super) fn document_damage(body: &[u8], random: &mut StdRng) -> Vec<u8> {
     let text = String::from_utf8_lossy(body).into_owned();
@@ -20,7 +27,7 @@ pub(super) fn document_damage(body: &[u8], random: &mut StdRng) -> Vec<u8> {
     let with = |inserted: &str| format!("{before}{inserted}{after}").into_bytes();
     match random.random_range(0..26) {
         0 => with(&format!("{}{}", "<a>".repeat(deep), "</a>".repeat(deep))),
-        1 => with(&format!("<{root}>").repeat(deep)),
+        1 => with(&again_and_again(&format!("<{root}>"), deep)),
         2 => format!("<!DOCTYPE r [<!ENTITY a \"b\">]>{before}&a;{after}").into_bytes(),
         3 => {
             let lines = (1..10).map(|n| format!("<!ENTITY e{n} \"{}\">", format!("&e{};", n - 1).repeat(10)));
@@ -78,7 +85,8 @@ pub(super) fn document_damage(body: &[u8], random: &mut StdRng) -> Vec<u8> {
         16 => {
             // one element again and again
             let end = after.find('>').map_or(after.len(), |end| end + 1);
-            format!("{before}{}{after}", after[..end].repeat(pick(&[2, 100, 5000, 100_000], random))).into_bytes()
+            format!("{before}{}{after}", again_and_again(&after[..end], pick(&[2, 100, 5000, 100_000], random)))
+                .into_bytes()
         }
         17 => {
             let end = after.find('<').unwrap_or(after.len());
@@ -138,5 +146,21 @@ fn json_damage(text: &str, random: &mut StdRng) -> Vec<u8> {
         }
         14 => format!("{{{}}}", (0..5000).map(|n| format!("\"k{n}\":{n}")).collect::<Vec<_>>().join(",")).into_bytes(),
         _ => bytes_damage(text.as_bytes(), random),
+    }
+}
+
+#[test]
+fn damaged_documents_stay_small_enough_to_send() {
+    use rand::SeedableRng as _;
+    for seed in 0..500 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut document = b"<a><b>c</b></a>".to_vec();
+        for _ in 0..3 {
+            document = document_damage(&document, &mut random);
+            assert!(document.len() < 16 << 20, "seed {seed}: {} bytes", document.len());
+            if document.is_empty() {
+                break;
+            }
+        }
     }
 }
