@@ -1,21 +1,27 @@
 //! MD5, SHA-256 and S3's checksums of a body, each computed once, and what multipart completion makes of the parts'.
 //!
-//! Large batches are hashed on blocking threads beside the blob write (see `stage.rs`): MD5 does 0.7 GB/s, which is the
-//! slowest thing a large PUT does and must not hold up the threads that serve connections.
+//! Large batches are hashed on other threads beside the blob write (see `stage.rs`), MD5 together with those of other bodies
+//! (see `md5_lanes.rs`): at 0.7 GB/s it is the slowest thing a large PUT does.
 
 use crate::body::{BodyChecks, ExpectedChecksum};
 use crate::record::{ChecksumKind, StoredChecksum};
 use crate::{BodyError, Error, Result};
 use cistern_types::{Checksum, ChecksumAlgorithm, ETag};
 use crc_fast::CrcAlgorithm;
-use md5::{Digest as _, Md5};
+use md5_many::Md5State;
 use sha1::Sha1;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 /// Digests of a body so far.
 #[derive(Clone)]
 pub(crate) struct BodyDigest {
-    md5: Md5,
+    pub(crate) md5: Md5State,
+    pub(crate) others: OtherDigests,
+}
+
+/// All digests but MD5.
+#[derive(Clone)]
+pub(crate) struct OtherDigests {
     /// Serves both the signed payload hash and the SHA256 checksum.
     sha256: Option<Sha256>,
     checksum: Option<RunningChecksum>,
@@ -55,11 +61,38 @@ impl BodyDigest {
             }
         });
         let wants_sha256 = checks.sha256.is_some() || algorithm == Some(ChecksumAlgorithm::Sha256);
-        Self { md5: Md5::new(), sha256: wants_sha256.then(Sha256::new), checksum, length: 0 }
+        let others = OtherDigests { sha256: wants_sha256.then(Sha256::new), checksum, length: 0 };
+        Self { md5: Md5State::new(), others }
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.md5.update(bytes);
+        self.others.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Digested {
+        let md5 = self.md5.finalize();
+        let OtherDigests { sha256, checksum, length } = self.others;
+        let sha256: Option<[u8; 32]> = sha256.map(|sha256| sha256.finalize().into());
+        let checksum = checksum.map(|checksum| match checksum {
+            RunningChecksum::Crc(algorithm, crc) => crc_value(algorithm, crc.finalize()),
+            RunningChecksum::Sha1(sha1) => Checksum::new(ChecksumAlgorithm::Sha1, &sha1.finalize()),
+            RunningChecksum::Sha256 => {
+                let value = sha256.expect("a SHA256 checksum is only asked for together with its digest");
+                Checksum::new(ChecksumAlgorithm::Sha256, &value)
+            }
+        });
+        Digested { md5, sha256, checksum, length }
+    }
+}
+
+impl OtherDigests {
+    /// Whether they take long enough to be worth a thread of their own: CRCs do 10 GB/s and more.
+    pub(crate) fn are_slow(&self) -> bool {
+        self.sha256.is_some() || matches!(self.checksum, Some(RunningChecksum::Sha1(_)))
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(bytes);
         }
@@ -69,19 +102,6 @@ impl BodyDigest {
             Some(RunningChecksum::Sha256) | None => {}
         }
         self.length += bytes.len() as u64;
-    }
-
-    pub(crate) fn finish(self) -> Digested {
-        let sha256: Option<[u8; 32]> = self.sha256.map(|sha256| sha256.finalize().into());
-        let checksum = self.checksum.map(|checksum| match checksum {
-            RunningChecksum::Crc(algorithm, crc) => crc_value(algorithm, crc.finalize()),
-            RunningChecksum::Sha1(sha1) => Checksum::new(ChecksumAlgorithm::Sha1, &sha1.finalize()),
-            RunningChecksum::Sha256 => {
-                let value = sha256.expect("a SHA256 checksum is only asked for together with its digest");
-                Checksum::new(ChecksumAlgorithm::Sha256, &value)
-            }
-        });
-        Digested { md5: self.md5.finalize().into(), sha256, checksum, length: self.length }
     }
 }
 
@@ -144,13 +164,13 @@ fn crc_number(checksum: &Checksum) -> u64 {
 
 /// The tag of an object made of parts with these MD5s, in order.
 pub(crate) fn multipart_etag<'a>(parts: impl Iterator<Item = &'a [u8; 16]>) -> ETag {
-    let mut md5 = Md5::new();
+    let mut md5 = Md5State::new();
     let mut count = 0;
     for part in parts {
         md5.update(part);
         count += 1;
     }
-    ETag::Multipart { md5: md5.finalize().into(), parts: count }
+    ETag::Multipart { md5: md5.finalize(), parts: count }
 }
 
 /// The checksum of an object made of parts with these checksums and lengths, in order, all of one algorithm.
@@ -216,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_multipart_tag_is_the_md5_of_md5s() {
-        let parts = [Md5::digest(b"a").into(), Md5::digest(b"b").into()];
+        let parts = [md5_many::md5(b"a"), md5_many::md5(b"b")];
         assert_eq!(multipart_etag(parts.iter()).to_string(), "96e024ba2074fe77e8e965ba43a704be-2");
     }
 

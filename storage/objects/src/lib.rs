@@ -40,6 +40,7 @@ mod limits;
 mod list;
 mod list_versions;
 mod lock;
+mod md5_lanes;
 #[cfg(test)]
 mod model;
 mod multipart;

@@ -1,5 +1,6 @@
 //! [`Objects`]: the one value through which everything above reaches buckets and objects.
 
+use crate::md5_lanes::Md5Lanes;
 use crate::turns::Turns;
 use crate::{Limits, MasterKeys};
 use cistern_blobs::BlobStore;
@@ -33,12 +34,13 @@ struct Parts {
     clock: Arc<dyn Clock>,
     limits: Limits,
     turns: Turns,
+    md5_lanes: Arc<Md5Lanes>,
 }
 
 impl Objects {
     /// Objects whose rows are in `store` and whose bytes are in `blobs`.
     pub fn new(store: Store, blobs: Arc<dyn BlobStore>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        let parts = Arc::new(Parts { store, blobs, clock, limits, turns: Turns::new() });
+        let parts = Arc::new(Parts { store, blobs, clock, limits, turns: Turns::new(), md5_lanes: Md5Lanes::new() });
         Self { parts, ring: None }
     }
 
@@ -83,6 +85,10 @@ impl Objects {
 
     pub(crate) fn turns(&self) -> &Turns {
         &self.parts.turns
+    }
+
+    pub(crate) fn md5_lanes(&self) -> &Arc<Md5Lanes> {
+        &self.parts.md5_lanes
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -14,8 +14,9 @@ use crate::body::{Batches, BodyChecks, BodyError};
 use crate::changes::ChangeCause;
 use crate::commit::{CommitItem, NewObject, commit_objects};
 use crate::conditions::Conditions;
-use crate::digest::{BodyDigest, Digested};
+use crate::digest::{BodyDigest, Digested, OtherDigests};
 use crate::encryption::{BlobSealer, Encryption, NewSealing, Sealing, stored_bytes};
+use crate::md5_lanes::Md5Lanes;
 use crate::record::{Extent, ObjectHeaders, StoredChecksum};
 use crate::seal::DataKey;
 use crate::{BlobSalt, Error, ObjectRecord, Objects, Result};
@@ -25,6 +26,7 @@ use cistern_metadata::Transaction;
 use cistern_runtime::offload;
 use cistern_types::{BlobId, BucketName, ETag, ObjectKey, Receipt, StorageClass};
 use futures::{Stream, stream};
+use std::sync::Arc;
 
 /// Below this, hashing costs less than the hop to another thread would.
 const HASH_INLINE_BYTES: usize = 16 << 10;
@@ -223,7 +225,7 @@ impl Objects {
         }
         let writer = self.blobs().writer(class).await?;
         let blob = writer.id();
-        let staged = stream_to_blob(writer, batches, first, digest, sealer, checks).await;
+        let staged = stream_to_blob(writer, batches, first, (digest, self.md5_lanes()), sealer, checks).await;
         if staged.is_err() {
             self.discard(&[blob]).await;
         }
@@ -238,7 +240,7 @@ impl Objects {
         sealer: BlobSealer,
         body: Bytes,
     ) -> Result<StagedBody> {
-        let digested = hash(digest, body.clone()).await.finish();
+        let digested = hash(digest, body.clone(), self.md5_lanes()).await.finish();
         digested.verify(checks)?;
         if body.is_empty() {
             return Ok(StagedBody { blob: None, salt: None, receipt: Receipt::DURABLE, digested });
@@ -272,7 +274,7 @@ async fn stream_to_blob<S, E>(
     mut writer: Box<dyn BlobWriter>,
     mut batches: Batches<S>,
     first: Bytes,
-    mut digest: BodyDigest,
+    (mut digest, md5_lanes): (BodyDigest, &Arc<Md5Lanes>),
     mut sealer: BlobSealer,
     checks: BodyChecks,
 ) -> Result<StagedBody>
@@ -284,7 +286,7 @@ where
     let salt = sealer.salt();
     let mut batch = first;
     while !batch.is_empty() {
-        let hashing = async { Ok(hash(digest, batch.clone()).await) };
+        let hashing = async { Ok(hash(digest, batch.clone(), md5_lanes).await) };
         let writing = async {
             let (sealer, stored) = sealer.push(batch.clone()).await?;
             write(&mut *writer, stored).await?;
@@ -318,16 +320,23 @@ fn joined(first: Bytes, second: Bytes) -> Bytes {
     whole.freeze()
 }
 
-async fn hash(mut digest: BodyDigest, bytes: Bytes) -> BodyDigest {
+async fn hash(mut digest: BodyDigest, bytes: Bytes, md5_lanes: &Arc<Md5Lanes>) -> BodyDigest {
     if bytes.len() < HASH_INLINE_BYTES {
         digest.update(&bytes);
         return digest;
     }
-    offload(move || {
-        digest.update(&bytes);
-        digest
-    })
-    .await
+    let BodyDigest { md5, others } = digest;
+    let (md5, others) = futures::join!(md5_lanes.update(md5, bytes.clone()), hash_others(others, bytes));
+    BodyDigest { md5, others }
+}
+
+async fn hash_others(mut others: OtherDigests, bytes: Bytes) -> OtherDigests {
+    let are_slow = others.are_slow();
+    let work = move || {
+        others.update(&bytes);
+        others
+    };
+    if are_slow { offload(work).await } else { work() }
 }
 
 #[cfg(test)]
