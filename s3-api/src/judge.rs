@@ -235,7 +235,7 @@ impl Judge {
     /// The object in question; `None` when there is none, or none that could be read.
     async fn record(&self, subject: Subject<'_>, key: &str) -> Result<Option<ObjectRecord>, Refusal> {
         let Ok(key) = key.parse::<ObjectKey>() else { return Ok(None) };
-        match self.objects.head_version(&subject.bucket.name, &key, subject.version).await {
+        match self.objects.head_in(subject.bucket, &key, subject.version).await {
             Ok(record) => Ok(Some(record)),
             Err(Error::NoSuchKey { .. } | Error::NoSuchVersion { .. } | Error::IsDeleteMarker { .. }) => Ok(None),
             Err(error) => Err(error.into()),

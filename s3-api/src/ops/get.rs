@@ -2,7 +2,7 @@
 
 use super::lifecycle::expiration_of;
 use super::lock::LockFields;
-use super::{Answer, Operations, place, shown, version_of};
+use super::{Answer, Operations, shown, version_of};
 use crate::body_stream::AnswerBody;
 use crate::checksum::{Fields, kind_of};
 use crate::encryption::{answer_headers, key_of_request};
@@ -11,8 +11,8 @@ use crate::headers::{
     class_of, content_headers, etag_of, metadata_of, not_modified_headers, range, read_conditions, size_of, time_of,
 };
 use crate::notes::Notes;
-use cistern_objects::{ByteRange, Error, ObjectRecord, Objects, VersionRef};
-use cistern_types::{BucketName, Checksum, ObjectKey};
+use cistern_objects::{BucketRecord, ByteRange, Error, ObjectRecord, Objects, VersionRef};
+use cistern_types::{Checksum, ObjectKey};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto::{ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput};
@@ -40,7 +40,7 @@ fn byte_range(headers: &HeaderMap, part: Option<i32>) -> Result<Option<ByteRange
 /// A 304 tells which state the client has, so the record is read again for it.
 async fn refused(
     objects: &Objects,
-    bucket: &BucketName,
+    bucket: &BucketRecord,
     key: &ObjectKey,
     version: Option<VersionRef>,
     error: Error,
@@ -48,7 +48,7 @@ async fn refused(
     if !matches!(error, Error::NotModified) {
         return error.into();
     }
-    match objects.head_version(bucket, key, version).await {
+    match objects.head_in(bucket, key, version).await {
         Ok(record) => Refusal::from(error).with_headers(not_modified_headers(&record)),
         Err(error) => error.into(),
     }
@@ -60,15 +60,15 @@ pub(super) async fn get_object(
     request: S3Request<GetObjectInput>,
 ) -> Answer<GetObjectOutput> {
     let S3Request { input, headers, .. } = request;
-    let (bucket, key) = place(&input.bucket, &input.key)?;
+    let (bucket, key) = (notes.bucket()?, input.key.parse::<ObjectKey>()?);
     let version = version_of(input.version_id.as_deref())?;
     let range = byte_range(&headers, input.part_number)?;
     let customer_key = key_of_request(&headers)?;
     let conditions = read_conditions(&headers);
-    let read = objects.get_if(&bucket, &key, version, range, &conditions, customer_key.as_ref()).await;
+    let read = objects.get_in(bucket, &key, version, range, &conditions, customer_key.as_ref()).await;
     let read = match read {
         Ok(read) => read,
-        Err(error) => return Err(refused(objects, &bucket, &key, version, error).await),
+        Err(error) => return Err(refused(objects, bucket, &key, version, error).await),
     };
     let (record, range) = (read.record, read.asked);
     let expiration = expiration_of(objects, notes, &record, version.is_some()).await?;
@@ -134,10 +134,10 @@ pub(super) async fn head_object(
     request: S3Request<HeadObjectInput>,
 ) -> Answer<HeadObjectOutput> {
     let S3Request { input, headers, .. } = request;
-    let (bucket, key) = place(&input.bucket, &input.key)?;
+    let (bucket, key) = (notes.bucket()?, input.key.parse::<ObjectKey>()?);
     let version = version_of(input.version_id.as_deref())?;
     let customer_key = key_of_request(&headers)?;
-    let record = objects.head_version(&bucket, &key, version).await?;
+    let record = objects.head_in(bucket, &key, version).await?;
     let range = byte_range(&headers, input.part_number)?;
     record.check_part(range)?;
     record.check_customer_key(customer_key.as_ref())?;

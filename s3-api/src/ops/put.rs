@@ -1,7 +1,7 @@
 //! PutObject: the request's headers become promises about its body, the object store holds it to them.
 
 use super::lifecycle::rules_in_force;
-use super::{Answer, Operations, place, written};
+use super::{Answer, Operations, written};
 use crate::acl::of_new_object;
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, content_md5, expected, kind_of};
@@ -11,6 +11,7 @@ use crate::headers::{attributes, etag_of, storage_class, stored_headers, write_c
 use crate::lifecycle::Candidate;
 use crate::notes::Notes;
 use cistern_objects::{Attributes, BodyChecks, PutRequest};
+use cistern_types::ObjectKey;
 use http::HeaderMap;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, TrailingHeaders};
@@ -39,12 +40,12 @@ pub(super) async fn put_object(
     request: S3Request<PutObjectInput>,
 ) -> Answer<PutObjectOutput> {
     let S3Request { input, headers, trailing_headers, .. } = request;
-    let (bucket, key) = place(&input.bucket, &input.key)?;
+    let (bucket, key) = (notes.bucket()?, input.key.parse::<ObjectKey>()?);
     let (owner, acl) = of_new_object(notes, &headers)?;
     let encryption = asked(&headers)?;
     let customer_key = key_of(&encryption).cloned();
     let put = PutRequest {
-        bucket,
+        bucket: bucket.name.clone(),
         key,
         headers: stored_headers(&headers)?,
         attributes: Attributes { owner, acl, ..attributes(&headers)? },
@@ -55,7 +56,7 @@ pub(super) async fn put_object(
     };
     // Read first: once the object is there, nothing must turn the answer into an error.
     let rules = rules_in_force(objects, notes).await?.map(|rules| (rules, put.attributes.tags.clone()));
-    let made = objects.put(put, RequestBody::new(input.body)).await?;
+    let made = objects.put_in(bucket, put, RequestBody::new(input.body)).await?;
     let expiration = rules.and_then(|(rules, tags)| {
         let (size, modified) = (made.size, made.modified);
         rules.expiration_header(&Candidate { key: &input.key, size, tags: &tags, modified })

@@ -96,7 +96,8 @@ impl Objects {
     /// request may write, which takes an upload of copied parts.
     pub async fn copy(&self, request: CopyRequest) -> Result<CopyOutcome> {
         let txn = self.store().read().await?;
-        let source = self.head_in(&txn, &request.source_bucket, &request.source_key, request.source_version).await?;
+        let source_bucket = self.peek_bucket(&txn, &request.source_bucket).await?;
+        let source = self.record_in(&txn, &source_bucket, &request.source_key, request.source_version).await?;
         source.check_customer_key(request.source_customer_key.as_ref())?;
         request.source_conditions.check_source(&source)?;
         let target = self.peek_bucket(&txn, &request.target_bucket).await?;

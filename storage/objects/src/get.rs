@@ -90,8 +90,18 @@ impl Objects {
         key: &ObjectKey,
         version: Option<VersionRef>,
     ) -> Result<ObjectRecord> {
+        self.head_in(&self.bucket(bucket).await?, key, version).await
+    }
+
+    /// The same in a bucket that the caller has read: one that was deleted since has no objects.
+    pub async fn head_in(
+        &self,
+        bucket: &BucketRecord,
+        key: &ObjectKey,
+        version: Option<VersionRef>,
+    ) -> Result<ObjectRecord> {
         let txn = self.store().read().await?;
-        self.head_in(&txn, bucket, key, version).await
+        self.record_in(&txn, bucket, key, version).await
     }
 
     /// Reads an object, or a range of it.
@@ -113,8 +123,21 @@ impl Objects {
         conditions: &Conditions,
         customer_key: Option<&CustomerKey>,
     ) -> Result<ObjectRead> {
+        self.get_in(&self.bucket(bucket).await?, key, version, range, conditions, customer_key).await
+    }
+
+    /// The same in a bucket that the caller has read: one that was deleted since has no objects.
+    pub async fn get_in(
+        &self,
+        bucket: &BucketRecord,
+        key: &ObjectKey,
+        version: Option<VersionRef>,
+        range: Option<ByteRange>,
+        conditions: &Conditions,
+        customer_key: Option<&CustomerKey>,
+    ) -> Result<ObjectRead> {
         let txn = self.store().read().await?;
-        let record = self.head_in(&txn, bucket, key, version).await?;
+        let record = self.record_in(&txn, bucket, key, version).await?;
         record.check_part(range)?;
         record.check_customer_key(customer_key)?;
         conditions.check_read(&record)?;
@@ -147,16 +170,16 @@ impl Objects {
         Ok(ObjectPart { number, size, checksum: part_checksum(record, &extents, number) })
     }
 
-    pub(crate) async fn head_in(
+    /// The record of an object as the transaction sees it, or of one of its versions.
+    pub(crate) async fn record_in(
         &self,
         txn: &Transaction,
-        bucket: &BucketName,
+        bucket: &BucketRecord,
         key: &ObjectKey,
         version: Option<VersionRef>,
     ) -> Result<ObjectRecord> {
-        let bucket = self.peek_bucket(txn, bucket).await?;
-        let row = self.find_row(txn, &bucket, key, version).await?;
-        Ok(row.into_record(key.clone(), &bucket))
+        let row = self.find_row(txn, bucket, key, version).await?;
+        Ok(row.into_record(key.clone(), bucket))
     }
 
     /// The row of an object, or of one of its versions.

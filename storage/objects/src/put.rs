@@ -98,16 +98,28 @@ impl Objects {
         request: PutRequest,
         body: impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
     ) -> Result<PutOutcome> {
-        let PutRequest { bucket, key, headers, attributes, encryption, class, checks, conditions } = request;
+        request.headers.check(self.limits())?;
+        let present = self.bucket(&request.bucket).await?;
+        self.put_in(&present, request, body).await
+    }
+
+    /// The same into the bucket that the caller has read, which is the one that the request names; if it was deleted since, and be
+    /// it made anew, the write is refused.
+    pub async fn put_in(
+        &self,
+        present: &BucketRecord,
+        request: PutRequest,
+        body: impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    ) -> Result<PutOutcome> {
+        let PutRequest { bucket: _, key, headers, attributes, encryption, class, checks, conditions } = request;
         headers.check(self.limits())?;
-        let present = self.bucket(&bucket).await?;
         present.check_locks(&attributes, self.now())?;
         let class = class.unwrap_or(present.class);
-        let (sealing, data_key) = NewSealing::split(self.new_sealing(&encryption, &present, &key).await?);
+        let (sealing, data_key) = NewSealing::split(self.new_sealing(&encryption, present, &key).await?);
         let staged = self.stage_body(class, checks, data_key.as_ref(), body).await?;
         let attributes = Attributes { sealing, ..attributes };
         let new = staged.into_object(headers, attributes, class, ChangeCause::Put, data_key.as_ref());
-        let record = self.commit_new(&present, &key, &new, &conditions).await?;
+        let record = self.commit_new(present, &key, &new, &conditions).await?;
         Ok(PutOutcome::from(&record))
     }
 

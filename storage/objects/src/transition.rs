@@ -72,8 +72,9 @@ impl Objects {
         key: &ObjectKey,
         version: VersionId,
     ) -> Result<Option<ObjectRecord>> {
+        let bucket = &self.peek_bucket(txn, bucket).await?;
         for named in [None, Some(VersionRef::Id(version)), Some(VersionRef::Null)] {
-            match self.head_in(txn, bucket, key, named).await {
+            match self.record_in(txn, bucket, key, named).await {
                 Ok(record) if record.version == version => return Ok(Some(record)),
                 Ok(_) | Err(Error::NoSuchKey { .. } | Error::NoSuchVersion { .. } | Error::IsDeleteMarker { .. }) => {}
                 Err(Error::NoSuchBucket { .. }) => return Ok(None),

@@ -115,7 +115,8 @@ impl Objects {
         let sealing = upload.attributes.sealing.as_ref();
         let data_key = self.data_key(sealing, &at.key, source.customer_key.as_ref())?;
         let txn = self.store().read().await?;
-        let record = self.head_in(&txn, &source.source_bucket, &source.source_key, source.source_version).await?;
+        let source_bucket = self.peek_bucket(&txn, &source.source_bucket).await?;
+        let record = self.record_in(&txn, &source_bucket, &source.source_key, source.source_version).await?;
         record.check_customer_key(source.source_customer_key.as_ref())?;
         source.source_conditions.check_source(&record)?;
         let range = match source.range {
