@@ -22,9 +22,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Where a request came from; an extension of every request.
+/// Where a request came from, and how; an extension of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
+pub struct Peer {
+    /// Who is at the other end.
+    pub ip: IpAddr,
+    /// Whether it came over TLS.
+    pub secure: bool,
+}
 
 /// What becomes of a connection that leaves HTTP (101 Switching Protocols); an extension of every HTTP/1.1 request.
 ///
@@ -105,11 +110,12 @@ async fn serve_connection<A, F, B>(
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let Connection { stream, peer, shutdown, .. } = connection;
+    let peer = Peer { ip: peer.ip(), secure: stream.is_tls() };
     let (spoken, upgrade) = (Arc::new(AtomicBool::new(false)), AfterUpgrade::default());
     let (heard, after) = (Arc::clone(&spoken), upgrade.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         heard.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(Peer(peer.ip()));
+        request.extensions_mut().insert(peer);
         if request.version() == Version::HTTP_11 {
             request.extensions_mut().insert(after.clone());
         }

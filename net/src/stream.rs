@@ -16,6 +16,13 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// Whether the bytes are encrypted on their way.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+}
+
 macro_rules! either {
     ($this:expr, $stream:ident => $call:expr) => {
         match $this.get_mut() {

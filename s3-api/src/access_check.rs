@@ -111,7 +111,7 @@ impl AccessCheck {
         if operation.plain && has_sub_resource(cx.uri().query(), operation.name) {
             return Err(Refusal::not_implemented());
         }
-        let peer = cx.extensions_mut().get::<Peer>().map(|peer| peer.0);
+        let peer = cx.extensions_mut().get::<Peer>().copied();
         let (headers, uri) = match &sent {
             Some(sent) => (&sent.headers, &sent.uri),
             None => (cx.headers(), cx.uri()),

@@ -5,11 +5,11 @@ use crate::headers::tagging;
 use crate::query::{Query, decode};
 use crate::screen::amz_date;
 use cistern_access::PolicyContext;
+use cistern_net::Peer;
 use cistern_objects::{EncryptionKind, Tags};
 use cistern_types::Timestamp;
 use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
 use http::{HeaderMap, Uri};
-use std::net::IpAddr;
 
 /// A request as policies may ask about it.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub(crate) struct Facts<'a> {
     /// As it came: it is taken apart only when a policy asks.
     query: Option<&'a str>,
     received: Timestamp,
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
     /// Stands for `s3:prefix` when the question is whether a key may be listed.
     prefix: Option<&'a str>,
     /// The tags of the object, when the policy asks about them.
@@ -30,7 +30,7 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn new(headers: &'a HeaderMap, uri: &'a Uri, received: Timestamp, peer: Option<IpAddr>) -> Self {
+    pub(crate) fn new(headers: &'a HeaderMap, uri: &'a Uri, received: Timestamp, peer: Option<Peer>) -> Self {
         let (prefix, existing_tags, encryption) = (None, None, None);
         Self { headers, query: uri.query(), received, peer, prefix, existing_tags, encryption, is_form: false }
     }
@@ -107,8 +107,8 @@ impl PolicyContext for Facts<'_> {
             return Self::tag_values(&tagging(self.headers).ok()?, name);
         }
         let one = match key {
-            "aws:sourceip" => self.peer.map(|peer| peer.to_canonical().to_string()),
-            "aws:securetransport" => Some("false".into()),
+            "aws:sourceip" => self.peer.map(|peer| peer.ip.to_canonical().to_string()),
+            "aws:securetransport" => Some(self.peer.is_some_and(|peer| peer.secure).to_string()),
             "aws:currenttime" => Some(self.received.to_string()),
             "aws:epochtime" => Some(self.received.as_seconds().to_string()),
             "aws:referer" => self.header(REFERER.as_str()),
@@ -162,7 +162,7 @@ mod tests {
         .into_iter()
         .collect();
         let uri: Uri = "/photos?prefix=a%2F&max-keys=3".parse().unwrap();
-        let peer = Some("::ffff:10.0.0.7".parse().unwrap());
+        let peer = Some(Peer { ip: "::ffff:10.0.0.7".parse().unwrap(), secure: true });
         let facts = Facts::new(&headers, &uri, Timestamp::from_millis(5_000), peer);
         let facts = facts.with_existing_tags(Tags::new(vec![("Team".into(), "red".into())], 10).unwrap());
         for (key, expected) in [
@@ -174,7 +174,7 @@ mod tests {
             ("s3:existingobjecttag/team", None),
             ("aws:referer", Some("http://a/")),
             ("aws:sourceip", Some("10.0.0.7")),
-            ("aws:securetransport", Some("false")),
+            ("aws:securetransport", Some("true")),
             ("aws:epochtime", Some("5")),
             ("s3:prefix", Some("a/")),
             ("s3:max-keys", Some("3")),

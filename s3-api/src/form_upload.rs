@@ -75,7 +75,7 @@ impl FormUploads<'_> {
                 headers.insert(name, value.clone());
             }
         }
-        let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+        let peer = parts.extensions.get::<Peer>().copied();
         let facts = Facts::new(&headers, &parts.uri, self.notes.received, peer).of_form();
         let bucket = self.judge.bucket(asker.as_deref(), &PUT_OBJECT, (&name, Some(&key)), &facts).await?;
         let subject = Subject { bucket: &bucket, key: Some(&key), version: None };

@@ -109,7 +109,7 @@ fn written(version: Option<VersionRef>) -> Option<String> {
 
 /// The request as policies see it.
 fn facts_of<'a>(headers: &'a HeaderMap, uri: &'a Uri, extensions: &Extensions, notes: &Notes) -> Facts<'a> {
-    Facts::new(headers, uri, notes.received, extensions.get::<Peer>().map(|peer| peer.0))
+    Facts::new(headers, uri, notes.received, extensions.get::<Peer>().copied())
 }
 
 /// Implements `S3`: each method marks the request as arrived and calls the function of its name with what came.

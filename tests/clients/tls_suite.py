@@ -1,6 +1,7 @@
 """Clients over TLS on every listener, with the authority of AWS_CA_BUNDLE and without it. usage: tls_suite.py [WORD]"""
 
 import asyncio
+import json
 import os
 import ssl
 import time
@@ -49,6 +50,21 @@ def check_s3_with_the_authority_and_not_without(bucket):
             raise AssertionError("served without TLS")
         except (botocore.exceptions.HTTPClientError, botocore.exceptions.ClientError):
             pass
+
+
+def check_a_policy_that_asks_for_tls_is_met_over_tls(bucket):
+    s3 = client(verify=CA)
+    s3.put_object(Bucket=bucket, Key="kept/apart", Body=b"x")
+    policy = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/kept/*"},
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+         "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    assert s3.get_object(Bucket=bucket, Key="kept/apart")["Body"].read() == b"x"
+    address = f"{suite.ENDPOINT}/{bucket}/kept/apart"
+    with urllib.request.urlopen(address, timeout=WAIT_LIMIT, context=ssl.create_default_context(cafile=CA)) as answer:
+        assert answer.read() == b"x", "without a signature"
+    s3.delete_bucket_policy(Bucket=bucket)
 
 
 def check_events_over_https(bucket):

@@ -70,7 +70,7 @@ async fn clients_that_stop_half_way_are_let_go() {
 async fn a_connection_that_leaves_http_is_part_of_the_listener_until_it_ends() {
     async fn answer(mut request: Request<Incoming>) -> Response<Full<Bytes>> {
         let after = request.extensions().get::<AfterUpgrade>().unwrap().clone();
-        assert!(request.extensions().get::<Peer>().unwrap().0.is_loopback());
+        assert!(request.extensions().get::<Peer>().is_some_and(|peer| peer.ip.is_loopback() && !peer.secure));
         let upgrade = request.extensions_mut().remove::<OnUpgrade>().unwrap();
         after.set(async |shutdown: Shutdown| {
             let mut stream = TokioIo::new(upgrade.await.unwrap());
