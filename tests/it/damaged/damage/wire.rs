@@ -94,7 +94,7 @@ fn request_line(wire: &mut Vec<u8>, random: &mut StdRng) {
         5 => format!("{method} http://<<HOST>>{target} HTTP/1.1"),
         6 => format!("{method} http://user:pass@evil.example:99999{target} HTTP/1.1"),
         7 => format!("{method} * HTTP/1.1"),
-        8 => format!("{method} {} HTTP/1.1", &target[1.min(target.len())..]),
+        8 => format!("{method} {} HTTP/1.1", target.chars().skip(1).collect::<String>()),
         9 => format!("{method} {target}{} HTTP/1.1", "x".repeat(pick(&LONG, random))),
         10 => format!("{method} {target}#fragment HTTP/1.1"),
         11 => format!("\r\n\r\n{line}"),
@@ -297,4 +297,13 @@ fn frames(random: &mut StdRng) -> Vec<u8> {
         frames.extend((0..length).map(|_| random.random::<u8>()));
     }
     frames
+}
+
+#[test]
+fn a_request_line_that_is_damaged_already_can_be_damaged_again() {
+    use rand::SeedableRng as _;
+    for seed in 0..200 {
+        let mut wire = b"GET \xff/fuzz/a HTTP/1.1\r\nhost: x\r\n\r\n".to_vec();
+        request_line(&mut wire, &mut StdRng::seed_from_u64(seed));
+    }
 }
