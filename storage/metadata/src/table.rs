@@ -142,13 +142,24 @@ impl<K: RowKey, V: RowValue> Table<K, V> {
 
     /// The value of a row of a raw scan, whose key is `key`.
     pub fn decode_value(&self, key: &[u8], value: &[u8]) -> Result<V> {
-        let (version, body) = value.split_first().ok_or_else(|| self.corrupt(key))?;
-        if *version != V::VERSION {
-            return Err(Error::UnknownRowVersion { table: self.name, version: *version });
-        }
-        match postcard::take_from_bytes(body) {
+        match postcard::take_from_bytes(self.body(key, value)?) {
             Ok((value, [])) => Ok(value),
             _ => Err(self.corrupt(key)),
+        }
+    }
+
+    /// The fields that the value of a row of a raw scan begins with, as far as `H` has them. What follows is not looked at.
+    pub fn decode_head<H: DeserializeOwned>(&self, key: &[u8], value: &[u8]) -> Result<H> {
+        let head = postcard::take_from_bytes(self.body(key, value)?);
+        head.map(|(head, _)| head).map_err(|_| self.corrupt(key))
+    }
+
+    fn body<'v>(&self, key: &[u8], value: &'v [u8]) -> Result<&'v [u8]> {
+        let (version, body) = value.split_first().ok_or_else(|| self.corrupt(key))?;
+        if *version == V::VERSION {
+            Ok(body)
+        } else {
+            Err(Error::UnknownRowVersion { table: self.name, version: *version })
         }
     }
 

@@ -4,7 +4,7 @@
 //! the cost of a page is bounded by its entries and not by what hides behind its prefixes.
 
 use crate::record::StoredChecksum;
-use crate::rows::{OBJECTS, ObjectRow};
+use crate::rows::{ListedRow, OBJECTS};
 use crate::{Objects, Result};
 use bytes::Bytes;
 use cistern_metadata::{KeyRange, RowKey, RowValue, Scan, Table, Transaction};
@@ -62,8 +62,8 @@ pub struct ListedObject {
 }
 
 impl ListedObject {
-    pub(crate) fn of(key: ObjectKey, row: ObjectRow) -> Self {
-        let ObjectRow { size, etag, modified, class, checksum, attributes, .. } = row;
+    pub(crate) fn of(key: ObjectKey, row: ListedRow) -> Self {
+        let ListedRow { size, etag, modified, class, checksum, attributes, .. } = row;
         Self { key, size, etag, modified, class, checksum, owner: attributes.owner }
     }
 }
@@ -94,7 +94,10 @@ impl Objects {
         let bucket = self.peek_bucket(&txn, &request.bucket).await?.id;
         let walk = Walk::new(OBJECTS, bucket, &request.prefix, request.delimiter.as_deref());
         let start = request.after.as_deref().map(|after| walk.after(after));
-        let (entries, more) = walk.page(&txn, start, request.limit, |(_, key), row| ListedObject::of(key, row)).await?;
+        let listed = |(_, key), (key_bytes, value): (&[u8], &[u8])| {
+            Ok(ListedObject::of(key, OBJECTS.decode_head(key_bytes, value)?))
+        };
+        let (entries, more) = walk.page(&txn, start, request.limit, listed).await?;
         let next = entries.last().filter(|_| more).map(|last| match last {
             Entry::Row(object) => object.key.to_string(),
             Entry::Prefix(prefix) => prefix.clone(),
@@ -155,14 +158,14 @@ impl<'a, K: UnderObjectKey, V: RowValue> Walk<'a, K, V> {
         end_of(&self.table.prefix_range(&(self.bucket, marker[..cut].to_owned())))
     }
 
-    /// Up to `limit` entries from `start` on, and whether there are more. Values of rows that roll up are not decoded,
-    /// and of the others no more is kept than `make` makes of them.
+    /// Up to `limit` entries from `start` on, and whether there are more. `make` makes an entry of a row that does not roll up: of its
+    /// key, and of the bytes of both key and value.
     pub(crate) async fn page<E>(
         &self,
         txn: &Transaction,
         start: Option<Bytes>,
         limit: usize,
-        make: impl Fn(K, V) -> E,
+        make: impl Fn(K, (&[u8], &[u8])) -> Result<E>,
     ) -> Result<(Vec<Entry<E>>, bool)> {
         let limit = limit.min(PAGE_ENTRIES_MAX);
         let mut entries: Vec<Entry<E>> = Vec::new();
@@ -189,7 +192,7 @@ impl<'a, K: UnderObjectKey, V: RowValue> Walk<'a, K, V> {
                 }
                 entries.push(match prefix {
                     Some(prefix) => Entry::Prefix(prefix.to_owned()),
-                    None => Entry::Row(make(key, self.table.decode_value(key_bytes, value)?)),
+                    None => Entry::Row(make(key, (key_bytes, value))?),
                 });
             }
             let Some((last_key, _)) = rows.last().filter(|_| rows.len() == wanted) else {

@@ -5,7 +5,7 @@
 
 use crate::list::{Entry, ListedObject, PAGE_ENTRIES_MAX, UnderObjectKey, Walk};
 use crate::record::{VersionId, VersionRef};
-use crate::rows::{MarkerRow, NULL_VERSIONS, OBJECTS, ObjectRow, VERSIONS, VersionRow};
+use crate::rows::{ListedRow, MarkerRow, NULL_VERSIONS, OBJECTS, ObjectRow, VERSIONS, VersionRow};
 use crate::versions::peek_newest;
 use crate::{Objects, Result};
 use bytes::Bytes;
@@ -76,7 +76,7 @@ impl UnderObjectKey for (BucketId, ObjectKey, VersionId) {
 
 /// An entry of the page to be, from either walk.
 enum Merged {
-    Current(ObjectKey, Box<ObjectRow>),
+    Current(ObjectKey, Box<ListedRow>),
     Other(ObjectKey, VersionRow),
     Prefix(String),
 }
@@ -104,8 +104,12 @@ impl Objects {
         let current = Walk::new(OBJECTS, bucket, &request.prefix, request.delimiter.as_deref());
         let other = Walk::new(VERSIONS, bucket, &request.prefix, request.delimiter.as_deref());
         let starts = starts(&txn, bucket, &current, &other, &request).await?;
-        let of_current = |(_, key): (_, ObjectKey), row| Merged::Current(key, Box::new(row));
-        let of_other = |(_, key, _): (_, ObjectKey, _), row| Merged::Other(key, row);
+        let of_current = |(_, key): (_, ObjectKey), (key_bytes, value): (&[u8], &[u8])| {
+            Ok(Merged::Current(key, Box::new(OBJECTS.decode_head(key_bytes, value)?)))
+        };
+        let of_other = |(_, key, _): (_, ObjectKey, _), (key_bytes, value): (&[u8], &[u8])| {
+            Ok(Merged::Other(key, VERSIONS.decode_value(key_bytes, value)?))
+        };
         let (currents, more_current) = current.page(&txn, starts.current, request.limit, of_current).await?;
         let (others, more_other) = other.page(&txn, starts.other, request.limit, of_other).await?;
         let limit = request.limit.min(PAGE_ENTRIES_MAX);
@@ -128,7 +132,7 @@ impl Objects {
                 }
                 Merged::Other(key, VersionRow::Object(row)) => {
                     before = Some(key.clone());
-                    page.versions.push(listed_object(key, *row, false));
+                    page.versions.push(listed_object(key, (*row).into(), false));
                 }
                 Merged::Other(key, VersionRow::DeleteMarker(row)) => {
                     let first = before.as_ref() != Some(&key);
@@ -151,7 +155,7 @@ async fn is_latest(txn: &Transaction, bucket: BucketId, key: &ObjectKey, marker:
     Ok(peek_newest(txn, bucket, key).await?.is_some_and(|newest| newest.version() == marker.version))
 }
 
-fn listed_object(key: ObjectKey, row: ObjectRow, latest: bool) -> ListedVersion {
+fn listed_object(key: ObjectKey, row: ListedRow, latest: bool) -> ListedVersion {
     let version = VersionRef::of(row.version, row.null);
     ListedVersion::Object { object: ListedObject::of(key, row), version, latest }
 }

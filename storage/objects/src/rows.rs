@@ -22,7 +22,9 @@ use cistern_types::{
     BlobId, BucketId, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, Owner, OwnerId, StorageClass,
     Timestamp, UploadId,
 };
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 pub(crate) const BUCKETS: Table<BucketName, BucketRecord> = Table::new("buckets", 0x10);
 pub(crate) const OWNED_BUCKETS: Table<(OwnerId, BucketName), Marker> = Table::new("owned buckets", 0x11);
@@ -66,6 +68,79 @@ pub(crate) struct ObjectRow {
     pub(crate) headers: ObjectHeaders,
     pub(crate) attributes: Attributes,
     pub(crate) layout: Layout,
+}
+
+/// An [`ObjectRow`] as far as lists need it: its first fields, and of its headers nothing.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct ListedRow {
+    pub(crate) size: u64,
+    pub(crate) etag: ETag,
+    pub(crate) modified: Timestamp,
+    pub(crate) version: VersionId,
+    pub(crate) null: bool,
+    pub(crate) class: StorageClass,
+    pub(crate) checksum: Option<StoredChecksum>,
+    _parts: Option<u32>,
+    _headers: PassedHeaders,
+    pub(crate) attributes: Attributes,
+}
+
+/// The shape of [`ObjectHeaders`](crate::ObjectHeaders), read without keeping anything.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct PassedHeaders {
+    _content: [Option<PassedText>; 6],
+    _user: PassedTexts,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PassedText;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct PassedTexts;
+
+impl<'de> Deserialize<'de> for PassedText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Self)
+    }
+}
+
+impl Visitor<'_> for PassedText {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_str<E>(self, _text: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PassedTexts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for PassedTexts {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("texts by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        while map.next_entry::<PassedText, PassedText>()?.is_some() {}
+        Ok(self)
+    }
+}
+
+impl From<ObjectRow> for ListedRow {
+    fn from(row: ObjectRow) -> Self {
+        let ObjectRow { size, etag, modified, version, null, class, checksum, parts, attributes, .. } = row;
+        let headers = PassedHeaders::default();
+        Self { size, etag, modified, version, null, class, checksum, _parts: parts, _headers: headers, attributes }
+    }
 }
 
 /// A version of a key that is not its current object.
@@ -235,4 +310,49 @@ pub(crate) async fn extents(txn: &Transaction, version: VersionId, layout: &Layo
 pub(crate) async fn extents_row(txn: &Transaction, version: VersionId, number: u32) -> Result<Vec<Extent>> {
     let row = EXTENTS.peek(txn, &(*version.as_bytes(), number)).await?;
     Ok(row.map(|row| row.extents).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cistern_types::{Checksum, ChecksumAlgorithm};
+
+    #[test]
+    fn lists_read_the_first_fields_of_what_objects_write() {
+        let headers = ObjectHeaders {
+            content_type: Some("text/plain; charset=utf-8".into()),
+            content_encoding: Some("gzip".into()),
+            cache_control: Some(String::new()),
+            expires: Some("Thu, 01 Jan 1970 00:00:00 GMT".into()),
+            user: (0..200).map(|i| (format!("name-{i}"), "\u{e9}".repeat(i))).collect(),
+            ..ObjectHeaders::default()
+        };
+        let owner = Some(Owner { id: OwnerId::random(), name: "somebody".into() });
+        let checksum = StoredChecksum::full(Checksum::new(ChecksumAlgorithm::Crc32, &[1, 2, 3, 4]));
+        let row = ObjectRow {
+            size: u64::MAX,
+            etag: ETag::Multipart { md5: [7; 16], parts: 10_000 },
+            modified: Timestamp::from_millis(1_764_000_000_000),
+            version: VersionId::after(None, Timestamp::from_millis(5)),
+            null: true,
+            class: StorageClass::InfrequentAccess,
+            checksum: Some(checksum.clone()),
+            parts: Some(10_000),
+            headers,
+            attributes: Attributes { owner: owner.clone(), legal_hold: Some(true), ..Attributes::default() },
+            layout: Layout::Rows { rows: 3 },
+        };
+        let bytes = postcard::to_stdvec(&row).unwrap();
+        let (listed, rest) = postcard::take_from_bytes::<ListedRow>(&bytes).unwrap();
+        assert_eq!(rest, postcard::to_stdvec(&row.layout).unwrap());
+        let of_row = ListedRow::from(row);
+        for listed in [&listed, &of_row] {
+            assert_eq!((listed.size, listed.etag, listed.modified), (of_row.size, of_row.etag, of_row.modified));
+            assert_eq!(
+                (listed.version, listed.null, listed.class),
+                (of_row.version, true, StorageClass::InfrequentAccess)
+            );
+            assert_eq!((&listed.checksum, &listed.attributes.owner), (&Some(checksum.clone()), &owner));
+        }
+    }
 }

@@ -66,13 +66,9 @@ impl Objects {
             }
             (Some(key), _) => Some(walk.after(&key)),
         };
-        let listed = |(_, key, upload): (_, _, UploadId), row: UploadRow| ListedUpload {
-            key,
-            upload,
-            initiated: row.initiated,
-            initiator: row.initiator,
-            class: row.class,
-            checksum: row.checksum,
+        let listed = |(_, key, upload): (_, _, UploadId), (key_bytes, value): (&[u8], &[u8])| {
+            let UploadRow { initiated, initiator, class, checksum, .. } = UPLOADS.decode_value(key_bytes, value)?;
+            Ok(ListedUpload { key, upload, initiated, initiator, class, checksum })
         };
         let (entries, more) = walk.page(&txn, start, request.limit, listed).await?;
         let next = entries.last().filter(|_| more).map(|last| match last {
