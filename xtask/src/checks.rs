@@ -49,6 +49,9 @@ pub(crate) fn test() -> Result<()> {
 /// What finds rare things by doing much: kill -9 under load, drives that fail, races and damaged requests on the release binary, power cuts
 /// of scripts nobody has seen before on simulated drives.
 pub(crate) fn soak(kills: u32, damaged_seconds: u32) -> Result<()> {
+    setup::python()?;
+    // not a step: the others must not go on with a server of another commit
+    run(&mut cargo(&["build", "--release", "-p", "cistern"]))?;
     let binary = target_folder()?.join("release/cistern");
     let end_to_end = move |test: &str, name: &str, rounds: u32| {
         let mut command = cargo(&["test", "-p", "cistern-tests", "--test", "it", "--", "--nocapture", test]);
@@ -57,8 +60,6 @@ pub(crate) fn soak(kills: u32, damaged_seconds: u32) -> Result<()> {
     let (of_drives, of_races, of_requests) = (end_to_end.clone(), end_to_end.clone(), end_to_end.clone());
     let (of_events, of_bursts) = (end_to_end.clone(), end_to_end.clone());
     Steps::default()
-        .then("set up", setup::python)
-        .cargo("build the server", &["build", "--release", "-p", "cistern"])
         .then("kill -9 under load", move || end_to_end("crash::", CRASH_ROUNDS_ENV, kills))
         .then("kill -9 while events come", move || {
             of_events("ingest_kills::", INGEST_KILLS_ENV, kills / KILLS_PER_INGEST_KILL)
