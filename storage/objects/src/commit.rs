@@ -11,7 +11,7 @@ use crate::conditions::{Conditions, DeleteConditions};
 use crate::delete::{DeleteItem, DeleteOutcome};
 use crate::garbage::{release, release_extents};
 use crate::record::{Extent, Layout, ObjectHeaders, ObjectRecord, StoredChecksum, VersionId, VersionRef};
-use crate::rows::{CLAIMS, Marker, OBJECTS, ObjectRow, VersionRow, extents, put_extents};
+use crate::rows::{CLAIMS, Marker, OBJECTS, ObjectHead, ObjectRow, VersionRow, extents, put_extents};
 use crate::settings::Versioning;
 use crate::transition::TransitionOutcome;
 use crate::versions::{self, displace, find, newest, put_back, put_marker};
@@ -71,13 +71,13 @@ async fn write_objects(
         assert_eq!(new.extents.iter().map(|extent| extent.length).sum::<u64>(), new.size, "extents are the object");
         let row_key = (bucket.id, (*key).clone());
         let present = OBJECTS.get(txn, &row_key).await?;
-        conditions.check_write(present.as_ref().map(|row| (row.etag, row.modified)), &bucket.name, key)?;
+        conditions.check_write(present.as_ref().map(|row| (row.head.etag, row.head.modified)), &bucket.name, key)?;
         for (blob, receipt) in &new.fresh {
             claim(objects, txn, *blob, *receipt, now)?;
         }
         let mut freed = Vec::new();
         let version = displace(txn, bucket, key, present, now, &mut freed).await?;
-        let row = ObjectRow {
+        let head = ObjectHead {
             size: new.size,
             etag: new.etag,
             modified: now,
@@ -86,6 +86,9 @@ async fn write_objects(
             class: new.class,
             checksum: new.checksum.clone(),
             parts: new.parts,
+        };
+        let row = ObjectRow {
+            head,
             headers: new.headers.clone(),
             attributes: bucket.attributes_of_new(&new.attributes, now)?,
             layout: put_extents(txn, version, &new.extents)?,
@@ -136,7 +139,7 @@ async fn delete_objects(
     for row in deletion.freed {
         match row.layout {
             Layout::Inline(extents) => blobs.extend(extents.iter().map(|extent| extent.blob)),
-            Layout::Rows { rows } => release_extents(txn, due, row.version, rows)?,
+            Layout::Rows { rows } => release_extents(txn, due, row.head.version, rows)?,
         }
     }
     release(txn, due, &blobs)?;
@@ -154,7 +157,7 @@ pub(crate) async fn commit_replacement(
 ) -> Result<Option<ObjectRecord>> {
     for source in sources {
         let present = OBJECTS.get(txn, &(bucket.id, source.key.clone())).await?;
-        let same = |row: &ObjectRow| row.version == source.version && row.attributes == source.attributes;
+        let same = |row: &ObjectRow| row.head.version == source.version && row.attributes == source.attributes;
         let Some(row) = present.filter(same) else { return Ok(None) };
         row.attributes.check_deletable(objects.now(), false)?;
     }
@@ -187,7 +190,7 @@ impl Deletion {
         let row_key = (bucket.id, key.clone());
         let present = OBJECTS.get(txn, &row_key).await?;
         match &present {
-            Some(row) => conditions.check((row.etag, row.modified, row.size))?,
+            Some(row) => conditions.check((row.head.etag, row.head.modified, row.head.size))?,
             None if conditions.is_empty() => {}
             // conditions on nothing at all: nothing is deleted, and no delete marker is made of it
             None if newest(txn, bucket.id, key).await?.is_none() => return Ok(DeleteOutcome::default()),
@@ -197,12 +200,12 @@ impl Deletion {
             let Some(row) = present else { return Ok(DeleteOutcome::default()) };
             OBJECTS.delete(txn, &row_key);
             self.changes.push(change(ChangeCause::Delete, key, &row, self.now));
-            let version = Some(row.version);
+            let version = Some(row.head.version);
             self.freed.push(row);
             return Ok(DeleteOutcome { version, ..DeleteOutcome::default() });
         }
-        let removed = present.as_ref().map(|row| row.version);
-        let (size, etag) = present.as_ref().map_or((0, EMPTY_ETAG), |row| (row.size, row.etag));
+        let removed = present.as_ref().map(|row| row.head.version);
+        let (size, etag) = present.as_ref().map_or((0, EMPTY_ETAG), |row| (row.head.size, row.head.etag));
         let version = displace(txn, bucket, key, present, self.now, &mut self.freed).await?;
         let shown = put_marker(txn, bucket, key, version, self.now)?;
         let (key, at) = (key.clone(), self.now);
@@ -227,7 +230,7 @@ impl Deletion {
             }
             Some(VersionRow::Object(row)) => {
                 self.changes.push(change(ChangeCause::Delete, key, &row, self.now));
-                outcome.version = Some(row.version);
+                outcome.version = Some(row.head.version);
                 self.freed.push(*row);
             }
         }
@@ -242,7 +245,7 @@ const EMPTY_ETAG: ETag =
 fn check_removal(row: &VersionRow, conditions: &DeleteConditions, now: Timestamp, bypass: bool) -> Result<()> {
     match row {
         VersionRow::Object(row) => {
-            conditions.check((row.etag, row.modified, row.size))?;
+            conditions.check((row.head.etag, row.head.modified, row.head.size))?;
             row.attributes.check_deletable(now, bypass)
         }
         VersionRow::DeleteMarker(_) => Ok(()),
@@ -276,14 +279,14 @@ pub(crate) async fn commit_transition(
         Some(found) => found.object().ok(),
         None => None,
     };
-    let Some(mut row) = found.filter(|row| row.version == new.version) else {
+    let Some(mut row) = found.filter(|row| row.head.version == new.version) else {
         return Ok(TransitionOutcome::Superseded);
     };
-    if row.class == new.class {
+    if row.head.class == new.class {
         return Ok(TransitionOutcome::AlreadyThere);
     }
     // moved there and back meanwhile, it is on other blobs
-    if extents(txn, row.version, &row.layout).await? != new.old {
+    if extents(txn, row.head.version, &row.layout).await? != new.old {
         return Ok(TransitionOutcome::Superseded);
     }
     for (blob, receipt) in &new.fresh {
@@ -293,7 +296,7 @@ pub(crate) async fn commit_transition(
     let moved: Vec<Extent> = new.old.iter().zip(&new.fresh).map(moved).collect();
     // extent rows are written over: they have the same version
     row.layout = put_extents(txn, new.version, &moved)?;
-    row.class = new.class;
+    row.head.class = new.class;
     if !put_back(txn, bucket.id, key, row).await? {
         return Ok(TransitionOutcome::Superseded);
     }
@@ -328,10 +331,10 @@ fn release_row(txn: &mut Transaction, due: Timestamp, row: ObjectRow) -> Result<
             let blobs: Vec<BlobId> = extents.iter().map(|extent| extent.blob).collect();
             release(txn, due, &blobs)
         }
-        Layout::Rows { rows } => release_extents(txn, due, row.version, rows),
+        Layout::Rows { rows } => release_extents(txn, due, row.head.version, rows),
     }
 }
 
 fn change(cause: ChangeCause, key: &ObjectKey, row: &ObjectRow, at: Timestamp) -> Change {
-    Change { cause, key: key.clone(), size: row.size, etag: row.etag, version: row.version, at }
+    Change { cause, key: key.clone(), size: row.head.size, etag: row.head.etag, version: row.head.version, at }
 }

@@ -4,7 +4,7 @@
 //! the cost of a page is bounded by its entries and not by what hides behind its prefixes.
 
 use crate::record::StoredChecksum;
-use crate::rows::{ListedRow, OBJECTS};
+use crate::rows::{ListedRow, OBJECTS, ObjectHead};
 use crate::{Objects, Result};
 use bytes::Bytes;
 use cistern_metadata::{KeyRange, RowKey, RowValue, Scan, Table, Transaction};
@@ -62,9 +62,9 @@ pub struct ListedObject {
 }
 
 impl ListedObject {
-    pub(crate) fn of(key: ObjectKey, row: ListedRow) -> Self {
-        let ListedRow { size, etag, modified, class, checksum, attributes, .. } = row;
-        Self { key, size, etag, modified, class, checksum, owner: attributes.owner }
+    pub(crate) fn of(key: ObjectKey, head: ObjectHead, owner: Option<Owner>) -> Self {
+        let ObjectHead { size, etag, modified, class, checksum, .. } = head;
+        Self { key, size, etag, modified, class, checksum, owner }
     }
 }
 
@@ -95,7 +95,8 @@ impl Objects {
         let walk = Walk::new(OBJECTS, bucket, &request.prefix, request.delimiter.as_deref());
         let start = request.after.as_deref().map(|after| walk.after(after));
         let listed = |(_, key), (key_bytes, value): (&[u8], &[u8])| {
-            Ok(ListedObject::of(key, OBJECTS.decode_head(key_bytes, value)?))
+            let row: ListedRow = OBJECTS.decode_head(key_bytes, value)?;
+            Ok(ListedObject::of(key, row.head, row.attributes.owner))
         };
         let (entries, more) = walk.page(&txn, start, request.limit, listed).await?;
         let next = entries.last().filter(|_| more).map(|last| match last {

@@ -3,9 +3,10 @@
 //! A page is the merger of two walks that begin at the same place, one over the current objects and one over the rest (see
 //! `versions.rs`): of each the first `limit` entries are read, and the first `limit` of them together are the page.
 
+use crate::attributes::Attributes;
 use crate::list::{Entry, ListedObject, PAGE_ENTRIES_MAX, UnderObjectKey, Walk};
 use crate::record::{VersionId, VersionRef};
-use crate::rows::{ListedRow, MarkerRow, NULL_VERSIONS, OBJECTS, ObjectRow, VERSIONS, VersionRow};
+use crate::rows::{ListedRow, MarkerRow, NULL_VERSIONS, OBJECTS, ObjectHead, ObjectRow, VERSIONS, VersionRow};
 use crate::versions::peek_newest;
 use crate::{Objects, Result};
 use bytes::Bytes;
@@ -117,7 +118,7 @@ impl Objects {
         let more = merged.len() > limit || more_current || more_other;
         merged.truncate(limit);
         let next = merged.last().filter(|_| more).map(|last| match last {
-            Merged::Current(key, row) => (key.to_string(), Some(VersionRef::Id(row.version))),
+            Merged::Current(key, row) => (key.to_string(), Some(VersionRef::Id(row.head.version))),
             Merged::Other(key, row) => (key.to_string(), Some(VersionRef::Id(row.version()))),
             Merged::Prefix(prefix) => (prefix.clone(), None),
         });
@@ -128,11 +129,11 @@ impl Objects {
                 Merged::Prefix(prefix) => page.prefixes.push(prefix),
                 Merged::Current(key, row) => {
                     before = Some(key.clone());
-                    page.versions.push(listed_object(key, *row, true));
+                    page.versions.push(listed_object(key, row.head, row.attributes, true));
                 }
                 Merged::Other(key, VersionRow::Object(row)) => {
                     before = Some(key.clone());
-                    page.versions.push(listed_object(key, (*row).into(), false));
+                    page.versions.push(listed_object(key, row.head, row.attributes, false));
                 }
                 Merged::Other(key, VersionRow::DeleteMarker(row)) => {
                     let first = before.as_ref() != Some(&key);
@@ -155,9 +156,9 @@ async fn is_latest(txn: &Transaction, bucket: BucketId, key: &ObjectKey, marker:
     Ok(peek_newest(txn, bucket, key).await?.is_some_and(|newest| newest.version() == marker.version))
 }
 
-fn listed_object(key: ObjectKey, row: ListedRow, latest: bool) -> ListedVersion {
-    let version = VersionRef::of(row.version, row.null);
-    ListedVersion::Object { object: ListedObject::of(key, row), version, latest }
+fn listed_object(key: ObjectKey, head: ObjectHead, attributes: Attributes, latest: bool) -> ListedVersion {
+    let version = VersionRef::of(head.version, head.null);
+    ListedVersion::Object { object: ListedObject::of(key, head, attributes.owner), version, latest }
 }
 
 async fn starts(
@@ -174,8 +175,8 @@ async fn starts(
     let present = OBJECTS.peek(txn, &place).await?;
     let id = match version {
         VersionRef::Id(id) => Some(id),
-        VersionRef::Null => match present.as_ref().filter(|row| row.null) {
-            Some(row) => Some(row.version),
+        VersionRef::Null => match present.as_ref().filter(|row| row.head.null) {
+            Some(row) => Some(row.head.version),
             None => NULL_VERSIONS.peek(txn, &place).await?.map(|row| row.version),
         },
     };
@@ -184,7 +185,7 @@ async fn starts(
         return Ok(Starts { current: Some(from_key), other: Some(VERSIONS.prefix_range(&place).start) });
     };
     // The version the last page ended with may be gone and an older one current by now.
-    let current = if present.is_some_and(|row| row.version > id) { Some(from_key) } else { after.current };
+    let current = if present.is_some_and(|row| row.head.version > id) { Some(from_key) } else { after.current };
     let row = VERSIONS.prefix_range(&(bucket, key, id));
     Ok(Starts { current, other: Some(VERSIONS.range().after(&row.start).start) })
 }

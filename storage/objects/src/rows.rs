@@ -56,6 +56,15 @@ pub(crate) struct Marker;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ObjectRow {
+    pub(crate) head: ObjectHead,
+    pub(crate) headers: ObjectHeaders,
+    pub(crate) attributes: Attributes,
+    pub(crate) layout: Layout,
+}
+
+/// The first fields of an object's row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ObjectHead {
     pub(crate) size: u64,
     pub(crate) etag: ETag,
     pub(crate) modified: Timestamp,
@@ -65,28 +74,18 @@ pub(crate) struct ObjectRow {
     pub(crate) class: StorageClass,
     pub(crate) checksum: Option<StoredChecksum>,
     pub(crate) parts: Option<u32>,
-    pub(crate) headers: ObjectHeaders,
-    pub(crate) attributes: Attributes,
-    pub(crate) layout: Layout,
 }
 
 /// An [`ObjectRow`] as far as lists need it: its first fields, and of its headers nothing.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ListedRow {
-    pub(crate) size: u64,
-    pub(crate) etag: ETag,
-    pub(crate) modified: Timestamp,
-    pub(crate) version: VersionId,
-    pub(crate) null: bool,
-    pub(crate) class: StorageClass,
-    pub(crate) checksum: Option<StoredChecksum>,
-    _parts: Option<u32>,
+    pub(crate) head: ObjectHead,
     _headers: PassedHeaders,
     pub(crate) attributes: Attributes,
 }
 
 /// The shape of [`ObjectHeaders`](crate::ObjectHeaders), read without keeping anything.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct PassedHeaders {
     _content: [Option<PassedText>; 6],
     _user: PassedTexts,
@@ -95,7 +94,7 @@ struct PassedHeaders {
 #[derive(Debug, Clone, Copy)]
 struct PassedText;
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct PassedTexts;
 
 impl<'de> Deserialize<'de> for PassedText {
@@ -132,14 +131,6 @@ impl<'de> Visitor<'de> for PassedTexts {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
         while map.next_entry::<PassedText, PassedText>()?.is_some() {}
         Ok(self)
-    }
-}
-
-impl From<ObjectRow> for ListedRow {
-    fn from(row: ObjectRow) -> Self {
-        let ObjectRow { size, etag, modified, version, null, class, checksum, parts, attributes, .. } = row;
-        let headers = PassedHeaders::default();
-        Self { size, etag, modified, version, null, class, checksum, _parts: parts, _headers: headers, attributes }
     }
 }
 
@@ -240,12 +231,13 @@ row_values!(3: BucketRecord, ObjectRow, UploadRow, CompletedRow, ExtentsRow);
 impl ObjectRow {
     /// The version id that clients are told.
     pub(crate) fn shown(&self, bucket: &BucketRecord) -> Option<VersionRef> {
-        bucket.keeps_versions().then(|| VersionRef::of(self.version, self.null))
+        bucket.keeps_versions().then(|| VersionRef::of(self.head.version, self.head.null))
     }
 
     pub(crate) fn into_record(self, key: ObjectKey, bucket: &BucketRecord) -> ObjectRecord {
         let shown_version = self.shown(bucket);
-        let Self { size, etag, modified, version, class, checksum, parts, headers, attributes, layout, null: _ } = self;
+        let Self { head, headers, attributes, layout } = self;
+        let ObjectHead { size, etag, modified, version, class, checksum, parts, null: _ } = head;
         ObjectRecord {
             key,
             size,
@@ -266,14 +258,14 @@ impl ObjectRow {
 impl VersionRow {
     pub(crate) fn version(&self) -> VersionId {
         match self {
-            Self::Object(row) => row.version,
+            Self::Object(row) => row.head.version,
             Self::DeleteMarker(row) => row.version,
         }
     }
 
     pub(crate) fn is_null(&self) -> bool {
         match self {
-            Self::Object(row) => row.null,
+            Self::Object(row) => row.head.null,
             Self::DeleteMarker(row) => row.null,
         }
     }
@@ -328,31 +320,22 @@ mod tests {
             ..ObjectHeaders::default()
         };
         let owner = Some(Owner { id: OwnerId::random(), name: "somebody".into() });
-        let checksum = StoredChecksum::full(Checksum::new(ChecksumAlgorithm::Crc32, &[1, 2, 3, 4]));
-        let row = ObjectRow {
+        let head = ObjectHead {
             size: u64::MAX,
             etag: ETag::Multipart { md5: [7; 16], parts: 10_000 },
             modified: Timestamp::from_millis(1_764_000_000_000),
             version: VersionId::after(None, Timestamp::from_millis(5)),
             null: true,
             class: StorageClass::InfrequentAccess,
-            checksum: Some(checksum.clone()),
+            checksum: Some(StoredChecksum::full(Checksum::new(ChecksumAlgorithm::Crc32, &[1, 2, 3, 4]))),
             parts: Some(10_000),
-            headers,
-            attributes: Attributes { owner: owner.clone(), legal_hold: Some(true), ..Attributes::default() },
-            layout: Layout::Rows { rows: 3 },
         };
+        let attributes = Attributes { owner, legal_hold: Some(true), ..Attributes::default() };
+        let layout = Layout::Rows { rows: 3 };
+        let row = ObjectRow { head, headers, attributes, layout };
         let bytes = postcard::to_stdvec(&row).unwrap();
         let (listed, rest) = postcard::take_from_bytes::<ListedRow>(&bytes).unwrap();
+        assert_eq!((listed.head, listed.attributes), (row.head, row.attributes));
         assert_eq!(rest, postcard::to_stdvec(&row.layout).unwrap());
-        let of_row = ListedRow::from(row);
-        for listed in [&listed, &of_row] {
-            assert_eq!((listed.size, listed.etag, listed.modified), (of_row.size, of_row.etag, of_row.modified));
-            assert_eq!(
-                (listed.version, listed.null, listed.class),
-                (of_row.version, true, StorageClass::InfrequentAccess)
-            );
-            assert_eq!((&listed.checksum, &listed.attributes.owner), (&Some(checksum.clone()), &owner));
-        }
     }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn find(
 ) -> Result<Option<Found>> {
     let place = (bucket, key.clone());
     if let Some(row) = OBJECTS.peek(txn, &place).await?
-        && VersionRef::of(row.version, row.null) == version
+        && VersionRef::of(row.head.version, row.head.null) == version
     {
         return Ok(Some(Found::Current(Box::new(row))));
     }
@@ -81,11 +81,11 @@ pub(crate) async fn find(
 /// Puts a changed row of an object back where it stands. `false`: that version is not there any more.
 pub(crate) async fn put_back(txn: &mut Transaction, bucket: BucketId, key: &ObjectKey, row: ObjectRow) -> Result<bool> {
     let place = (bucket, key.clone());
-    if OBJECTS.get(txn, &place).await?.is_some_and(|present| present.version == row.version) {
+    if OBJECTS.get(txn, &place).await?.is_some_and(|present| present.head.version == row.head.version) {
         OBJECTS.put(txn, &place, &row)?;
         return Ok(true);
     }
-    let place = (bucket, key.clone(), row.version);
+    let place = (bucket, key.clone(), row.head.version);
     if VERSIONS.get(txn, &place).await?.is_none() {
         return Ok(false);
     }
@@ -105,17 +105,17 @@ pub(crate) async fn displace(
 ) -> Result<VersionId> {
     let versioning = bucket.settings.versioning;
     if versioning == Versioning::Unversioned {
-        let newest = present.as_ref().map(|row| row.version);
+        let newest = present.as_ref().map(|row| row.head.version);
         freed.extend(present);
         return Ok(VersionId::after(newest, now));
     }
     let newest = match &present {
-        Some(row) => Some(row.version),
+        Some(row) => Some(row.head.version),
         None => newest(txn, bucket.id, key).await?.map(|row| row.version()),
     };
     let suspended = versioning == Versioning::Suspended;
     match present {
-        Some(row) if suspended && row.null => freed.push(row),
+        Some(row) if suspended && row.head.null => freed.push(row),
         present => {
             if suspended {
                 freed.extend(remove_null(txn, bucket.id, key).await?);
@@ -152,7 +152,7 @@ pub(crate) async fn remove(
 ) -> Result<Option<VersionRow>> {
     let place = (bucket, key.clone());
     let present = OBJECTS.get(txn, &place).await?;
-    let is_current = present.as_ref().is_some_and(|row| VersionRef::of(row.version, row.null) == version);
+    let is_current = present.as_ref().is_some_and(|row| VersionRef::of(row.head.version, row.head.null) == version);
     let other_is_current = present.is_some() && !is_current;
     let removed = match present.filter(|_| is_current) {
         Some(row) => VersionRow::Object(Box::new(row)),
