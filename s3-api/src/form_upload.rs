@@ -88,7 +88,7 @@ impl FormUploads<'_> {
             self.notes.set_asker(asker);
         }
         let length = policy.and_then(|policy| policy.length_range());
-        let made = self.store(&name, key.parse()?, &headers, form, length).await?;
+        let made = self.store(key.parse()?, &headers, form, length).await?;
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let url = if by_host { format!("http://{host}") } else { format!("http://{host}/{name}") };
         let uploaded = Uploaded { bucket_url: &url, bucket: name.as_str(), key: &key, etag: &made.etag };
@@ -120,20 +120,20 @@ impl FormUploads<'_> {
 
     async fn store(
         &self,
-        bucket: &BucketName,
         key: ObjectKey,
         headers: &HeaderMap,
         form: Form<Body>,
         length: Option<std::ops::RangeInclusive<u64>>,
     ) -> Result<Made, Refusal> {
         let Form { fields, file, .. } = form;
+        let bucket = self.notes.bucket()?;
         let (owner, acl) = of_new_object(self.notes, headers)?;
         let carried = Attributes { owner, acl, ..attributes(headers)? };
         let (checksum, trailer) = expected(headers, None)?;
         let encryption = asked(headers)?;
         let customer_key = key_of(&encryption).cloned();
         let request = PutRequest {
-            bucket: bucket.clone(),
+            bucket: bucket.name.clone(),
             key,
             headers: stored_headers(headers)?,
             attributes: carried,
@@ -147,7 +147,7 @@ impl FormUploads<'_> {
             None => file,
         };
         let body = file.map(|piece| piece.map_err(file_error));
-        let made = self.objects.put(request, body).await.map_err(form_refusal)?;
+        let made = self.objects.put_in(bucket, request, body).await.map_err(form_refusal)?;
         let encryption = answer_headers(made.encryption, customer_key.as_ref());
         Ok(Made { version: made.shown_version, etag: made.etag.quoted(), fields, encryption })
     }

@@ -27,7 +27,7 @@ use crate::lenient::AsSent;
 use crate::notes::Notes;
 use async_trait::async_trait;
 use cistern_net::Peer;
-use cistern_objects::{Objects, VersionRef};
+use cistern_objects::{BucketRecord, Objects, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
 use http::{Extensions, HeaderMap, Uri};
 use s3s::dto::{
@@ -86,6 +86,11 @@ type Answer<T> = Result<S3Response<T>, Refusal>;
 /// The bucket and key of a request.
 fn place(bucket: &str, key: &str) -> Result<(BucketName, ObjectKey), Refusal> {
     Ok((bucket.parse()?, key.parse()?))
+}
+
+/// The bucket that a request was judged in, as it was then, and its key.
+fn judged<'n>(notes: &'n Notes, key: &str) -> Result<(&'n BucketRecord, ObjectKey), Refusal> {
+    Ok((notes.bucket()?, key.parse()?))
 }
 
 /// The version that a request names.

@@ -49,9 +49,8 @@ pub(crate) fn test() -> Result<()> {
 /// What finds rare things by doing much: kill -9 under load, drives that fail, races and damaged requests on the release binary, power cuts
 /// of scripts nobody has seen before on simulated drives.
 pub(crate) fn soak(kills: u32, damaged_seconds: u32) -> Result<()> {
-    setup::python()?;
     // not a step: the others must not go on with a server of another commit
-    run(&mut cargo(&["build", "--release", "-p", "cistern"]))?;
+    build_release()?;
     let binary = target_folder()?.join("release/cistern");
     let end_to_end = move |test: &str, name: &str, rounds: u32| {
         let mut command = cargo(&["test", "-p", "cistern-tests", "--test", "it", "--", "--nocapture", test]);
@@ -79,8 +78,7 @@ pub(crate) fn soak(kills: u32, damaged_seconds: u32) -> Result<()> {
 
 /// The bench program on the release binary.
 pub(crate) fn bench<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<()> {
-    setup::python()?;
-    run(&mut cargo(&["build", "--release", "-p", "cistern"]))?;
+    build_release()?;
     run(&mut cargo(&["build", "--release", "-p", "cistern-bench"]))?;
     let target = target_folder()?;
     run(Command::new(target.join("release/cistern-bench"))
@@ -88,6 +86,12 @@ pub(crate) fn bench<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<()> 
         .arg("--json")
         .arg(target.join("bench.json"))
         .current_dir(cistern_tests::workspace_root()))
+}
+
+/// The release binary, and what the clients of tests and loads need.
+fn build_release() -> Result<()> {
+    setup::python()?;
+    run(&mut cargo(&["build", "--release", "-p", "cistern"]))
 }
 
 /// The folder cargo builds into.

@@ -1,6 +1,6 @@
 //! Access lists of buckets and objects.
 
-use super::{Answer, Operations, place, shown, version_of};
+use super::{Answer, Operations, judged, place, shown, version_of};
 use crate::acl::{asked, check_public, from_xml, grants_of, no_acls, owner_of};
 use crate::error_map::Refusal;
 use crate::judge::owner_in;
@@ -66,14 +66,13 @@ pub(super) async fn put_bucket_acl(
 
 pub(super) async fn get_object_acl(
     Operations { objects, .. }: &Operations,
-    _notes: &Notes,
+    notes: &Notes,
     request: S3Request<GetObjectAclInput>,
 ) -> Answer<GetObjectAclOutput> {
-    let (bucket, key) = place(&request.input.bucket, &request.input.key)?;
+    let (bucket, key) = judged(notes, &request.input.key)?;
     let version = version_of(request.input.version_id.as_deref())?;
-    let record = objects.head_version(&bucket, &key, version).await?;
-    let bucket = objects.bucket(&bucket).await?;
-    let owner = owner_in(&bucket, record.attributes.owner);
+    let record = objects.head_in(bucket, &key, version).await?;
+    let owner = owner_in(bucket, record.attributes.owner);
     let acl = record.attributes.acl.as_ref().filter(|_| !bucket.enforces_owner());
     let output = GetObjectAclOutput {
         grants: Some(grants_of(acl, &owner)),
@@ -95,8 +94,8 @@ pub(super) async fn put_object_acl(
     let S3Request { input, headers, .. } = request;
     let (bucket, key) = place(&input.bucket, &input.key)?;
     let version = version_of(input.version_id.as_deref())?;
-    let record = objects.head_version(&bucket, &key, version).await?;
     let bucket = objects.bucket(&bucket).await?;
+    let record = objects.head_in(&bucket, &key, version).await?;
     let owner = owner_in(&bucket, record.attributes.owner);
     let acl = list_from(&bucket, &owner, &headers, input.access_control_policy)?;
     objects.set_acl(&bucket.name, &key, version, acl).await?;

@@ -1,6 +1,6 @@
 //! GetObjectAttributes: what is known about an object, without its bytes.
 
-use super::{Answer, Operations, place, shown, version_of};
+use super::{Answer, Operations, judged, shown, version_of};
 use crate::checksum::{Fields, kind_of};
 use crate::encryption::{answer_headers, key_of_request};
 use crate::error_map::Refusal;
@@ -17,11 +17,11 @@ const NAMES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "Ob
 
 pub(super) async fn get_object_attributes(
     Operations { objects, .. }: &Operations,
-    _notes: &Notes,
+    notes: &Notes,
     request: S3Request<GetObjectAttributesInput>,
 ) -> Answer<GetObjectAttributesOutput> {
     let S3Request { input, headers, .. } = request;
-    let (bucket, key) = place(&input.bucket, &input.key)?;
+    let (bucket, key) = judged(notes, &input.key)?;
     // s3s hands over each header line whole
     let asked: Vec<&str> =
         input.object_attributes.iter().flat_map(|line| line.as_str().split(',')).map(str::trim).collect();
@@ -30,7 +30,7 @@ pub(super) async fn get_object_attributes(
     }
     let wants = |name: &str| asked.contains(&name);
     let (version, customer_key) = (version_of(input.version_id.as_deref())?, key_of_request(&headers)?);
-    let record = objects.head_version(&bucket, &key, version).await?;
+    let record = objects.head_in(bucket, &key, version).await?;
     record.check_customer_key(customer_key.as_ref())?;
     let object_parts = match record.parts.filter(|_| wants("ObjectParts")) {
         None => None,

@@ -2,7 +2,7 @@
 
 use super::lifecycle::expiration_of;
 use super::lock::LockFields;
-use super::{Answer, Operations, shown, version_of};
+use super::{Answer, Operations, judged, shown, version_of};
 use crate::body_stream::AnswerBody;
 use crate::checksum::{Fields, kind_of};
 use crate::encryption::{answer_headers, key_of_request};
@@ -60,7 +60,7 @@ pub(super) async fn get_object(
     request: S3Request<GetObjectInput>,
 ) -> Answer<GetObjectOutput> {
     let S3Request { input, headers, .. } = request;
-    let (bucket, key) = (notes.bucket()?, input.key.parse::<ObjectKey>()?);
+    let (bucket, key) = judged(notes, &input.key)?;
     let version = version_of(input.version_id.as_deref())?;
     let range = byte_range(&headers, input.part_number)?;
     let customer_key = key_of_request(&headers)?;
@@ -134,7 +134,7 @@ pub(super) async fn head_object(
     request: S3Request<HeadObjectInput>,
 ) -> Answer<HeadObjectOutput> {
     let S3Request { input, headers, .. } = request;
-    let (bucket, key) = (notes.bucket()?, input.key.parse::<ObjectKey>()?);
+    let (bucket, key) = judged(notes, &input.key)?;
     let version = version_of(input.version_id.as_deref())?;
     let customer_key = key_of_request(&headers)?;
     let record = objects.head_in(bucket, &key, version).await?;

@@ -1,7 +1,7 @@
 //! PutObject: the request's headers become promises about its body, the object store holds it to them.
 
 use super::lifecycle::rules_in_force;
-use super::{Answer, Operations, written};
+use super::{Answer, Operations, judged, written};
 use crate::acl::of_new_object;
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, content_md5, expected, kind_of};
@@ -11,7 +11,6 @@ use crate::headers::{attributes, etag_of, storage_class, stored_headers, write_c
 use crate::lifecycle::Candidate;
 use crate::notes::Notes;
 use cistern_objects::{Attributes, BodyChecks, PutRequest};
-use cistern_types::ObjectKey;
 use http::HeaderMap;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, TrailingHeaders};
@@ -40,7 +39,7 @@ pub(super) async fn put_object(
     request: S3Request<PutObjectInput>,
 ) -> Answer<PutObjectOutput> {
     let S3Request { input, headers, trailing_headers, .. } = request;
-    let (bucket, key) = (notes.bucket()?, input.key.parse::<ObjectKey>()?);
+    let (bucket, key) = judged(notes, &input.key)?;
     let (owner, acl) = of_new_object(notes, &headers)?;
     let encryption = asked(&headers)?;
     let customer_key = key_of(&encryption).cloned();

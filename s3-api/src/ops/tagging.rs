@@ -1,6 +1,6 @@
 //! Tags of objects and of buckets.
 
-use super::{Answer, Operations, place, shown, version_of};
+use super::{Answer, Operations, judged, place, shown, version_of};
 use crate::error_map::Refusal;
 use crate::headers::tags_of;
 use crate::notes::Notes;
@@ -19,12 +19,12 @@ fn tag_set(tags: &Tags) -> Vec<Tag> {
 
 pub(super) async fn get_object_tagging(
     Operations { objects, .. }: &Operations,
-    _notes: &Notes,
+    notes: &Notes,
     request: S3Request<GetObjectTaggingInput>,
 ) -> Answer<GetObjectTaggingOutput> {
     let input = request.input;
-    let (bucket, key) = place(&input.bucket, &input.key)?;
-    let record = objects.head_version(&bucket, &key, version_of(input.version_id.as_deref())?).await?;
+    let (bucket, key) = judged(notes, &input.key)?;
+    let record = objects.head_in(bucket, &key, version_of(input.version_id.as_deref())?).await?;
     let (tag_set, version_id) = (tag_set(&record.attributes.tags), shown(record.shown_version));
     Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id }))
 }
