@@ -92,7 +92,7 @@ pub(crate) async fn create(State(admin): State<Admin>, request: Body) -> Result<
 }
 
 pub(crate) async fn show(State(admin): State<Admin>, UrlPath(path): UrlPath<BucketPath>) -> Result<Success> {
-    Ok(Success::new(body(&admin.objects.bucket(&path.name()?).await?)))
+    Ok(Success::new(body(&*admin.objects.bucket(&path.name()?).await?)))
 }
 
 /// Changes the class, which stands in a header; that is how Cloudflare's clients send it.

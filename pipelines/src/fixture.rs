@@ -69,6 +69,10 @@ impl Engine for ShakyEngine {
         }
         Ok(commit)
     }
+
+    fn written(&self, table: u8) -> u64 {
+        self.engine.written(table)
+    }
 }
 
 pub(crate) struct House {

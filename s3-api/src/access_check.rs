@@ -187,7 +187,7 @@ impl AccessCheck {
         asker: Option<&Identity>,
         name: &BucketName,
         headers: &HeaderMap,
-    ) -> Result<BucketRecord, Refusal> {
+    ) -> Result<Arc<BucketRecord>, Refusal> {
         let identity = asker.ok_or_else(Refusal::access_denied)?;
         allow(identity, Action::CreateBucket, Some(name), Reach::Whole).map_err(|_| Refusal::access_denied())?;
         check_expected_owner(headers, EXPECTED_OWNER, identity.owner_id())?;
@@ -204,7 +204,7 @@ impl AccessCheck {
             Err(Error::BucketAlreadyOwnedByYou { .. } | Error::BucketAlreadyExists { .. }) => {
                 Ok(self.objects.bucket(name).await?)
             }
-            made => Ok(made?),
+            made => Ok(Arc::new(made?)),
         }
     }
 

@@ -30,7 +30,7 @@ use cistern_runtime::{Clock, Shutdown};
 use cistern_types::BucketName;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, ORIGIN, SERVER, VARY};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use s3s::config::{S3ConfigProvider, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error};
@@ -388,6 +388,9 @@ fn error_answer(error: S3Error) -> Response<Body> {
     })
 }
 
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+static EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+
 /// Puts the ids everywhere, and right what s3s words wrongly.
 fn finish(answer: Response<Body>, notes: &Notes, head: bool) -> Response<Body> {
     let mut answer = match body_fault(&answer, notes) {
@@ -408,7 +411,7 @@ fn finish(answer: Response<Body>, notes: &Notes, head: bool) -> Response<Body> {
         unquote_tag(&mut answer);
     }
     let headers = answer.headers_mut();
-    for (name, value) in [("x-amz-request-id", &notes.request_id), ("x-amz-id-2", &notes.extended_id)] {
+    for (name, value) in [(&REQUEST_ID, &notes.request_id), (&EXTENDED_ID, &notes.extended_id)] {
         headers.insert(name, HeaderValue::try_from(value).expect("hex and base64 are header text"));
     }
     headers.insert(SERVER, HeaderValue::from_static("Cistern"));

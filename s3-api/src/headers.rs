@@ -3,15 +3,14 @@
 use crate::encoded_words::{decode, encode};
 use crate::error_map::Refusal;
 use crate::query::Query;
-use crate::r2::DESTINATION_PREFIX;
 use cistern_objects::{
     Attributes, ByteRange, Conditions, IfRange, OBJECT_TAGS_MAX, ObjectHeaders, ObjectRecord, Retention, RetentionMode,
     TagList, Tags,
 };
 use cistern_types::{StorageClass, Timestamp};
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName,
-    IF_RANGE, LAST_MODIFIED, RANGE,
+    AsHeaderName, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, EXPIRES,
+    HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue};
 use s3s::dto;
@@ -152,23 +151,54 @@ pub(crate) fn not_modified_headers(record: &ObjectRecord) -> HeaderMap {
     headers
 }
 
-/// The conditions of a request, `prefix` before each header's name: nothing, or `x-amz-copy-source-`. Dates that are
-/// none are ignored, as HTTP asks.
-pub(crate) fn conditions(headers: &HeaderMap, prefix: &str) -> Conditions {
-    let text = |name: &str| all_of(headers, &format!("{prefix}{name}"));
-    let date = |name: &str| text(name).and_then(|text| http_date(&text));
-    let tags = |name: &str| text(name).map(|text| TagList::parse(&text));
+/// The headers that conditions are in.
+#[derive(Debug)]
+pub(crate) struct ConditionNames {
+    if_match: HeaderName,
+    if_none_match: HeaderName,
+    if_modified_since: HeaderName,
+    if_unmodified_since: HeaderName,
+}
+
+/// HTTP's own.
+static PLAIN_CONDITIONS: ConditionNames = ConditionNames {
+    if_match: IF_MATCH,
+    if_none_match: IF_NONE_MATCH,
+    if_modified_since: IF_MODIFIED_SINCE,
+    if_unmodified_since: IF_UNMODIFIED_SINCE,
+};
+
+/// Those on a copy's source.
+pub(crate) static SOURCE_CONDITIONS: ConditionNames = ConditionNames {
+    if_match: HeaderName::from_static("x-amz-copy-source-if-match"),
+    if_none_match: HeaderName::from_static("x-amz-copy-source-if-none-match"),
+    if_modified_since: HeaderName::from_static("x-amz-copy-source-if-modified-since"),
+    if_unmodified_since: HeaderName::from_static("x-amz-copy-source-if-unmodified-since"),
+};
+
+/// R2's on a copy's target.
+static TARGET_CONDITIONS: ConditionNames = ConditionNames {
+    if_match: HeaderName::from_static("cf-copy-destination-if-match"),
+    if_none_match: HeaderName::from_static("cf-copy-destination-if-none-match"),
+    if_modified_since: HeaderName::from_static("cf-copy-destination-if-modified-since"),
+    if_unmodified_since: HeaderName::from_static("cf-copy-destination-if-unmodified-since"),
+};
+
+/// The conditions of a request. Dates that are none are ignored, as HTTP asks.
+pub(crate) fn conditions(headers: &HeaderMap, names: &ConditionNames) -> Conditions {
+    let date = |name: &HeaderName| all_of(headers, name).and_then(|text| http_date(&text));
+    let tags = |name: &HeaderName| all_of(headers, name).map(|text| TagList::parse(&text));
     Conditions {
-        if_match: tags("if-match"),
-        if_none_match: tags("if-none-match"),
-        if_modified_since: date("if-modified-since"),
-        if_unmodified_since: date("if-unmodified-since"),
+        if_match: tags(&names.if_match),
+        if_none_match: tags(&names.if_none_match),
+        if_modified_since: date(&names.if_modified_since),
+        if_unmodified_since: date(&names.if_unmodified_since),
         ..Conditions::default()
     }
 }
 
 /// A header that came in several lines is one list. What is no text matches nothing, but is there.
-pub(crate) fn all_of(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(crate) fn all_of(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
     let mut lines = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let first = lines.next()?.into_owned();
     Some(lines.fold(first, |all, line| all + "," + &line))
@@ -176,7 +206,7 @@ pub(crate) fn all_of(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// The conditions of a read: those and `If-Range`.
 pub(crate) fn read_conditions(headers: &HeaderMap) -> Conditions {
-    Conditions { if_range: if_range(headers), ..conditions(headers, "") }
+    Conditions { if_range: if_range(headers), ..conditions(headers, &PLAIN_CONDITIONS) }
 }
 
 /// `If-Range`: a tag, or a date.
@@ -190,12 +220,12 @@ fn if_range(headers: &HeaderMap) -> Option<IfRange> {
 
 /// The conditions of a write: S3 knows the tag conditions only.
 pub(crate) fn write_conditions(headers: &HeaderMap) -> Conditions {
-    Conditions { if_modified_since: None, if_unmodified_since: None, ..conditions(headers, "") }
+    Conditions { if_modified_since: None, if_unmodified_since: None, ..conditions(headers, &PLAIN_CONDITIONS) }
 }
 
 /// The conditions on a copy's target: those of any write, and R2's, which go over them and know dates too.
 pub(crate) fn target_conditions(headers: &HeaderMap) -> Conditions {
-    let (own, plain) = (conditions(headers, DESTINATION_PREFIX), write_conditions(headers));
+    let (own, plain) = (conditions(headers, &TARGET_CONDITIONS), write_conditions(headers));
     Conditions {
         missing_fails: own.if_match.is_some(),
         if_match: own.if_match.or(plain.if_match),
@@ -402,7 +432,8 @@ mod tests {
 
     #[test]
     fn dates_that_are_none_are_no_conditions() {
-        let read = |date: &str| conditions(&headers(&[("if-modified-since", date)]), "").if_modified_since;
+        let read =
+            |date: &str| conditions(&headers(&[("if-modified-since", date)]), &PLAIN_CONDITIONS).if_modified_since;
         for date in [
             "Sun, 06 Nov 1994 08:49:37 GMT",
             " Sun, 06 Nov 1994 08:49:37 GMT",
@@ -422,8 +453,8 @@ mod tests {
             assert_eq!(read(none), None, "{none}");
         }
         let copy = headers(&[("x-amz-copy-source-if-match", "*")]);
-        assert_eq!(conditions(&copy, "x-amz-copy-source-").if_match, Some(TagList::Any));
-        assert!(conditions(&copy, "").is_empty());
+        assert_eq!(conditions(&copy, &SOURCE_CONDITIONS).if_match, Some(TagList::Any));
+        assert!(conditions(&copy, &PLAIN_CONDITIONS).is_empty());
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Judge {
         operation: &Operation,
         place: (&BucketName, Option<&str>),
         facts: &Facts<'_>,
-    ) -> Result<BucketRecord, Refusal> {
+    ) -> Result<Arc<BucketRecord>, Refusal> {
         let found = self.objects.bucket(place.0).await;
         if let (Err(Error::NoSuchBucket { .. }), Some(identity)) = (&found, asker) {
             within_key(identity, operation, place, facts)?;

@@ -41,7 +41,7 @@ pub(crate) struct Notes {
     operation: OnceLock<&'static str>,
     session: OnceLock<Arc<Identity>>,
     asker: OnceLock<Arc<Identity>>,
-    bucket: OnceLock<BucketRecord>,
+    bucket: OnceLock<Arc<BucketRecord>>,
     body_seen: Mutex<BodySeen>,
     respelled: OnceLock<Respelled>,
     reached: AtomicBool,
@@ -112,15 +112,15 @@ impl Notes {
 
     /// The bucket that the request is about, as it was when the request was allowed.
     pub(crate) fn bucket(&self) -> Result<&BucketRecord, S3Error> {
-        self.bucket.get().ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))
+        self.known_bucket().ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))
     }
 
     /// The same, when there is one that got so far.
     pub(crate) fn known_bucket(&self) -> Option<&BucketRecord> {
-        self.bucket.get()
+        self.bucket.get().map(Arc::as_ref)
     }
 
-    pub(crate) fn set_bucket(&self, bucket: BucketRecord) {
+    pub(crate) fn set_bucket(&self, bucket: Arc<BucketRecord>) {
         self.bucket.get_or_init(|| bucket);
     }
 

@@ -11,7 +11,7 @@ use http::HeaderMap;
 pub(crate) const CREATE_BUCKET: &str = "cf-create-bucket-if-missing";
 
 /// Where the conditions on a copy's target stand.
-pub(crate) const DESTINATION_PREFIX: &str = "cf-copy-destination-";
+const DESTINATION_PREFIX: &str = "cf-copy-destination-";
 
 /// Whether there are more buckets than a list has.
 pub(crate) const IS_TRUNCATED: &str = "cf-is-truncated";

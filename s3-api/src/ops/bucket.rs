@@ -18,6 +18,7 @@ use s3s::dto::{
     ListBucketsOutput,
 };
 use s3s::{S3Request, S3Response};
+use std::sync::Arc;
 
 /// The region of buckets made without one, as R2 has it.
 const REGION: &str = "auto";
@@ -75,7 +76,7 @@ async fn only_bucket(
         return Ok(Vec::new());
     }
     match objects.bucket(bound).await {
-        Ok(bucket) if bucket.owner == identity.owner_id() => Ok(vec![bucket]),
+        Ok(bucket) if bucket.owner == identity.owner_id() => Ok(vec![Arc::unwrap_or_clone(bucket)]),
         Ok(_) | Err(Error::NoSuchBucket { .. }) => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }
@@ -119,7 +120,7 @@ pub(super) async fn create_bucket(
                     Err(Error::NoSuchBucket { .. }) => continue, // deleted at this moment
                     present => present?,
                 };
-                let same = present.settings.acl.or_else(|| private.clone()) == asked
+                let same = present.settings.acl.as_ref().or(private.as_ref()) == asked.as_ref()
                     && present.settings.object_ownership == object_ownership
                     && present.settings.object_lock.is_some() >= object_lock;
                 if same {
@@ -139,7 +140,7 @@ pub(super) async fn head_bucket(
     request: S3Request<HeadBucketInput>,
 ) -> Answer<HeadBucketOutput> {
     let bucket = objects.bucket(&request.input.bucket.parse()?).await?;
-    let region = bucket.location.unwrap_or_else(|| REGION.to_owned());
+    let region = bucket.location.clone().unwrap_or_else(|| REGION.to_owned());
     Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(region), ..HeadBucketOutput::default() }))
 }
 
@@ -158,6 +159,6 @@ pub(super) async fn get_bucket_location(
     request: S3Request<GetBucketLocationInput>,
 ) -> Answer<GetBucketLocationOutput> {
     let bucket = objects.bucket(&request.input.bucket.parse()?).await?;
-    let location_constraint = bucket.location.map(BucketLocationConstraint::from);
+    let location_constraint = bucket.location.clone().map(BucketLocationConstraint::from);
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
 }

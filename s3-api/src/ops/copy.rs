@@ -7,7 +7,9 @@ use crate::checksum::{Fields, kind_of, named};
 use crate::encryption::{answer_headers, asked, key_of, key_of_source};
 use crate::error_map::Refusal;
 use crate::facts::Facts;
-use crate::headers::{conditions, etag_of, locks, storage_class, stored_headers, tagging, target_conditions, time_of};
+use crate::headers::{
+    SOURCE_CONDITIONS, conditions, etag_of, locks, storage_class, stored_headers, tagging, target_conditions, time_of,
+};
 use crate::judge::Subject;
 use crate::notes::Notes;
 use crate::operations::READ_OBJECT;
@@ -18,9 +20,6 @@ use http::{HeaderMap, HeaderValue};
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource};
 use s3s::{S3Request, S3Response};
 use std::borrow::Cow;
-
-/// Where the conditions on a copy's source stand.
-pub(super) const SOURCE_PREFIX: &str = "x-amz-copy-source-";
 
 /// The source of a copy, which the signer may read, and which version of it.
 pub(super) async fn source_of(
@@ -99,7 +98,7 @@ pub(super) async fn copy_object(
         encryption,
         tags: tags_of(&headers)?,
         attributes: Attributes { retention, legal_hold, owner, acl, ..Attributes::default() },
-        source_conditions: conditions(&headers, SOURCE_PREFIX),
+        source_conditions: conditions(&headers, &SOURCE_CONDITIONS),
         target_conditions: target_conditions(&headers),
         metadata,
         class: storage_class(&headers)?,

@@ -29,7 +29,7 @@ pub(super) async fn delete_object(
         key,
         version: version_of(input.version_id.as_deref())?,
         conditions: DeleteConditions {
-            if_match: all_of(&headers, IF_MATCH.as_str()).map(|tags| TagList::parse(&tags)),
+            if_match: all_of(&headers, IF_MATCH).map(|tags| TagList::parse(&tags)),
             modified: input.if_match_last_modified_time.as_ref().map(instant_of).transpose()?,
             size: input.if_match_size.map(size_from).transpose()?,
         },

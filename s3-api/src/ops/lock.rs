@@ -18,6 +18,7 @@ use s3s::dto::{
     PutObjectRetentionOutput,
 };
 use s3s::{S3Request, S3Response};
+use std::sync::Arc;
 
 /// A mode as S3 spells it.
 fn mode_text(mode: RetentionMode) -> &'static str {
@@ -87,7 +88,7 @@ fn configuration_of(lock: ObjectLock) -> ObjectLockConfiguration {
 }
 
 /// The bucket, which must keep locks.
-async fn locked_bucket(objects: &Objects, name: &BucketName) -> Result<BucketRecord, Refusal> {
+async fn locked_bucket(objects: &Objects, name: &BucketName) -> Result<Arc<BucketRecord>, Refusal> {
     let bucket = objects.bucket(name).await?;
     if bucket.settings.object_lock.is_none() {
         return Err(Refusal::invalid_request("Bucket is missing Object Lock Configuration"));

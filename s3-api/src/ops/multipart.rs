@@ -1,6 +1,6 @@
 //! Multipart uploads: create, parts by body and by copy, lists, complete, abort.
 
-use super::copy::{SOURCE_PREFIX, source_of, source_refusal};
+use super::copy::{source_of, source_refusal};
 use super::list::{KeyText, delimiter_of, page_limit, shown_limit};
 use super::put::body_checks;
 use super::{Answer, Operations, facts_of, place, written};
@@ -10,7 +10,8 @@ use crate::checksum::{Fields, algorithm_of, claimed_of_parts, kind_of, kind_text
 use crate::encryption::{answer_headers, asked, customer_key, key_of, key_of_request, key_of_source};
 use crate::error_map::Refusal;
 use crate::headers::{
-    attributes, class_of, conditions, etag_of, size_of, storage_class, stored_headers, time_of, write_conditions,
+    SOURCE_CONDITIONS, attributes, class_of, conditions, etag_of, size_of, storage_class, stored_headers, time_of,
+    write_conditions,
 };
 use crate::judge::owner_in;
 use crate::notes::Notes;
@@ -157,7 +158,7 @@ pub(super) async fn upload_part_copy(
         source_bucket,
         source_key,
         source_version,
-        source_conditions: conditions(&headers, SOURCE_PREFIX),
+        source_conditions: conditions(&headers, &SOURCE_CONDITIONS),
         range: input.copy_source_range.as_deref().map(source_range).transpose()?,
         source_customer_key: key_of_source(&headers)?,
         customer_key: customer_key.clone(),

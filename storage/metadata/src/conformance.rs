@@ -5,11 +5,14 @@
 //! those that can.
 
 use crate::{
-    Commit, Engine, Error, KEY_BYTES_MAX, KeyRange, Scan, Store, TRANSACTION_BYTES_MAX, Transaction, VALUE_BYTES_MAX,
+    Commit, Engine, Error, KEY_BYTES_MAX, KeyRange, RowCache, RowValue, Scan, Store, TRANSACTION_BYTES_MAX, Table,
+    Transaction, VALUE_BYTES_MAX,
 };
 use bytes::Bytes;
 use cistern_types::Receipt;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinSet;
 
 /// How many transactions race in the cases about races.
@@ -40,6 +43,7 @@ pub async fn run(engine: Arc<dyn Engine>) {
     one_of_many_creators_wins(&store).await;
     racing_counters_lose_no_step(&store).await;
     racing_stamps_are_unique(&store).await;
+    kept_rows_are_never_stale(&store).await;
 }
 
 /// A transaction that names a blob whose bytes were lost is refused and changes nothing; one with a receipt that still
@@ -406,4 +410,54 @@ async fn racing_stamps_are_unique(store: &Store) {
     let stored: Vec<_> = rows.iter().map(|(key, _)| key[b"racing/".len()..].to_vec()).collect();
     assert_eq!(stored, stamps.iter().map(|stamp| stamp.to_be_bytes().to_vec()).collect::<Vec<_>>());
     assert_eq!(stored.len() as u64, RACERS);
+}
+
+/// A row of the case about kept rows.
+#[derive(Debug, Serialize, Deserialize)]
+struct Count(u64);
+
+impl RowValue for Count {
+    const VERSION: u8 = 1;
+}
+
+const COUNTS: Table<u64, Count> = Table::new("counts", b'~');
+
+/// Counters that are read through a [`RowCache`] while they grow: nobody sees one that is smaller than what was acknowledged
+/// or seen before he asked.
+async fn kept_rows_are_never_stale(store: &Store) {
+    let cache = Arc::new(RowCache::new(COUNTS));
+    let known = Arc::new(AtomicU64::new(0));
+    let step = |store: Store, racer: u64| {
+        let (cache, known) = (Arc::clone(&cache), Arc::clone(&known));
+        async move {
+            if racer % 8 == 0 {
+                for _ in 0..STEPS {
+                    known.fetch_max(count_one_more(&store, &cache).await, Ordering::SeqCst);
+                }
+            }
+            while known.load(Ordering::SeqCst) < STEPS * RACERS / 8 {
+                let before = known.load(Ordering::SeqCst);
+                let count = cache.read(&store, &1).await.expect("a row can be read").map_or(0, |row| row.0);
+                assert!(count >= before, "{count} was read after {before} was known");
+                known.fetch_max(count, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    race(store, step).await;
+}
+
+/// How often each racer of [`kept_rows_are_never_stale`] counts.
+const STEPS: u64 = 20;
+
+async fn count_one_more(store: &Store, cache: &RowCache<u64, Count>) -> u64 {
+    for _ in 0..TRIES_MAX {
+        let mut txn = begin(store).await;
+        let count = cache.get(&mut txn, &1).await.expect("a row can be read").map_or(1, |row| row.0 + 1);
+        COUNTS.put(&mut txn, &1, &Count(count)).expect("a row can be written");
+        if let Commit::Committed { .. } = txn.commit().await.expect("a commit is decided") {
+            return count;
+        }
+    }
+    unreachable!("a retry makes progress")
 }

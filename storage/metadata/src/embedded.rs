@@ -4,12 +4,14 @@
 //! disturb each other only one into the log. That happens in [`EmbeddedEngine::submit`], under one lock: judge the read
 //! set, take a stamp, remember the keys.
 //!
+//! Snapshots are counted under a lock of their own, for there are more of them than commits.
+//!
 //! ```text
 //! commit ──▶ reserve ──▶ [ conflict? ──▶ DriveLog::submit ──▶ remember ] ──▶ synced and visible ──▶ Committed
 //!                              └──▶ wait until the winner is visible ──▶ Lost
 //! ```
 
-use crate::recent::{RECENT_BYTES_MAX, RecentWrites};
+use crate::recent::{Living, RECENT_BYTES_MAX, RecentWrites};
 use crate::{
     Commit, CommitRequest, Engine, EngineSnapshot, KEY_BYTES_MAX, ReadSet, Result, Scan, ScanOrder,
     TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX, Write,
@@ -19,6 +21,7 @@ use bytes::Bytes;
 use cistern_drives::{Append, Direction, DriveLog, Pending, Reservation, Rows};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A scan of more rows than this may wait for the view's files, so it leaves the runtime's threads.
 const INLINE_SCAN_ROWS_MAX: usize = 64;
@@ -31,7 +34,10 @@ const _: () = assert!(TRANSACTION_BYTES_MAX <= cistern_drives::ROWS_BYTES_MAX);
 #[derive(Debug)]
 pub struct EmbeddedEngine {
     log: DriveLog,
-    recent: Arc<Mutex<RecentWrites>>,
+    recent: Mutex<RecentWrites>,
+    living: Arc<Mutex<Living>>,
+    /// By the byte that keys begin with: the newest commit that wrote any of them, `u64::MAX` while one is being ordered.
+    written: Box<[AtomicU64; 256]>,
 }
 
 /// What the lock around the log decided.
@@ -44,7 +50,8 @@ enum Decision {
 impl EmbeddedEngine {
     /// The rows that `log` holds.
     pub fn new(log: DriveLog) -> Self {
-        Self { log, recent: Arc::default() }
+        let written = Box::new([const { AtomicU64::new(0) }; 256]);
+        Self { log, recent: Mutex::default(), living: Arc::default(), written }
     }
 
     /// The commit point: before it nothing has happened, after it the log brings the append to its end, whoever waits.
@@ -53,14 +60,37 @@ impl EmbeddedEngine {
         if let Some(stamp) = recent.conflict(reads) {
             return Ok(Decision::Conflict(stamp));
         }
-        let pending = self.log.submit(room, append)?;
+        // before anybody can see the commit nobody keeps rows of its tables
+        self.note_written(&writes, u64::MAX);
+        let pending = match self.log.submit(room, append) {
+            Ok(pending) => pending,
+            Err(error) => {
+                self.note_written(&writes, recent.newest());
+                return Err(error.into());
+            }
+        };
+        self.note_written(&writes, pending.stamp());
         recent.record(pending.stamp(), writes.into_iter().map(|write| write.into_key(pending.stamp())).collect());
-        recent.prune(self.log.applied(), RECENT_BYTES_MAX);
+        let applied = self.log.applied();
+        let oldest = self.living.lock().oldest().unwrap_or(applied);
+        recent.prune(applied, oldest, RECENT_BYTES_MAX);
         Ok(Decision::Submitted(pending))
+    }
+
+    fn note_written(&self, writes: &[Write], stamp: u64) {
+        for table in writes.iter().filter_map(Write::table) {
+            self.written[usize::from(table)].store(stamp, Ordering::Release);
+        }
     }
 }
 
 impl Write {
+    /// The byte that its key begins with.
+    fn table(&self) -> Option<u8> {
+        let (Self::Put { key, .. } | Self::Delete { key } | Self::PutStamped { prefix: key, .. }) = self;
+        key.first().copied()
+    }
+
     /// The key it sets or removes in the commit of this stamp.
     fn into_key(self, stamp: u64) -> Bytes {
         match self {
@@ -87,8 +117,8 @@ impl Engine for EmbeddedEngine {
     async fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
         // Held before it is taken: what is applied in between only makes the snapshot newer than what is held.
         let stamp = self.log.applied();
-        self.recent.lock().hold(stamp);
-        let held = Held { stamp, recent: Arc::clone(&self.recent) };
+        self.living.lock().hold(stamp);
+        let held = Held { stamp, living: Arc::clone(&self.living) };
         Ok(Box::new(EmbeddedSnapshot { snapshot: self.log.snapshot(), _held: held }))
     }
 
@@ -108,6 +138,10 @@ impl Engine for EmbeddedEngine {
             }
         }
     }
+
+    fn written(&self, table: u8) -> u64 {
+        self.written[usize::from(table)].load(Ordering::Acquire)
+    }
 }
 
 #[derive(Debug)]
@@ -120,12 +154,12 @@ struct EmbeddedSnapshot {
 #[derive(Debug)]
 struct Held {
     stamp: u64,
-    recent: Arc<Mutex<RecentWrites>>,
+    living: Arc<Mutex<Living>>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.recent.lock().release(self.stamp);
+        self.living.lock().release(self.stamp);
     }
 }
 

@@ -25,6 +25,11 @@ pub trait Engine: Send + Sync + Debug + 'static {
     /// Whoever calls keeps the snapshot it read from alive until the answer: what an engine remembers in order to
     /// decide may be forgotten with the last snapshot that needs it, and then the answer is `Lost`.
     async fn commit(&self, request: CommitRequest) -> Result<Commit>;
+
+    /// The stamp of the newest commit that wrote rows of a table, the byte that their keys begin with, or a later one; commits
+    /// that are not visible yet are among them. A row that was read from a snapshot of that stamp or a newer one is what it was
+    /// there for as long as the answer stays the same. `u64::MAX` where that cannot be said, so that nobody keeps rows.
+    fn written(&self, table: u8) -> u64;
 }
 
 /// One unchanging moment of an engine.

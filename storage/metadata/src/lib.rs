@@ -20,6 +20,7 @@ mod limits;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
 mod recent;
+mod row_cache;
 mod row_key;
 mod store;
 mod table;
@@ -32,6 +33,7 @@ pub use limits::{
 };
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryEngine;
+pub use row_cache::RowCache;
 pub use row_key::RowKey;
 pub use store::{Store, Transaction};
 pub use table::{RowValue, Table};

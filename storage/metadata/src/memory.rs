@@ -24,6 +24,8 @@ struct State {
     rows: BTreeMap<Bytes, Versions>,
     /// The newest commit.
     stamp: u64,
+    /// The newest commit of each table.
+    written: BTreeMap<u8, u64>,
     /// Living snapshots: how many at each stamp.
     living: BTreeMap<u64, usize>,
     /// Writes that may have left an older version or a removed row behind, in commit order.
@@ -66,6 +68,7 @@ impl State {
     }
 
     fn write(&mut self, key: Bytes, value: Option<Bytes>) {
+        self.written.extend(key.first().map(|table| (*table, self.stamp)));
         let versions = self.rows.entry(key.clone()).or_default();
         versions.push((self.stamp, value));
         self.stale.push_back((self.stamp, key));
@@ -117,6 +120,10 @@ impl Engine for MemoryEngine {
         }
         state.prune();
         Ok(Commit::Committed { stamp })
+    }
+
+    fn written(&self, table: u8) -> u64 {
+        self.state.lock().written.get(&table).copied().unwrap_or(0)
     }
 }
 

@@ -27,26 +27,45 @@ pub(crate) struct RecentWrites {
     keys: BTreeSet<(Bytes, u64)>,
     /// The same by commit, oldest first.
     commits: VecDeque<(u64, Vec<Bytes>)>,
-    /// Living snapshots: how many hold each stamp.
-    living: BTreeMap<u64, usize>,
+    /// The newest commit of all.
+    newest: u64,
     /// The newest commit that was forgotten; who read before it cannot be judged.
     floor: u64,
     cost_bytes: usize,
 }
 
-impl RecentWrites {
+/// The stamps of living snapshots.
+#[derive(Debug, Default)]
+pub(crate) struct Living {
+    /// How many hold each stamp.
+    snapshots: BTreeMap<u64, usize>,
+}
+
+impl Living {
     /// Keeps what a snapshot at `stamp` or later needs, until [`Self::release`].
     pub(crate) fn hold(&mut self, stamp: u64) {
-        *self.living.entry(stamp).or_default() += 1;
+        *self.snapshots.entry(stamp).or_default() += 1;
     }
 
     /// Ends a [`Self::hold`].
     pub(crate) fn release(&mut self, stamp: u64) {
-        let count = self.living.get_mut(&stamp).expect("only a snapshot that was held is released");
+        let count = self.snapshots.get_mut(&stamp).expect("only a snapshot that was held is released");
         *count -= 1;
         if *count == 0 {
-            self.living.remove(&stamp);
+            self.snapshots.remove(&stamp);
         }
+    }
+
+    /// The oldest stamp that is held.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.snapshots.keys().next().copied()
+    }
+}
+
+impl RecentWrites {
+    /// The stamp of the newest commit that was recorded since the start.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
     }
 
     /// The stamp of a commit after the snapshot that wrote what was read, if there is one.
@@ -72,7 +91,8 @@ impl RecentWrites {
 
     /// Remembers what a commit writes. Stamps come in order.
     pub(crate) fn record(&mut self, stamp: u64, keys: Vec<Bytes>) {
-        assert!(self.commits.back().is_none_or(|(newest, _)| *newest < stamp), "stamps grow");
+        assert!(self.newest < stamp, "stamps grow");
+        self.newest = stamp;
         for key in &keys {
             self.cost_bytes += key.len() + KEY_COST_BYTES;
             self.keys.insert((key.clone(), stamp));
@@ -80,10 +100,9 @@ impl RecentWrites {
         self.commits.push_back((stamp, keys));
     }
 
-    /// Forgets what no present or future snapshot needs, the newest visible commit being `applied`, and then the oldest
+    /// Forgets what no snapshot at `oldest` or later needs, the newest visible commit being `applied`, and then the oldest
     /// visible commits for as long as the keys cost more than `cost_bytes_max`.
-    pub(crate) fn prune(&mut self, applied: u64, cost_bytes_max: usize) {
-        let oldest = self.living.keys().next().copied().unwrap_or(applied);
+    pub(crate) fn prune(&mut self, applied: u64, oldest: u64, cost_bytes_max: usize) {
         let over = |cost_bytes: usize| cost_bytes > cost_bytes_max;
         while let Some((stamp, keys)) =
             self.commits.pop_front_if(|(stamp, _)| *stamp <= applied && (*stamp <= oldest || over(self.cost_bytes)))
@@ -151,34 +170,40 @@ mod tests {
     #[test]
     fn what_a_living_snapshot_needs_is_kept() {
         let mut recent = recent(&[(3, "a"), (5, "b"), (9, "c")]);
-        recent.hold(3);
-        recent.hold(5);
-        recent.prune(9, RECENT_BYTES_MAX);
+        let mut living = Living::default();
+        living.hold(3);
+        living.hold(3);
+        living.hold(5);
+        assert_eq!(living.oldest(), Some(3));
+        recent.prune(9, 3, RECENT_BYTES_MAX);
         check(&recent, 3, "b", Some(5));
         check(&recent, 3, "a", None);
-        recent.release(3);
-        recent.prune(9, RECENT_BYTES_MAX);
+        living.release(3);
+        assert_eq!(living.oldest(), Some(3));
+        living.release(3);
+        assert_eq!(living.oldest(), Some(5));
+        recent.prune(9, 5, RECENT_BYTES_MAX);
         check(&recent, 5, "c", Some(9));
-        recent.release(5);
-        recent.prune(7, RECENT_BYTES_MAX);
+        living.release(5);
+        assert_eq!(living.oldest(), None);
+        recent.prune(7, 7, RECENT_BYTES_MAX);
         check(&recent, 7, "c", Some(9));
-        recent.prune(9, RECENT_BYTES_MAX);
+        recent.prune(9, 9, RECENT_BYTES_MAX);
         assert_eq!((recent.keys.len(), recent.commits.len(), recent.cost_bytes), (0, 0, 0));
     }
 
     #[test]
     fn beyond_the_bound_old_readers_lose_and_new_ones_do_not() {
         let mut recent = recent(&[(3, "a"), (5, "b"), (9, "c")]);
-        recent.hold(1);
-        recent.prune(9, KEY_COST_BYTES + 1);
+        recent.prune(9, 1, KEY_COST_BYTES + 1);
         check(&recent, 1, "x", Some(5));
         check(&recent, 4, "x", Some(5));
         check(&recent, 5, "x", None);
         check(&recent, 5, "c", Some(9));
         check(&recent, 1, "", None);
-        recent.prune(9, 0);
+        recent.prune(9, 1, 0);
         recent.record(12, vec!["d".into()]);
-        recent.prune(9, 0);
+        recent.prune(9, 1, 0);
         check(&recent, 9, "d", Some(12)); // not visible yet, so it is kept whatever it costs
         check(&recent, 9, "x", None);
     }

@@ -7,6 +7,7 @@ use crate::{Commit, CommitRequest, Engine, EngineSnapshot, ReadSet, Result, Scan
 use bytes::Bytes;
 use cistern_types::Receipt;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// All rows. Cheap to clone.
@@ -38,6 +39,11 @@ impl Store {
     /// Begins a transaction that only reads. The same as [`Store::begin`], and never committed.
     pub async fn read(&self) -> Result<Transaction> {
         self.begin().await
+    }
+
+    /// [`Engine::written`] of a table.
+    pub(crate) fn written(&self, table: u8) -> u64 {
+        self.engine.written(table)
     }
 }
 
@@ -72,6 +78,23 @@ impl Transaction {
             Some(own) => Ok(own.clone()),
             None => self.snapshot.get(key).await,
         }
+    }
+
+    /// Makes the commit be lost if another commit changes the row meanwhile.
+    pub(crate) fn depend_on(&mut self, key: Bytes) {
+        self.reads.keys.push(key);
+    }
+
+    /// [`Engine::written`] of a table; what this transaction writes itself is not part of it.
+    pub(crate) fn written(&self, table: u8) -> u64 {
+        self.engine.written(table)
+    }
+
+    /// Whether it has written a row of a table.
+    pub(crate) fn writes_to(&self, table: u8) -> bool {
+        let after = |bytes: &[u8]| bytes.first().is_some_and(|first| *first == table);
+        let own = self.writes.range::<[u8], _>((Bound::Included(&[table][..]), Bound::Unbounded)).next();
+        own.is_some_and(|(key, _)| after(key)) || self.stamped.iter().any(|(prefix, _)| after(prefix))
     }
 
     /// Rows of a range in order, merged with own writes (stamped ones, whose keys are not known yet, left out). The

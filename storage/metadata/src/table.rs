@@ -50,6 +50,11 @@ impl<K: RowKey, V: RowValue> Table<K, V> {
         Self { name, id, rows: PhantomData }
     }
 
+    /// The byte its keys begin with.
+    pub(crate) fn id(&self) -> u8 {
+        self.id
+    }
+
     /// Its name, for messages.
     pub fn name(&self) -> &'static str {
         self.name

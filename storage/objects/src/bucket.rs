@@ -8,6 +8,7 @@ use crate::{Error, Objects, Result};
 use cistern_metadata::{Scan, Transaction};
 use cistern_types::{Acl, BucketId, BucketName, Owner, OwnerId, StorageClass, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How many open uploads one transaction aborts when their bucket is deleted.
 const ABORTS_PER_TRANSACTION: usize = 500;
@@ -107,19 +108,21 @@ impl Objects {
     }
 
     /// The bucket of this name, or `NoSuchBucket`.
-    pub async fn bucket(&self, name: &BucketName) -> Result<BucketRecord> {
-        let txn = self.store().read().await?;
-        self.peek_bucket(&txn, name).await
+    pub async fn bucket(&self, name: &BucketName) -> Result<Arc<BucketRecord>> {
+        let found = self.bucket_rows().read(self.store(), name).await?;
+        found.ok_or_else(|| Error::NoSuchBucket { bucket: name.clone() })
     }
 
     /// The bucket as the transaction sees it, on which the transaction then depends.
-    pub(crate) async fn bucket_in(&self, txn: &mut Transaction, name: &BucketName) -> Result<BucketRecord> {
-        BUCKETS.get(txn, name).await?.ok_or_else(|| Error::NoSuchBucket { bucket: name.clone() })
+    pub(crate) async fn bucket_in(&self, txn: &mut Transaction, name: &BucketName) -> Result<Arc<BucketRecord>> {
+        let found = self.bucket_rows().get(txn, name).await?;
+        found.ok_or_else(|| Error::NoSuchBucket { bucket: name.clone() })
     }
 
     /// The bucket as the transaction sees it.
-    pub(crate) async fn peek_bucket(&self, txn: &Transaction, name: &BucketName) -> Result<BucketRecord> {
-        BUCKETS.peek(txn, name).await?.ok_or_else(|| Error::NoSuchBucket { bucket: name.clone() })
+    pub(crate) async fn peek_bucket(&self, txn: &Transaction, name: &BucketName) -> Result<Arc<BucketRecord>> {
+        let found = self.bucket_rows().peek(txn, name).await?;
+        found.ok_or_else(|| Error::NoSuchBucket { bucket: name.clone() })
     }
 
     /// Lists buckets in the order of their names.
@@ -143,7 +146,7 @@ impl Objects {
                 }
                 let mut records = Vec::new();
                 for ((_, name), _) in OWNED_BUCKETS.scan_unchecked(&txn, &Scan::first(range, one_more)).await? {
-                    records.push(self.peek_bucket(&txn, &name).await?);
+                    records.push(Arc::unwrap_or_clone(self.peek_bucket(&txn, &name).await?));
                 }
                 records
             }
@@ -159,7 +162,7 @@ impl Objects {
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
-            let record = BucketRecord { class, ..self.bucket_in(&mut txn, name).await? };
+            let record = BucketRecord { class, ..Arc::unwrap_or_clone(self.bucket_in(&mut txn, name).await?) };
             BUCKETS.put(&mut txn, name, &record)?;
             if tries.commit(txn).await? {
                 return Ok(record);

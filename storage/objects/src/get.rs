@@ -90,7 +90,7 @@ impl Objects {
         key: &ObjectKey,
         version: Option<VersionRef>,
     ) -> Result<ObjectRecord> {
-        self.head_in(&self.bucket(bucket).await?, key, version).await
+        self.head_in(&*self.bucket(bucket).await?, key, version).await
     }
 
     /// The same in a bucket that the caller has read: one that was deleted since has no objects.
@@ -123,7 +123,7 @@ impl Objects {
         conditions: &Conditions,
         customer_key: Option<&CustomerKey>,
     ) -> Result<ObjectRead> {
-        self.get_in(&self.bucket(bucket).await?, key, version, range, conditions, customer_key).await
+        self.get_in(&*self.bucket(bucket).await?, key, version, range, conditions, customer_key).await
     }
 
     /// The same in a bucket that the caller has read: one that was deleted since has no objects.

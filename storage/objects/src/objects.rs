@@ -1,17 +1,18 @@
 //! [`Objects`]: the one value through which everything above reaches buckets and objects.
 
 use crate::md5_lanes::Md5Lanes;
+use crate::rows::BUCKETS;
 use crate::turns::Turns;
-use crate::{Limits, MasterKeys};
+use crate::{BucketRecord, Limits, MasterKeys};
 use cistern_blobs::BlobStore;
-use cistern_metadata::Store;
+use cistern_metadata::{RowCache, Store};
 use cistern_runtime::Clock;
-use cistern_types::Timestamp;
+use cistern_types::{BucketName, Timestamp};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 /// The object store of one installation, on a pair of engines. Cheap to clone; holds no state of its own but who waits for
-/// whom, so any number of processes may work on the same engines.
+/// whom, and bucket rows for as long as the engine says that none has changed, so any number of processes may work on the same engines.
 ///
 /// Every method is in the file of its name: `put`, `get`, `delete`, `copy`, `list`, `multipart`, `bucket`.
 #[derive(Debug, Clone)]
@@ -35,13 +36,14 @@ struct Parts {
     limits: Limits,
     turns: Turns,
     md5_lanes: Arc<Md5Lanes>,
+    buckets: RowCache<BucketName, BucketRecord>,
 }
 
 impl Objects {
     /// Objects whose rows are in `store` and whose bytes are in `blobs`.
     pub fn new(store: Store, blobs: Arc<dyn BlobStore>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        let parts = Arc::new(Parts { store, blobs, clock, limits, turns: Turns::new(), md5_lanes: Md5Lanes::new() });
-        Self { parts, ring: None }
+        let (turns, md5_lanes, buckets) = (Turns::new(), Md5Lanes::new(), RowCache::new(BUCKETS));
+        Self { parts: Arc::new(Parts { store, blobs, clock, limits, turns, md5_lanes, buckets }), ring: None }
     }
 
     /// The same with master keys, which wrap the keys of objects that are encrypted with a key of the store's own. Without
@@ -89,6 +91,10 @@ impl Objects {
 
     pub(crate) fn md5_lanes(&self) -> &Arc<Md5Lanes> {
         &self.parts.md5_lanes
+    }
+
+    pub(crate) fn bucket_rows(&self) -> &RowCache<BucketName, BucketRecord> {
+        &self.parts.buckets
     }
 
     pub(crate) fn now(&self) -> Timestamp {

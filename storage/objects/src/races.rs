@@ -39,6 +39,10 @@ impl Engine for Overtaking {
         }
         self.inner.commit(request).await
     }
+
+    fn written(&self, table: u8) -> u64 {
+        self.inner.written(table)
+    }
 }
 
 struct Race {
@@ -203,6 +207,10 @@ impl Engine for Slow {
     async fn commit(&self, request: CommitRequest) -> MetadataResult<Commit> {
         tokio::time::sleep(Duration::from_millis(10)).await;
         self.0.commit(request).await
+    }
+
+    fn written(&self, table: u8) -> u64 {
+        self.0.written(table)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::rows::{BUCKETS, CONFIGURATIONS, ConfigurationRow};
 use crate::{Error, Objects, Result};
 use cistern_types::{Acl, BucketName, Owner, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -330,7 +331,7 @@ impl Objects {
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
-            let mut record = self.bucket_in(&mut txn, name).await?;
+            let mut record = Arc::unwrap_or_clone(self.bucket_in(&mut txn, name).await?);
             change(&mut record.settings)?;
             BUCKETS.put(&mut txn, name, &record)?;
             if tries.commit(txn).await? {
@@ -364,7 +365,7 @@ impl Objects {
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
-            let mut record = self.bucket_in(&mut txn, name).await?;
+            let mut record = Arc::unwrap_or_clone(self.bucket_in(&mut txn, name).await?);
             let key = (record.id, kind as u8);
             record.settings.configured.retain(|present| *present != kind);
             match &text {

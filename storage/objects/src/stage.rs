@@ -142,7 +142,7 @@ impl Objects {
         let class = spec.class.unwrap_or_default();
         let (mut sealing, mut data_key) = (None, None);
         if let Some((bucket, key)) = &spec.place {
-            let asked = self.new_sealing(&Encryption::None, &self.bucket(bucket).await?, key).await?;
+            let asked = self.new_sealing(&Encryption::None, &*self.bucket(bucket).await?, key).await?;
             (sealing, data_key) = NewSealing::split(asked);
         }
         let staged = self.stage_body(class, checks, data_key.as_ref(), body).await?;

@@ -38,7 +38,7 @@ async fn a_bucket_changes_its_class_and_nothing_else() {
     let before = house.objects.bucket(&house.bucket).await.unwrap();
     house.objects.set_bucket_class(&house.bucket, StorageClass::InfrequentAccess).await.unwrap();
     let after = house.objects.bucket(&house.bucket).await.unwrap();
-    assert_eq!(after, BucketRecord { class: StorageClass::InfrequentAccess, ..before });
+    assert_eq!(*after, BucketRecord { class: StorageClass::InfrequentAccess, ..(*before).clone() });
     let gone = house.objects.set_bucket_class(&"nobody".parse().unwrap(), StorageClass::Standard).await;
     assert!(matches!(gone, Err(Error::NoSuchBucket { .. })), "{gone:?}");
 }

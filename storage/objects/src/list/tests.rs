@@ -135,6 +135,10 @@ impl Engine for Counting {
     async fn commit(&self, request: CommitRequest) -> MetadataResult<Commit> {
         self.inner.commit(request).await
     }
+
+    fn written(&self, table: u8) -> u64 {
+        self.inner.written(table)
+    }
 }
 
 #[async_trait::async_trait]
