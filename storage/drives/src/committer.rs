@@ -22,7 +22,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// The view is flushed when this much of a segment was written since the last flush, so that a replay reads no more than
@@ -34,8 +34,8 @@ const FLUSH_IDLE: Duration = Duration::from_millis(500);
 const GROUP_APPENDS_MAX: usize = 4096;
 /// From so many entries on the writers are a crowd, and a group waits for it.
 const CROWD_MIN: usize = 8;
-/// How long between two arrivals it waits.
-const GATHER_MAX: Duration = Duration::from_micros(250);
+/// How long it waits for them.
+const GATHER_MAX: Duration = Duration::from_millis(1);
 /// An ended segment is not cut for less than this part of its size.
 const LITTLE_SHARE: u64 = 16;
 
@@ -223,11 +223,14 @@ impl Committer {
         // those who wait already and those who were just answered: all who write now
         let writers = self.last_group + queue.entries.len();
         let expected = writers * 3 / 4;
+        let deadline = Instant::now() + GATHER_MAX;
+        queue.awaited = expected;
         while queue.entries.len() < expected && !queue.closed && writers >= CROWD_MIN {
-            if core.work.wait_for(queue, GATHER_MAX).timed_out() {
-                return;
+            if core.work.wait_until(queue, deadline).timed_out() {
+                break;
             }
         }
+        queue.awaited = 0;
     }
 
     fn flush_view(&mut self) {

@@ -37,6 +37,8 @@ pub(crate) struct Queue {
     pub(crate) entries: VecDeque<Entry>,
     /// Somebody waits for an entry: without that they stay for the next group that is written anyway.
     pub(crate) urgent: bool,
+    /// The committer waits for so many entries before it is woken for another; 0 while it waits for any.
+    pub(crate) awaited: usize,
     pub(crate) next_stamp: u64,
     /// Goes up when a group fails.
     pub(crate) era: u64,
@@ -173,6 +175,7 @@ impl DriveLog {
         let queue = Queue {
             entries: VecDeque::new(),
             urgent: false,
+            awaited: 0,
             next_stamp: tail.last_stamp + 1,
             era: 1,
             closed: false,
@@ -373,8 +376,9 @@ impl DriveLog {
         queue.next_stamp += 1;
         queue.entries.push_back(Entry { stamp, work, reply, permit });
         queue.urgent |= urgency == Urgency::Now;
+        let enough = queue.entries.len() >= queue.awaited;
         drop(queue);
-        if urgency == Urgency::Now {
+        if urgency == Urgency::Now && enough {
             core.work.notify_one();
         }
         Ok(Pending { stamp, era: current, reply: answer, urgency, writer: self.writer() })
