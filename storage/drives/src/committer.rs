@@ -1,7 +1,16 @@
 //! The committer: takes what waits as one group, writes it as one stripe, makes it visible, answers. The commit point of
-//! every byte in the system is the last sync of [`Committer::write_group`].
+//! every byte in the system is the last sync that [`Committer::land`] waits for.
 //!
-//! One group at a time, strictly in order. When a group fails, everything queued behind it fails too and the era goes up,
+//! One group at a time is on its way to the drives, strictly in order; a large one that waits is coded meanwhile, in buffers of its
+//! own, and goes when the one before is synced.
+//!
+//! ```text
+//! coding    [ 1 ][ 2 ]     [ 3 ]     [ 4 ]
+//! drives         [ 1: sync ][ 2: sync ][ 3: sync ]
+//! visible                   1          2
+//! ```
+//!
+//! When a group fails, everything queued behind it fails too and the era goes up,
 //! because appends behind may name bytes in it; the next group begins a new segment, whose header ends the old one before the
 //! failed stripe for good.
 
@@ -9,13 +18,13 @@ use crate::append::Append;
 use crate::apply::{LaneRecords, States, changes};
 use crate::config::DriveLogConfig;
 use crate::error::{Error, Result};
-use crate::frame::{FRAME_HEADER_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader, StripeHeader};
-use crate::lanes::{LaneWrite, LaneWriters};
+use crate::frame::{FRAME_HEADER_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader, StripeHeader, stripe_bytes};
+use crate::lanes::{Begun, LaneWrite, LaneWriters};
 use crate::log::{Core, Queue};
 use crate::record::decode_heads;
 use crate::segment::{ActiveSegment, NewSegment, Tail, begin, check_room, segment_name};
 use crate::status::count;
-use crate::stripe::{Lanes, Record, StripePlace, encoded_bytes, records};
+use crate::stripe::{FrameBuffer, Lanes, Record, StripePlace, encoded_bytes, records};
 use crate::upkeep::{Upkeep, move_records, retire_records, state_part, state_records};
 use crate::view::{Batch, Snapshot, VIEW_VERSION, Watermark};
 use parking_lot::{Mutex, MutexGuard};
@@ -36,6 +45,8 @@ const GROUP_APPENDS_MAX: usize = 4096;
 const CROWD_MIN: usize = 8;
 /// How long it waits for them.
 const GATHER_MAX: Duration = Duration::from_millis(1);
+/// From this part of the largest group on, a group is coded while another is written.
+const LARGE_GROUP_SHARE: usize = 16;
 /// An ended segment is not cut for less than this part of its size.
 const LITTLE_SHARE: u64 = 16;
 
@@ -83,10 +94,49 @@ struct Waiting {
     permit: OwnedSemaphorePermit,
 }
 
+/// What is written as one stripe.
+struct Group {
+    waiting: Vec<Waiting>,
+    parts: Vec<Record>,
+    purpose: Purpose,
+    last_stamp: u64,
+}
+
+/// A stripe that is ready to be written.
+struct Coded {
+    /// Which buffers it is in.
+    lanes: usize,
+    stripe: StripeHeader,
+    /// The drives that it counts on.
+    live: Vec<bool>,
+}
+
+/// Lane and drive of a frame, and the frame.
+type SentFrame = (usize, usize, Arc<FrameBuffer>);
+
+/// A stripe that is on its way to the drives.
+struct Flight {
+    group: Group,
+    lanes: usize,
+    stripe: StripeHeader,
+    frames: Vec<SentFrame>,
+    begun: Begun<()>,
+}
+
+/// A stripe that is durable and not visible yet.
+struct Landed {
+    group: Group,
+    lanes: usize,
+    stripe: StripeHeader,
+    /// Offset and sequence of the first stripe of the segment that lacks a lane, or of the next.
+    heal_from: (u64, u64),
+}
+
 pub(crate) struct Committer {
     core: Arc<Core>,
     writers: LaneWriters,
-    lanes: Lanes,
+    /// The buffers of the stripe that is written and of the one behind it.
+    lanes: [Lanes; 2],
     active: Option<ActiveSegment>,
     tail: Tail,
     /// The run's number, written to the drives before its first segment is begun.
@@ -161,9 +211,24 @@ impl Core {
     }
 }
 
+impl Core {
+    /// Whether what waits makes a group that is worth coding by itself.
+    fn large_group_waits(&self, queue: &Queue) -> bool {
+        let appends = queue.entries.iter().map_while(|entry| match &entry.work {
+            Work::Append(append) => Some(encoded_bytes(append, self.config.data)),
+            Work::Upkeep(_) => None,
+        });
+        let sums = appends.scan(0, |sum, bytes| {
+            *sum += bytes;
+            Some(*sum)
+        });
+        queue.urgent && sums.take(GROUP_APPENDS_MAX).any(|sum| sum >= self.config.group_bytes_max / LARGE_GROUP_SHARE)
+    }
+}
+
 impl Committer {
     pub(crate) fn new(core: Arc<Core>, writers: LaneWriters, tail: Tail, generation: u64) -> Self {
-        let lanes = Lanes::new(core.config.data, core.config.parity);
+        let lanes = [(); 2].map(|()| Lanes::new(core.config.data, core.config.parity));
         Self {
             core,
             writers,
@@ -241,50 +306,98 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, group: Vec<Entry>) {
-        self.last_group = group.len();
-        let mut waiting = Vec::with_capacity(group.len());
-        let mut parts = Vec::with_capacity(group.len() * 2);
-        let last_stamp = group.last().map_or(0, |entry| entry.stamp);
-        let (mut purpose, mut made) = (Purpose::Rows, Ok(()));
-        for Entry { stamp, work, reply, permit } in group {
+    /// Writes a group, and behind it the large ones that wait by then: each is coded while the one before is written, and written when
+    /// that is synced.
+    fn commit(&mut self, entries: Vec<Entry>) {
+        let (group, made) = self.group(entries);
+        if let Err(error) = made {
+            return self.give_up(group, &error);
+        }
+        if group.parts.is_empty() {
+            return self.answer(group);
+        }
+        let mut flight = match self.code(&group) {
+            Ok(coded) => self.send(group, coded),
+            Err(error) => return self.give_up(group, &error),
+        };
+        loop {
+            let behind = self.code_large_group_behind(&flight);
+            let landed = match self.land(flight) {
+                Ok(landed) => landed,
+                Err((group, error)) => {
+                    let behind = behind.into_iter().flat_map(|(group, _)| group.waiting);
+                    return self.fail(group.waiting.into_iter().chain(behind).collect(), &error);
+                }
+            };
+            let behind = behind.map(|(group, coded)| self.send(group, coded));
+            if let Err(error) = self.apply(&landed) {
+                let behind = behind.map(|flight| match self.land(flight) {
+                    Ok(landed) => landed.group,
+                    Err((group, _)) => group,
+                });
+                let behind = behind.into_iter().flat_map(|group| group.waiting);
+                return self.fail(landed.group.waiting.into_iter().chain(behind).collect(), &error);
+            }
+            self.answer(landed.group);
+            match behind {
+                Some(behind) => flight = behind,
+                None => return,
+            }
+        }
+    }
+
+    /// What the entries come to; an error when a piece of upkeep could not be made.
+    fn group(&mut self, entries: Vec<Entry>) -> (Group, Result<()>) {
+        self.last_group = entries.len();
+        let mut group = Group {
+            waiting: Vec::with_capacity(entries.len()),
+            parts: Vec::with_capacity(entries.len() * 2),
+            purpose: Purpose::Rows,
+            last_stamp: entries.last().map_or(0, |entry| entry.stamp),
+        };
+        let mut made = Ok(());
+        for Entry { stamp, work, reply, permit } in entries {
             let bytes = match work {
                 Work::Append(append) => {
                     let bytes = append.bytes();
                     if !append.pieces.is_empty() {
-                        purpose = Purpose::Bodies;
+                        group.purpose = Purpose::Bodies;
                     }
-                    records(append, stamp, self.core.config.data, &mut parts);
+                    records(append, stamp, self.core.config.data, &mut group.parts);
                     bytes
                 }
                 Work::Upkeep(upkeep) => {
-                    purpose = Purpose::Upkeep;
-                    made = self.make(upkeep, stamp, &mut parts);
+                    group.purpose = Purpose::Upkeep;
+                    made = self.make(upkeep, stamp, &mut group.parts);
                     0
                 }
             };
-            waiting.push(Waiting { bytes, reply, permit });
+            group.waiting.push(Waiting { bytes, reply, permit });
         }
-        let written = made.and_then(|()| if parts.is_empty() { Ok(()) } else { self.write_group(&parts, purpose) });
-        drop(parts);
-        match written {
-            Ok(()) => {
-                let counters = &self.core.counters;
-                count(&counters.appends, waiting.iter().filter(|entry| entry.bytes > 0).count() as u64);
-                count(&counters.payload_bytes, waiting.iter().map(|entry| entry.bytes as u64).sum());
-                self.core.publish(Some(self.core.view.snapshot()), last_stamp);
-                for entry in waiting {
-                    drop(entry.permit);
-                    // nobody listening is fine: the append is durable all the same
-                    drop(entry.reply.send(Ok(())));
-                }
-            }
-            Err(error @ Error::Full { .. }) if purpose == Purpose::Upkeep => {
-                // nothing was written: the writers behind it lose nothing
-                self.core.publish(None, last_stamp);
-                refuse(waiting, &error);
-            }
-            Err(error) => self.fail(waiting, &error),
+        (group, made)
+    }
+
+    /// Everybody sees the group now, and who waited for it is told.
+    fn answer(&self, group: Group) {
+        let counters = &self.core.counters;
+        count(&counters.appends, group.waiting.iter().filter(|entry| entry.bytes > 0).count() as u64);
+        count(&counters.payload_bytes, group.waiting.iter().map(|entry| entry.bytes as u64).sum());
+        self.core.publish(Some(self.core.view.snapshot()), group.last_stamp);
+        for entry in group.waiting {
+            drop(entry.permit);
+            // nobody listening is fine: the append is durable all the same
+            drop(entry.reply.send(Ok(())));
+        }
+    }
+
+    /// A group of which nothing was written.
+    fn give_up(&mut self, group: Group, error: &Error) {
+        if group.purpose == Purpose::Upkeep && matches!(error, Error::Full { .. }) {
+            // the writers behind it lose nothing
+            self.core.publish(None, group.last_stamp);
+            refuse(group.waiting, error);
+        } else {
+            self.fail(group.waiting, error);
         }
     }
 
@@ -338,59 +451,125 @@ impl Committer {
         Ok(())
     }
 
-    /// Durable and applied when it returns `Ok`.
-    fn write_group(&mut self, parts: &[Record], purpose: Purpose) -> Result<()> {
-        let core = Arc::clone(&self.core);
-        if let Some(reason) = core.drives.read_only_reason() {
+    /// Codes the group's stripe for the end of the log, in a new segment where it does not fit.
+    fn code(&mut self, group: &Group) -> Result<Coded> {
+        if let Some(reason) = self.core.drives.read_only_reason() {
             return Err(Error::ReadOnly { reason });
         }
-        let stripe_bytes = self.lanes.fill(parts);
+        let stripe_bytes = self.lanes[0].fill(&group.parts);
         if self.active.as_ref().is_none_or(|active| !active.has_room(stripe_bytes)) {
-            self.begin_segment(purpose)?;
+            self.begin_segment(group.purpose)?;
         }
-        let live: Vec<bool> = (0..core.config.lanes()).map(|drive| core.drives.is_live(drive)).collect();
-        let active = self.active.as_mut().expect("a segment was begun above");
+        Ok(self.finish(0, 0, self.tail.next_sequence))
+    }
+
+    /// A large group that waits while another is written, coded for the place behind it. Small ones wait until they are many; what makes
+    /// a segment begin, and upkeep, wait until nothing is on its way.
+    fn code_large_group_behind(&mut self, ahead: &Flight) -> Option<(Group, Coded)> {
+        let core = Arc::clone(&self.core);
+        let largest = stripe_bytes(core.config.group_bytes_max);
+        let ahead_bytes = ahead.stripe.stripe_bytes();
+        let room = self.active.as_ref().is_some_and(|active| active.has_room(ahead_bytes + largest));
+        if !room || self.unflushed_bytes >= FLUSH_EVERY_BYTES || core.drives.read_only_reason().is_some() {
+            return None;
+        }
+        let entries = {
+            let mut queue = core.queue.lock();
+            if !core.large_group_waits(&queue) {
+                return None;
+            }
+            core.take_group(&mut queue)
+        };
+        let (group, _) = self.group(entries);
+        let at = 1 - ahead.lanes;
+        self.lanes[at].fill(&group.parts);
+        let coded = self.finish(at, ahead_bytes, self.tail.next_sequence + 1);
+        Some((group, coded))
+    }
+
+    /// The stripe of the group that buffers `at` were filled with, `ahead_bytes` behind the end of the log.
+    fn finish(&mut self, at: usize, ahead_bytes: u64, sequence: u64) -> Coded {
+        let live = self.live();
+        let active = self.active.as_ref().expect("a segment with room was begun");
         let place = StripePlace {
             segment: active.id,
             generation: active.generation,
-            offset: active.head,
-            sequence: self.tail.next_sequence,
+            offset: active.head + ahead_bytes,
+            sequence,
         };
-        let stripe = self.lanes.finish(&core.erasure, core.drives.set, place, &live);
-        assert_eq!(stripe.stripe_bytes(), stripe_bytes, "the stripe is as long as room was made for");
-        let synced = write_lanes(&core, &mut self.writers, active, &mut self.lanes, &stripe);
+        let stripe = self.lanes[at].finish(&self.core.erasure, self.core.drives.set, place, &live);
+        Coded { lanes: at, stripe, live }
+    }
+
+    fn live(&self) -> Vec<bool> {
+        (0..self.core.config.lanes()).map(|drive| self.core.drives.is_live(drive)).collect()
+    }
+
+    /// Gives the stripe to the drives. One that was coded before a drive went out is coded again, without it.
+    fn send(&mut self, group: Group, mut coded: Coded) -> Flight {
+        if coded.live != self.live() {
+            self.lanes[coded.lanes].fill(&group.parts);
+            coded = self.finish(coded.lanes, 0, self.tail.next_sequence);
+        }
+        let Coded { lanes, stripe, .. } = coded;
+        let active = self.active.as_mut().expect("the stripe was coded for it");
+        assert_eq!(
+            (stripe.offset, stripe.sequence),
+            (active.head, self.tail.next_sequence),
+            "it goes where the log ends"
+        );
+        let (frames, begun) = begin_lanes(&self.core, &mut self.writers, active, &mut self.lanes[lanes], &stripe);
+        Flight { group, lanes, stripe, frames, begun }
+    }
+
+    /// Waits until the stripe is durable. The commit point of everything in it.
+    fn land(&mut self, flight: Flight) -> Result<Landed, (Group, Error)> {
+        let Flight { group, lanes, stripe, frames, begun } = flight;
+        let core = Arc::clone(&self.core);
+        let active = self.active.as_mut().expect("it is written to");
+        let mut synced = 0;
+        for ((lane, drive, frame), outcome) in frames.into_iter().zip(self.writers.finish(begun)) {
+            // shared only with a thread that was left to itself
+            self.lanes[lanes].buffers[lane] = Arc::try_unwrap(frame).unwrap_or_else(|shared| shared.as_ref().clone());
+            match outcome {
+                Ok(()) => synced += 1,
+                Err(error) => {
+                    core.drives.take_out(drive, "write a stripe", &error);
+                    active.files[drive] = None;
+                }
+            }
+        }
         let needed = stripe.filled_data_lanes() + usize::from(core.config.parity > 0);
         if synced < needed {
             self.active = None;
-            return Err(Error::Unavailable {
-                reason: format!("{synced} of the {needed} lanes that a write needs at least were synced"),
-            });
+            let reason = format!("{synced} of the {needed} lanes that a write needs at least were synced");
+            return Err((group, Error::Unavailable { reason }));
         }
         if synced < (0..stripe.lanes()).filter(|&lane| stripe.used(lane) > 0).count() {
             active.lacking.get_or_insert((stripe.offset, stripe.sequence));
         }
         core.drives.mark_absent_stale(active.id);
-        let (heal_offset, heal_sequence) = active.lacking.unwrap_or((active.head + stripe_bytes, stripe.sequence + 1));
-        active.head += stripe_bytes;
+        active.head += stripe.stripe_bytes();
+        let heal_from = active.lacking.unwrap_or((active.head, stripe.sequence + 1));
         self.tail.end_offset = active.head;
         self.tail.next_sequence += 1;
         self.tail.last_stamp = stripe.last_stamp;
         self.tail.predecessor =
             Predecessor { segment: active.id, end_offset: active.head, next_sequence: self.tail.next_sequence };
-        self.unflushed_bytes += stripe_bytes;
+        self.unflushed_bytes += stripe.stripe_bytes();
         count(&core.counters.groups, 1);
-        let states = if purpose == Purpose::Upkeep { States::Known } else { States::News };
-        self.apply(&stripe, states, heal_offset, heal_sequence)
+        Ok(Landed { group, lanes, stripe, heal_from })
     }
 
-    fn apply(&self, stripe: &StripeHeader, states: States, heal_offset: u64, heal_sequence: u64) -> Result<()> {
-        let payload =
-            |lane: usize| &self.lanes.buffers[lane][FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + stripe.used(lane)];
+    fn apply(&self, landed: &Landed) -> Result<()> {
+        let Landed { group, lanes, stripe, heal_from } = landed;
+        let states = if group.purpose == Purpose::Upkeep { States::Known } else { States::News };
+        let buffers = &self.lanes[*lanes];
+        let payload = |lane: usize| &buffers.buffers[lane][FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + stripe.used(lane)];
         let mut lanes = Vec::with_capacity(stripe.data);
         for lane in (0..stripe.data).filter(|&lane| stripe.used(lane) > 0) {
             let scan = payload(lane);
-            let heads =
-                decode_heads(scan, self.lanes.record_count(lane)).expect("the lane was filled with these records");
+            let heads = decode_heads(scan, buffers.record_count(lane)).expect("the lane was filled with these records");
             lanes.push(LaneRecords { lane, scan, heads });
         }
         let core = &self.core;
@@ -405,8 +584,8 @@ impl Committer {
                 offset: self.tail.end_offset,
                 next_sequence: self.tail.next_sequence,
                 last_stamp: stripe.last_stamp,
-                heal_offset,
-                heal_sequence,
+                heal_offset: heal_from.0,
+                heal_sequence: heal_from.1,
             };
             core.view.apply(&Batch { changes, watermark })
         });
@@ -495,14 +674,14 @@ impl Committer {
     }
 }
 
-/// Writes every lane in use that has a live drive; answers how many were synced. A drive that fails goes out.
-fn write_lanes(
+/// Begins to write every lane in use that has a live drive: lane, drive and frame of each.
+fn begin_lanes(
     core: &Core,
     writers: &mut LaneWriters,
     active: &mut ActiveSegment,
     lanes: &mut Lanes,
     stripe: &StripeHeader,
-) -> usize {
+) -> (Vec<SentFrame>, Begun<()>) {
     let mut todo = Vec::with_capacity(stripe.lanes());
     let mut frames = Vec::with_capacity(stripe.lanes());
     for lane in (0..stripe.lanes()).filter(|&lane| stripe.used(lane) > 0) {
@@ -517,19 +696,7 @@ fn write_lanes(
         frames.push((lane, drive, Arc::clone(&frame)));
         todo.push((drive, LaneWrite { file, offset: stripe.offset, frame, zeros }));
     }
-    let mut synced = 0;
-    for ((lane, drive, frame), outcome) in frames.into_iter().zip(writers.write(&core.drives, todo)) {
-        // shared only with a thread that was left to itself
-        lanes.buffers[lane] = Arc::try_unwrap(frame).unwrap_or_else(|shared| shared.as_ref().clone());
-        match outcome {
-            Ok(()) => synced += 1,
-            Err(error) => {
-                core.drives.take_out(drive, "write a stripe", &error);
-                active.files[drive] = None;
-            }
-        }
-    }
-    synced
+    (frames, writers.begin_write(&core.drives, todo))
 }
 
 /// Answers everybody who waits with the error.

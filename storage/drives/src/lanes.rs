@@ -50,6 +50,13 @@ pub(crate) enum LaneWriters {
     Threads { drives: Vec<DriveThread>, timeout: Duration },
 }
 
+/// Work that was given to the drives.
+#[derive(Debug)]
+pub(crate) enum Begun<T> {
+    Done(Vec<io::Result<T>>),
+    Waiting { answers: Vec<(usize, Receiver<io::Result<T>>)>, deadline: Instant },
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 
 #[derive(Debug)]
@@ -71,17 +78,19 @@ impl LaneWriters {
         }
     }
 
-    /// Writes and syncs all, side by side where there are threads; each with its drive, in the same order.
-    pub(crate) fn write(&mut self, drives: &Drives, writes: Vec<(usize, LaneWrite)>) -> Vec<io::Result<()>> {
+    /// Begins to write and sync all, side by side where there are threads; each with its drive. What is begun must be finished before
+    /// anything else is begun.
+    pub(crate) fn begin_write(&mut self, drives: &Drives, writes: Vec<(usize, LaneWrite)>) -> Begun<()> {
         match self {
             // all writes before all syncs, as close as one thread comes to what the threads do
             Self::Inline => {
                 let written: Vec<_> = writes.into_iter().map(|(_, write)| (write.write(), write)).collect();
-                written.into_iter().map(|(outcome, write)| outcome.and_then(|()| write.file.sync())).collect()
+                let sync = |(outcome, write): (io::Result<()>, LaneWrite)| outcome.and_then(|()| write.file.sync());
+                Begun::Done(written.into_iter().map(sync).collect())
             }
             Self::Threads { .. } => {
                 let job = |write: LaneWrite| move || write.write().and_then(|()| write.file.sync());
-                self.run(drives, writes.into_iter().map(|(drive, write)| (drive, job(write))).collect())
+                self.begin(drives, writes.into_iter().map(|(drive, write)| (drive, job(write))).collect())
             }
         }
     }
@@ -92,12 +101,31 @@ impl LaneWriters {
         set: &Drives,
         work: Vec<(usize, impl FnOnce() -> io::Result<T> + Send + 'static)>,
     ) -> Vec<io::Result<T>> {
+        let begun = self.begin(set, work);
+        self.finish(begun)
+    }
+
+    fn begin<T: Send + 'static>(
+        &mut self,
+        set: &Drives,
+        work: Vec<(usize, impl FnOnce() -> io::Result<T> + Send + 'static)>,
+    ) -> Begun<T> {
         let Self::Threads { drives, timeout } = self else {
-            return work.into_iter().map(|(_, work)| work()).collect();
+            return Begun::Done(work.into_iter().map(|(_, work)| work()).collect());
         };
-        let answers: Vec<_> =
-            work.into_iter().map(|(drive, work)| (drive, drives[drive].send(work, set.claim(drive)))).collect();
-        let deadline = Instant::now() + *timeout;
+        let send = |(drive, work): (usize, _)| (drive, drives[drive].send(work, set.claim(drive)));
+        Begun::Waiting { answers: work.into_iter().map(send).collect(), deadline: Instant::now() + *timeout }
+    }
+
+    /// Waits for what was begun; the results in the same order.
+    pub(crate) fn finish<T: Send + 'static>(&mut self, begun: Begun<T>) -> Vec<io::Result<T>> {
+        let (answers, deadline) = match begun {
+            Begun::Done(results) => return results,
+            Begun::Waiting { answers, deadline } => (answers, deadline),
+        };
+        let Self::Threads { drives, timeout } = self else {
+            unreachable!("without threads everything is done at once")
+        };
         let receive = |(drive, answer): (usize, Receiver<io::Result<T>>)| match answer
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
         {

@@ -30,6 +30,8 @@ enum Act {
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     groups: usize,
+    /// How many steps are queued together at most.
+    queued: u32,
     bytes_max: usize,
     /// Of how many groups one is followed by a compaction; 0 for none.
     compact_every: u32,
@@ -44,7 +46,7 @@ fn script(seed: u64, config: &DriveLogConfig, plan: Plan) -> Vec<Act> {
     let mut next_blob = 0;
     let mut acts = Vec::new();
     for _ in 0..plan.groups {
-        let steps = random.random_range(1..4);
+        let steps = random.random_range(1..=plan.queued);
         let group = (0..steps).map(|_| Step::random(&mut random, &mut next_blob, plan.bytes_max));
         acts.push(Act::Group(group.collect()));
         if plan.compact_every > 0 && random.random_range(0..plan.compact_every) == 0 {
@@ -292,11 +294,19 @@ fn crash_everywhere(config: &DriveLogConfig, seeds: std::ops::Range<u64>, plan: 
     points
 }
 
-const SMALL: Plan = Plan { groups: 8, bytes_max: 6000, compact_every: 0, trouble_every: 0, full_every: 0 };
+const SMALL: Plan = Plan { groups: 8, queued: 3, bytes_max: 6000, compact_every: 0, trouble_every: 0, full_every: 0 };
 const COMPACTED: Plan = Plan { compact_every: 3, ..SMALL };
 const TROUBLED: Plan = Plan { trouble_every: 2, compact_every: 4, ..SMALL };
-const LARGE: Plan = Plan { groups: 4, bytes_max: 300_000, compact_every: 2, trouble_every: 4, full_every: 0 };
+const LARGE: Plan =
+    Plan { groups: 4, queued: 3, bytes_max: 300_000, compact_every: 2, trouble_every: 4, full_every: 0 };
 const FILLED: Plan = Plan { groups: 3, trouble_every: 3, compact_every: 4, full_every: 2, ..SMALL };
+
+const QUEUED: Plan = Plan { groups: 4, queued: 24, compact_every: 4, trouble_every: 4, ..SMALL };
+
+/// With groups that a few steps fill, so that some are coded while others are written.
+fn narrow(data: usize, parity: usize) -> DriveLogConfig {
+    DriveLogConfig { group_bytes_max: 6 << 10, ..small(data, parity) }
+}
 
 /// With the room left alone that deletions and compaction need.
 fn reserved(data: usize, parity: usize) -> DriveLogConfig {
@@ -320,6 +330,9 @@ fn ten_thousand_power_cuts_lose_nothing_that_was_acknowledged() {
         (medium(4, 2), 500..502, LARGE),
         (reserved(4, 2), 1200..1204, FILLED),
         (reserved(2, 1), 1300..1304, FILLED),
+        (narrow(4, 2), 1500..1504, QUEUED),
+        (narrow(2, 1), 1600..1606, QUEUED),
+        (narrow(1, 0), 1700..1706, QUEUED),
     ];
     let points: usize = std::thread::scope(|scope| {
         let runs = shapes.map(|(config, seeds, plan)| scope.spawn(move || crash_everywhere(&config, seeds, plan)));
@@ -372,6 +385,8 @@ fn power_cuts_of_new_scripts_lose_nothing() {
         (medium(4, 2), LARGE),
         (reserved(4, 2), FILLED),
         (reserved(2, 1), FILLED),
+        (narrow(3, 2), QUEUED),
+        (narrow(2, 1), QUEUED),
     ];
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -398,7 +413,7 @@ fn a_view_that_outlives_the_crash_is_continued_from_its_watermark() {
         let script = script(
             seed,
             &memory,
-            Plan { groups: 5, bytes_max: 6000, compact_every: 3, trouble_every: 4, full_every: 0 },
+            Plan { groups: 5, queued: 3, bytes_max: 6000, compact_every: 3, trouble_every: 4, full_every: 0 },
         );
         let operation = random.random_range(0..operations(&memory, &script));
         let view = tempfile::tempdir().unwrap();
