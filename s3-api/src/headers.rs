@@ -154,34 +154,34 @@ pub(crate) fn not_modified_headers(record: &ObjectRecord) -> HeaderMap {
 /// The headers that conditions are in.
 #[derive(Debug)]
 pub(crate) struct ConditionNames {
-    if_match: HeaderName,
-    if_none_match: HeaderName,
-    if_modified_since: HeaderName,
-    if_unmodified_since: HeaderName,
+    matches: HeaderName,
+    none_match: HeaderName,
+    modified_since: HeaderName,
+    unmodified_since: HeaderName,
 }
 
 /// HTTP's own.
 static PLAIN_CONDITIONS: ConditionNames = ConditionNames {
-    if_match: IF_MATCH,
-    if_none_match: IF_NONE_MATCH,
-    if_modified_since: IF_MODIFIED_SINCE,
-    if_unmodified_since: IF_UNMODIFIED_SINCE,
+    matches: IF_MATCH,
+    none_match: IF_NONE_MATCH,
+    modified_since: IF_MODIFIED_SINCE,
+    unmodified_since: IF_UNMODIFIED_SINCE,
 };
 
 /// Those on a copy's source.
 pub(crate) static SOURCE_CONDITIONS: ConditionNames = ConditionNames {
-    if_match: HeaderName::from_static("x-amz-copy-source-if-match"),
-    if_none_match: HeaderName::from_static("x-amz-copy-source-if-none-match"),
-    if_modified_since: HeaderName::from_static("x-amz-copy-source-if-modified-since"),
-    if_unmodified_since: HeaderName::from_static("x-amz-copy-source-if-unmodified-since"),
+    matches: HeaderName::from_static("x-amz-copy-source-if-match"),
+    none_match: HeaderName::from_static("x-amz-copy-source-if-none-match"),
+    modified_since: HeaderName::from_static("x-amz-copy-source-if-modified-since"),
+    unmodified_since: HeaderName::from_static("x-amz-copy-source-if-unmodified-since"),
 };
 
 /// R2's on a copy's target.
 static TARGET_CONDITIONS: ConditionNames = ConditionNames {
-    if_match: HeaderName::from_static("cf-copy-destination-if-match"),
-    if_none_match: HeaderName::from_static("cf-copy-destination-if-none-match"),
-    if_modified_since: HeaderName::from_static("cf-copy-destination-if-modified-since"),
-    if_unmodified_since: HeaderName::from_static("cf-copy-destination-if-unmodified-since"),
+    matches: HeaderName::from_static("cf-copy-destination-if-match"),
+    none_match: HeaderName::from_static("cf-copy-destination-if-none-match"),
+    modified_since: HeaderName::from_static("cf-copy-destination-if-modified-since"),
+    unmodified_since: HeaderName::from_static("cf-copy-destination-if-unmodified-since"),
 };
 
 /// The conditions of a request. Dates that are none are ignored, as HTTP asks.
@@ -189,10 +189,10 @@ pub(crate) fn conditions(headers: &HeaderMap, names: &ConditionNames) -> Conditi
     let date = |name: &HeaderName| all_of(headers, name).and_then(|text| http_date(&text));
     let tags = |name: &HeaderName| all_of(headers, name).map(|text| TagList::parse(&text));
     Conditions {
-        if_match: tags(&names.if_match),
-        if_none_match: tags(&names.if_none_match),
-        if_modified_since: date(&names.if_modified_since),
-        if_unmodified_since: date(&names.if_unmodified_since),
+        if_match: tags(&names.matches),
+        if_none_match: tags(&names.none_match),
+        if_modified_since: date(&names.modified_since),
+        if_unmodified_since: date(&names.unmodified_since),
         ..Conditions::default()
     }
 }

@@ -31,8 +31,9 @@ use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 
 /// The view is flushed when this much of a segment was written since the last flush, so that a replay reads no more than
 /// this of each drive.
@@ -125,7 +126,6 @@ struct Flight {
 
 /// A stripe that is durable and not visible yet.
 struct Landed {
-    group: Group,
     lanes: usize,
     stripe: StripeHeader,
     /// Offset and sequence of the first stripe of the segment that lacks a lane, or of the next.
@@ -288,7 +288,7 @@ impl Committer {
         // those who wait already and those who were just answered: all who write now
         let writers = self.last_group + queue.entries.len();
         let expected = writers * 3 / 4;
-        let deadline = Instant::now() + GATHER_MAX;
+        let deadline = Instant::now().into_std() + GATHER_MAX;
         queue.awaited = expected;
         while queue.entries.len() < expected && !queue.closed && writers >= CROWD_MIN {
             if core.work.wait_until(queue, deadline).timed_out() {
@@ -322,23 +322,17 @@ impl Committer {
         };
         loop {
             let behind = self.code_large_group_behind(&flight);
-            let landed = match self.land(flight) {
+            let (group, landed) = self.land(flight);
+            let landed = match landed {
                 Ok(landed) => landed,
-                Err((group, error)) => {
-                    let behind = behind.into_iter().flat_map(|(group, _)| group.waiting);
-                    return self.fail(group.waiting.into_iter().chain(behind).collect(), &error);
-                }
+                Err(error) => return self.fail(all_waiting(group, behind.map(|(group, _)| group)), &error),
             };
             let behind = behind.map(|(group, coded)| self.send(group, coded));
-            if let Err(error) = self.apply(&landed) {
-                let behind = behind.map(|flight| match self.land(flight) {
-                    Ok(landed) => landed.group,
-                    Err((group, _)) => group,
-                });
-                let behind = behind.into_iter().flat_map(|group| group.waiting);
-                return self.fail(landed.group.waiting.into_iter().chain(behind).collect(), &error);
+            if let Err(error) = self.apply(&landed, group.purpose) {
+                let behind = behind.map(|flight| self.land(flight).0);
+                return self.fail(all_waiting(group, behind), &error);
             }
-            self.answer(landed.group);
+            self.answer(group);
             match behind {
                 Some(behind) => flight = behind,
                 None => return,
@@ -523,7 +517,7 @@ impl Committer {
     }
 
     /// Waits until the stripe is durable. The commit point of everything in it.
-    fn land(&mut self, flight: Flight) -> Result<Landed, (Group, Error)> {
+    fn land(&mut self, flight: Flight) -> (Group, Result<Landed>) {
         let Flight { group, lanes, stripe, frames, begun } = flight;
         let core = Arc::clone(&self.core);
         let active = self.active.as_mut().expect("it is written to");
@@ -543,7 +537,7 @@ impl Committer {
         if synced < needed {
             self.active = None;
             let reason = format!("{synced} of the {needed} lanes that a write needs at least were synced");
-            return Err((group, Error::Unavailable { reason }));
+            return (group, Err(Error::Unavailable { reason }));
         }
         if synced < (0..stripe.lanes()).filter(|&lane| stripe.used(lane) > 0).count() {
             active.lacking.get_or_insert((stripe.offset, stripe.sequence));
@@ -558,12 +552,12 @@ impl Committer {
             Predecessor { segment: active.id, end_offset: active.head, next_sequence: self.tail.next_sequence };
         self.unflushed_bytes += stripe.stripe_bytes();
         count(&core.counters.groups, 1);
-        Ok(Landed { group, lanes, stripe, heal_from })
+        (group, Ok(Landed { lanes, stripe, heal_from }))
     }
 
-    fn apply(&self, landed: &Landed) -> Result<()> {
-        let Landed { group, lanes, stripe, heal_from } = landed;
-        let states = if group.purpose == Purpose::Upkeep { States::Known } else { States::News };
+    fn apply(&self, landed: &Landed, purpose: Purpose) -> Result<()> {
+        let Landed { lanes, stripe, heal_from } = landed;
+        let states = if purpose == Purpose::Upkeep { States::Known } else { States::News };
         let buffers = &self.lanes[*lanes];
         let payload = |lane: usize| &buffers.buffers[lane][FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + stripe.used(lane)];
         let mut lanes = Vec::with_capacity(stripe.data);
@@ -697,6 +691,11 @@ fn begin_lanes(
         todo.push((drive, LaneWrite { file, offset: stripe.offset, frame, zeros }));
     }
     (frames, writers.begin_write(&core.drives, todo))
+}
+
+/// Who waits for a group and for the one behind it.
+fn all_waiting(group: Group, behind: Option<Group>) -> Vec<Waiting> {
+    std::iter::once(group).chain(behind).flat_map(|group| group.waiting).collect()
 }
 
 /// Answers everybody who waits with the error.

@@ -430,7 +430,7 @@ async fn kept_rows_are_never_stale(store: &Store) {
     let step = |store: Store, racer: u64| {
         let (cache, known) = (Arc::clone(&cache), Arc::clone(&known));
         async move {
-            if racer % 8 == 0 {
+            if racer.is_multiple_of(8) {
                 for _ in 0..STEPS {
                     known.fetch_max(count_one_more(&store, &cache).await, Ordering::SeqCst);
                 }

@@ -37,7 +37,11 @@ impl<K, V> fmt::Debug for RowCache<K, V> {
     }
 }
 
-impl<K: RowKey + Clone + Eq + Hash, V: RowValue> RowCache<K, V> {
+impl<K, V> RowCache<K, V>
+where
+    K: RowKey + Clone + Eq + Hash + Send + Sync,
+    V: RowValue + Send + Sync,
+{
     /// Keeps rows of `table`. All its users ask one store.
     pub fn new(table: Table<K, V>) -> Self {
         Self { table, kept: RwLock::new(Kept { written: 0, rows: HashMap::new() }) }
