@@ -11,9 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Rows in memory before they are written to a table, for each keyspace.
-const MEMTABLE_BYTES: u64 = 16 << 20;
-/// Background threads for writing and merging tables.
-const WORKERS: usize = 1;
+const MEMTABLE_BYTES: u64 = 24 << 20;
+/// Background threads for writing and merging tables. With one alone no table is written while others are merged, and what a
+/// rebuild brings meanwhile stays in memory.
+const WORKERS: usize = 2;
 /// fjall's own lower bound for its journals.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 const WATERMARK_KEY: &[u8] = b"watermark";
