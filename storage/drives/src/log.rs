@@ -285,6 +285,7 @@ impl DriveLog {
 
     fn enqueue(&self, reservation: Reservation, mut append: Append, urgency: Urgency) -> Result<Pending> {
         append.validate()?;
+        append.rows = append.rows.filter(|rows| !rows.is_empty());
         let core = self.core();
         // with less room than any append may ask for, somebody may be waiting for what this one holds
         let roomy = core.room.available_permits() >= core.config.group_bytes_max;

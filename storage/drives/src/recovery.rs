@@ -397,6 +397,7 @@ impl Recovery<'_> {
                 at = Position::behind(&stripe);
                 let heal_from = lacking.filter(|lacking| link.end.is_none() && lacking.offset < at.offset);
                 self.replay_stripe(&stripe, heal_from.unwrap_or(at), view)?;
+                view.catch_up();
                 replayed.stripes += 1;
                 replayed.last_stamp = stripe.last_stamp;
             }

@@ -57,7 +57,7 @@ pub(crate) fn encoded_bytes(append: &Append, data_lanes: usize) -> usize {
 
 /// The records of an append, in the order they take effect.
 pub(crate) fn records(append: Append, stamp: u64, data_lanes: usize, records: &mut Vec<Record>) {
-    if let Some(rows) = append.rows.filter(|rows| !rows.is_empty()) {
+    if let Some(rows) = append.rows {
         records.push(Record::new(Kind::Rows, stamp, rows.encoded));
     }
     if !append.forget.is_empty() {

@@ -121,6 +121,10 @@ pub(crate) trait View: Send + Sync + Debug {
     /// Makes the batch visible, watermark included, all or nothing also after a crash. Does not wait for durability.
     fn apply(&self, batch: &Batch<'_>) -> Result<()>;
 
+    /// Waits, now and then, until what was applied is not all in memory any more. For whoever applies faster than tables are written,
+    /// and whom nobody waits for.
+    fn catch_up(&self) {}
+
     /// The view as it is now; later batches do not change what it shows.
     fn snapshot(&self) -> Arc<dyn ViewSnapshot>;
 

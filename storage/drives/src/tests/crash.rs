@@ -439,3 +439,18 @@ fn an_append_without_records_waits_for_those_before_it() {
     assert_eq!(log.applied(), stamp);
     assert_eq!(log.snapshot().get(b"a").unwrap().unwrap(), "1");
 }
+
+#[test]
+fn an_append_that_comes_to_nothing_may_wait_in_front_of_a_large_one() {
+    let config = narrow(2, 1);
+    let world = World::new(config.clone());
+    let log = world.open().unwrap();
+    let largest = config.group_bytes_max - crate::record::HEAD_BYTES;
+    let whole = |number| Append { pieces: vec![super::world::a_blob(number, largest)], ..Append::default() };
+    let nothing = || Append { rows: Some(crate::Rows::new()), ..Append::default() };
+    let pendings = [whole(1), nothing(), whole(2), nothing()].map(|append| submit(&log, append).unwrap());
+    for pending in pendings {
+        pending.wait().unwrap();
+    }
+    assert_eq!(dump(&log).unwrap().chunks.len(), 2);
+}

@@ -9,12 +9,21 @@ use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Rows in memory before they are written to a table, for each keyspace.
-const MEMTABLE_BYTES: u64 = 24 << 20;
-/// Background threads for writing and merging tables. With one alone no table is written while others are merged, and what a
-/// rebuild brings meanwhile stays in memory.
-const WORKERS: usize = 2;
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Background threads for writing and merging tables. One: what a second seals while the first is writing a table would go into that
+/// table without being in the synced journal, and a power cut could leave keyspaces of different moments.
+const WORKERS: usize = 1;
+/// Of a view in the making, so many bytes are applied before it is waited for.
+const CATCH_UP_BYTES: u64 = 24 << 20;
+/// ... at most so long: more memory is better than no end.
+const CATCH_UP_MAX: Duration = Duration::from_secs(30);
+/// How often it is asked whether the thread is done.
+const CATCH_UP_POLL: Duration = Duration::from_millis(2);
 /// fjall's own lower bound for its journals.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 const WATERMARK_KEY: &[u8] = b"watermark";
@@ -23,6 +32,8 @@ pub(super) struct FjallView {
     database: Database,
     spaces: Spaces,
     mark: Keyspace,
+    /// Bytes that were applied since it was last waited for the thread that writes tables.
+    ahead_bytes: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -59,7 +70,7 @@ impl FjallView {
         let keyspace = |name| database.keyspace(name, options).map_err(error("open a keyspace"));
         let spaces = Spaces { rows: keyspace("rows")?, pieces: keyspace("pieces")?, segments: keyspace("segments")? };
         let mark = keyspace("mark")?;
-        Ok(Self { database, spaces, mark })
+        Ok(Self { database, spaces, mark, ahead_bytes: AtomicU64::new(0) })
     }
 }
 
@@ -73,6 +84,9 @@ impl View for FjallView {
 
     fn apply(&self, batch: &Batch<'_>) -> Result<()> {
         let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.changes.len() + 1);
+        let bytes =
+            batch.changes.iter().map(|change| change.key.len() + change.value.as_ref().map_or(0, |value| value.len()));
+        self.ahead_bytes.fetch_add(bytes.sum::<usize>() as u64, Ordering::Relaxed);
         for change in &batch.changes {
             let keyspace = self.spaces.get(change.space);
             match &change.value {
@@ -83,6 +97,18 @@ impl View for FjallView {
         let mark = postcard::to_stdvec(&batch.watermark).map_err(|e| engine_error("encode the watermark")(&e))?;
         writes.insert(&self.mark, WATERMARK_KEY, mark);
         writes.commit().map_err(error("apply a batch"))
+    }
+
+    fn catch_up(&self) {
+        if self.ahead_bytes.load(Ordering::Relaxed) < CATCH_UP_BYTES {
+            return;
+        }
+        self.ahead_bytes.store(0, Ordering::Relaxed);
+        let deadline = Instant::now() + CATCH_UP_MAX;
+        while self.database.active_compactions() + self.database.outstanding_flushes() > 0 && Instant::now() < deadline
+        {
+            std::thread::sleep(CATCH_UP_POLL);
+        }
     }
 
     fn snapshot(&self) -> Arc<dyn ViewSnapshot> {
