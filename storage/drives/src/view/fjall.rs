@@ -99,6 +99,7 @@ impl View for FjallView {
         writes.commit().map_err(error("apply a batch"))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "fjall tells nobody when it is done")]
     fn catch_up(&self) {
         if self.ahead_bytes.load(Ordering::Relaxed) < CATCH_UP_BYTES {
             return;
