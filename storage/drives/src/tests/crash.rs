@@ -301,7 +301,7 @@ const LARGE: Plan =
     Plan { groups: 4, queued: 3, bytes_max: 300_000, compact_every: 2, trouble_every: 4, full_every: 0 };
 const FILLED: Plan = Plan { groups: 3, trouble_every: 3, compact_every: 4, full_every: 2, ..SMALL };
 
-const QUEUED: Plan = Plan { groups: 4, queued: 24, compact_every: 4, trouble_every: 4, ..SMALL };
+const QUEUED: Plan = Plan { groups: 4, queued: 24, bytes_max: 5500, compact_every: 4, trouble_every: 4, ..SMALL };
 
 /// With groups that a few steps fill, so that some are coded while others are written.
 fn narrow(data: usize, parity: usize) -> DriveLogConfig {
