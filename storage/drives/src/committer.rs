@@ -43,7 +43,7 @@ const FLUSH_IDLE: Duration = Duration::from_millis(500);
 /// Appends in one group at most.
 const GROUP_APPENDS_MAX: usize = 4096;
 /// From so many entries on the writers are a crowd, and a group waits for it.
-const CROWD_MIN: usize = 8;
+const CROWD_MIN: usize = 16;
 /// How long it waits for them.
 const GATHER_MAX: Duration = Duration::from_millis(1);
 /// From this part of the largest group on, a group is coded while another is written.
