@@ -250,7 +250,7 @@ impl Claim {
 }
 
 /// The number that follows `count` numbers from `first` on.
-fn after(first: i32, count: u32) -> i32 {
+pub(crate) fn after(first: i32, count: u32) -> i32 {
     let next = (i64::from(first) + i64::from(count)).rem_euclid(SEQUENCES);
     i32::try_from(next).expect("it is below 2^31")
 }

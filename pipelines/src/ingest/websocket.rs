@@ -8,6 +8,7 @@
 //! {"type":"ack","through":3,"messages":2,"committed":20,"dead_letters":1,"verdicts":[{"message":3,"event":0,"reason":…}]}
 //! {"type":"error","code":1018,"message":…}                                             and then it closes
 //! ```
+//! Messages that have come together go into the log as one, so a client that sends many small ones costs little more than one with bodies.
 //! An `ack` says that every message up to number `through` is durable. What is no event becomes a dead letter and has a verdict. A client
 //! may have as much on its way as `credit` says; what is more waits in the socket.
 //!
@@ -16,15 +17,16 @@
 
 use super::answer::Answer;
 use super::{authorize, takes_events, token_in};
-use crate::claim::{Claim, Producer, take_over};
+use crate::claim::{Claim, Producer, after, take_over};
 use crate::event_log::{Append, Pending};
 use crate::live::Live;
 use crate::pipelines::Parts;
 use crate::registry::token_fits;
-use crate::validate::{BodyShape, Rejection, Sifter, sift};
+use crate::validate::{BodyShape, Rejection, Sifted, Sifter};
 use crate::{Error, IngestAuth, Result};
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use cistern_net::AfterUpgrade;
 use cistern_runtime::{Shutdown, offload};
 use crc_fast::{CrcAlgorithm, checksum};
@@ -36,6 +38,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +85,7 @@ const DISCARDED_PIECE_BYTES: usize = 16 << 10;
 /// The longest reason of a close, in bytes, as RFC 6455 has it.
 const CLOSE_REASON_BYTES: usize = 123;
 
-/// Messages up to this size are judged in place.
+/// Messages up to this size are judged in place, and join others up to this size.
 const INLINE_BYTES_MAX: usize = 32 << 10;
 
 /// The longest name of a producer, in bytes.
@@ -183,15 +186,82 @@ enum Saying {
     Last(Option<Error>),
 }
 
-/// A message that waits to be acknowledged.
+/// Messages that wait to be acknowledged: they went into the log as one.
 struct Waiting {
-    number: i32,
-    /// How many events it had, good and bad.
+    /// The number of the last one.
+    through: i32,
+    messages: u32,
+    /// How many events they had, good and bad.
     events: u32,
     rejected: u32,
-    /// The first of the bad ones.
-    rejections: Vec<Rejection>,
+    verdicts: Vec<Verdict>,
     pending: Pending,
+}
+
+/// What is wrong with an event.
+#[derive(Debug, PartialEq, Eq)]
+struct Verdict {
+    message: i32,
+    /// Its number in the message.
+    event: u32,
+    reason: &'static str,
+}
+
+/// Messages that have come together, as long as they are small.
+#[derive(Default)]
+struct Gathered {
+    messages: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Gathered {
+    /// Takes what the client sent; the end of the connection, with its reason if there is one to say, is an error.
+    fn take(&mut self, message: Option<Result<Message, WebSocketError>>) -> Result<(), Option<Error>> {
+        let data = match message {
+            Some(Ok(Message::Text(text))) => Bytes::from(text),
+            Some(Ok(Message::Binary(data))) => data,
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(()),
+            Some(Ok(Message::Close(_))) | None => return Err(None),
+            Some(Err(WebSocketError::Capacity(CapacityError::MessageTooLong { size, max_size }))) => {
+                return Err(Some(Error::EventTooLarge { event: 0, bytes: size, limit_bytes: max_size }));
+            }
+            Some(Err(WebSocketError::Utf8(_))) => return Err(Some(Error::NotUtf8 { byte: 0 })),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a WebSocket ended with an error");
+                return Err(None);
+            }
+        };
+        self.bytes += data.len();
+        self.messages.push(data);
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= INLINE_BYTES_MAX || self.messages.len() >= MESSAGES_MAX
+    }
+
+    /// Those that go into the log as one: their bytes, one behind the other, and the length of each.
+    fn first(&self) -> (Bytes, Vec<usize>) {
+        let mut bytes = 0;
+        let joined = self.messages.iter().take_while(|message| {
+            bytes += message.len();
+            bytes <= INLINE_BYTES_MAX
+        });
+        let first = &self.messages[..joined.count().max(1)];
+        let bytes = if let [only] = first { only.clone() } else { first.concat().into() };
+        (bytes, first.iter().map(Bytes::len).collect())
+    }
+}
+
+/// What has become of messages, from the first one on as far as they could be judged.
+struct Judged {
+    sifted: Sifted,
+    /// How many events there were before each of them.
+    before: Vec<u32>,
+    /// What they are known by.
+    digest: u64,
+    /// Why there are no more.
+    stopped: Option<Error>,
 }
 
 /// The numbers of a producer's messages.
@@ -202,10 +272,9 @@ struct Numbering {
 }
 
 impl Numbering {
-    fn claim(self, message: &[u8]) -> Option<Claim> {
+    fn claim(self, count: u32, digest: u64) -> Option<Claim> {
         let (producer, epoch) = self.producer?;
-        let digest = checksum(CrcAlgorithm::Crc64Nvme, message);
-        Some(Claim { producer, epoch, first: self.next, count: 1, digest })
+        Some(Claim { producer, epoch, first: self.next, count, digest })
     }
 }
 
@@ -286,67 +355,105 @@ impl Session {
                 () = shutdown.begun() => break Some(Error::Stopping),
                 message = timeout(SILENCE_MAX, stream.next()) => message,
             };
-            let data = match message {
-                Ok(Some(Ok(Message::Text(text)))) => bytes::Bytes::from(text),
-                Ok(Some(Ok(Message::Binary(data)))) => data,
-                Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => continue,
-                Ok(Some(Ok(Message::Close(_))) | None) | Err(_) => break None,
-                Ok(Some(Err(WebSocketError::Capacity(CapacityError::MessageTooLong { size, max_size })))) => {
-                    break Some(Error::EventTooLarge { event: 0, bytes: size, limit_bytes: max_size });
-                }
-                Ok(Some(Err(WebSocketError::Utf8(_)))) => break Some(Error::NotUtf8 { byte: 0 }),
-                Ok(Some(Err(error))) => {
-                    tracing::debug!(%error, "a WebSocket ended with an error");
-                    break None;
-                }
-            };
-            match self.take(data, &mut numbering).await {
-                Ok(waiting) => {
-                    if say.send(Saying::Waiting(waiting)).await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => break Some(error),
+            let Ok(message) = message else { break None };
+            let mut gathered = Gathered::default();
+            let mut heard = gathered.take(message);
+            while heard.is_ok() && !gathered.is_full() {
+                let Some(message) = stream.next().now_or_never() else { break };
+                heard = gathered.take(message);
+            }
+            let sent = self.log(gathered, &mut numbering, &say).await;
+            match sent.map_err(Some).and(heard) {
+                Ok(()) => {}
+                Err(last) => break last,
             }
         };
         // Who does not listen any more need not be told.
         drop(say.send(Saying::Last(last)).await);
     }
 
-    /// Queues the events of a message for the log.
-    async fn take(&self, data: bytes::Bytes, numbering: &mut Numbering) -> Result<Waiting> {
-        let mut room = self.parts.log.room_within(data.len() + 1, ROOM_WAIT).await?;
+    /// Queues messages for the log, and for the side that says when they are durable.
+    async fn log(&self, mut gathered: Gathered, numbering: &mut Numbering, say: &mpsc::Sender<Saying>) -> Result<()> {
+        while !gathered.messages.is_empty() {
+            let (waiting, stopped) = self.queue(&gathered, numbering).await?;
+            gathered.messages.drain(..waiting.messages as usize);
+            if say.send(Saying::Waiting(waiting)).await.is_err() {
+                return Err(Error::IncompleteBody); // the writing side has ended, and nobody listens to this
+            }
+            if let Some(error) = stopped {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues the events of the first messages for the log, as one, and says what stopped it from taking more of them.
+    async fn queue(&self, gathered: &Gathered, numbering: &mut Numbering) -> Result<(Waiting, Option<Error>)> {
+        let (bytes, lengths) = gathered.first();
+        let mut room = self.parts.log.room_within(bytes.len() + lengths.len(), ROOM_WAIT).await?;
         let event_bytes_max = self.parts.config.event_bytes_max;
-        let claim = numbering.claim(&data);
-        let inline = data.len() <= INLINE_BYTES_MAX;
-        let judge = move || judge(&data, event_bytes_max);
-        let mut sifted = if inline { judge()? } else { offload(judge).await? };
-        let (events, rejected, rejections) = (sifted.events(), sifted.rejected(), sifted.take_rejections());
+        let inline = bytes.len() <= INLINE_BYTES_MAX;
+        let judge = move || judge(&bytes, &lengths, event_bytes_max);
+        let Judged { mut sifted, before, digest, stopped } = if inline { judge() } else { offload(judge).await };
+        let messages = u32::try_from(before.len()).expect("they are few");
+        let stopped = match stopped {
+            Some(error) if messages == 0 => return Err(error),
+            stopped => stopped,
+        };
+        let (events, rejected) = (sifted.events(), sifted.rejected());
+        let verdicts = verdicts(sifted.take_rejections(), &before, numbering.next);
         let lines = sifted.into_lines();
         room.fit(&self.parts.log, lines.lines.len()).await?;
-        let append = Append { events: lines, shard: 0, claim };
+        let append = Append { events: lines, shard: 0, claim: numbering.claim(messages, digest) };
         let pending = self.parts.log.queue(Arc::clone(&self.live), append, room).await?;
-        let number = numbering.next;
-        numbering.next = number.checked_add(1).unwrap_or(0);
-        Ok(Waiting { number, events, rejected, rejections, pending })
+        let through = after(numbering.next, messages - 1);
+        numbering.next = after(through, 1);
+        Ok((Waiting { through, messages, events, rejected, verdicts, pending }, stopped))
     }
+}
+
+/// Judges messages that lie one behind the other, until one has to be refused or there is enough to say about them.
+fn judge(bytes: &[u8], lengths: &[usize], event_bytes_max: usize) -> Judged {
+    let mut sifter = Sifter::new(bytes, event_bytes_max);
+    let (mut before, mut at, mut stopped) = (Vec::with_capacity(lengths.len()), 0, None);
+    for length in lengths {
+        let events = sifter.events();
+        if let Err(error) = judge_one(&mut sifter, bytes, at..at + length) {
+            stopped = Some(error);
+            break;
+        }
+        before.push(events);
+        at += length;
+        if sifter.named() >= VERDICTS_MAX {
+            break;
+        }
+    }
+    Judged { sifted: sifter.finish(), before, digest: checksum(CrcAlgorithm::Crc64Nvme, &bytes[..at]), stopped }
 }
 
 /// The events of a message. One in which it cannot be told where an event ends, or with little but what is none, is one thing that is
 /// no event.
-fn judge(message: &[u8], event_bytes_max: usize) -> Result<crate::validate::Sifted> {
-    let reason = match sift(message, BodyShape::Any, event_bytes_max) {
+fn judge_one(sifter: &mut Sifter<'_>, bytes: &[u8], place: Range<usize>) -> Result<()> {
+    let reason = match sifter.body(place.clone(), BodyShape::Any) {
         Err(Error::Malformed { reason, .. } | Error::TooManyRejected { reason }) => reason,
         Err(Error::NoEvents) => "there is no event",
         judged => return judged,
     };
-    let mut sifter = Sifter::new(message, event_bytes_max);
-    sifter.reject(reason, message)?;
-    Ok(sifter.finish())
+    sifter.reject(reason, &bytes[place])
+}
+
+/// Rejections as the client counts: by message, `first` being the number of the first one.
+fn verdicts(rejections: Vec<Rejection>, before: &[u32], first: i32) -> Vec<Verdict> {
+    let verdict = |Rejection { event, reason }: Rejection| {
+        let message = before.partition_point(|before| *before <= event) - 1;
+        let number = after(first, u32::try_from(message).expect("they are few"));
+        Verdict { message: number, event: event - before[message], reason }
+    };
+    rejections.into_iter().map(verdict).collect()
 }
 
 /// The next message with data; `None` when there is none.
-async fn next_data(socket: &mut Socket) -> Option<bytes::Bytes> {
+async fn next_data(socket: &mut Socket) -> Option<Bytes> {
     loop {
         match socket.next().await?.ok()? {
             Message::Text(text) => return Some(text.into()),
@@ -390,7 +497,7 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<S
                 }
                 continue;
             }
-            _ = pings.tick() => Message::Ping(bytes::Bytes::new()),
+            _ = pings.tick() => Message::Ping(Bytes::new()),
         };
         match timeout(WRITE_MAX, sink.send(saying)).await {
             Ok(Ok(())) => {}
@@ -435,12 +542,14 @@ fn acknowledge(
             waiting.push_front(Waiting { pending: Pending::failed(error), ..message });
             break;
         }
-        (messages, through) = (messages + 1, message.number);
+        (messages, through) = (messages + u64::from(message.messages), message.through);
         events += u64::from(message.events);
         dead_letters += u64::from(message.rejected);
-        verdicts.extend(message.rejections.iter().map(
-            |rejection| json!({ "message": message.number, "event": rejection.event, "reason": rejection.reason }),
-        ));
+        verdicts.extend(
+            message.verdicts.iter().map(
+                |Verdict { message, event, reason }| json!({ "message": message, "event": event, "reason": reason }),
+            ),
+        );
         if verdicts.len() >= VERDICTS_MAX {
             break;
         }

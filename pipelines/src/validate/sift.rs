@@ -61,45 +61,104 @@ pub(crate) struct Sifter<'a> {
     checker: Checker<'a>,
     event_bytes_max: usize,
     sifted: Sifted,
+    /// How many events there were before the body that is sifted, and what lines and rejections may come to with it.
+    before: u32,
+    lines_max: usize,
+    rejections_max: usize,
 }
 
 impl<'a> Sifter<'a> {
     pub(crate) fn new(bytes: &'a [u8], event_bytes_max: usize) -> Self {
         let checker = Checker { bytes, at: 0, broken: false, names: 0, known: Vec::new() };
-        Self { checker, event_bytes_max, sifted: Sifted::default() }
+        let sifted = Sifted { lines: Vec::with_capacity(bytes.len() + 1), ..Sifted::default() };
+        let mut new = Self { checker, event_bytes_max, sifted, before: 0, lines_max: 0, rejections_max: 0 };
+        new.begin(bytes.len());
+        new
+    }
+
+    /// From here on comes a body of so many bytes.
+    fn begin(&mut self, bytes: usize) {
+        self.before = self.sifted.events;
+        self.lines_max = self.sifted.lines.len() + bytes * GROWTH_MAX + GROWTH_BYTES;
+        self.rejections_max = self.sifted.rejections.len() + REJECTIONS_MAX;
+    }
+
+    /// Takes the events of the body at `place`. Refused as a whole, and nothing of it taken, when it cannot be told where one
+    /// ends, or one is too large.
+    pub(crate) fn body(&mut self, mut place: Range<usize>, shape: BodyShape) -> Result<()> {
+        self.begin(place.len());
+        let (lines, rejected, rejections) =
+            (self.sifted.lines.len(), self.sifted.rejected, self.sifted.rejections.len());
+        if self.checker.bytes[place.clone()].starts_with(b"\xef\xbb\xbf") {
+            place.start += 3;
+        }
+        let first = self.checker.bytes[place.clone()].iter().find(|byte| !is_space(**byte));
+        let outcome = match (first, shape) {
+            (Some(b'['), BodyShape::Any) => self.items(place),
+            _ => self.lines(place),
+        };
+        let none = self.sifted.events == self.before;
+        let outcome = outcome.and_then(|()| if none { Err(Error::NoEvents) } else { Ok(()) });
+        if outcome.is_err() {
+            self.sifted.lines.truncate(lines);
+            self.sifted.rejections.truncate(rejections);
+            (self.sifted.events, self.sifted.rejected) = (self.before, rejected);
+        }
+        outcome
+    }
+
+    /// How many events there were so far, good and bad.
+    pub(crate) fn events(&self) -> u32 {
+        self.sifted.events
+    }
+
+    /// How many of the bad ones are named so far.
+    pub(crate) fn named(&self) -> usize {
+        self.sifted.rejections.len()
     }
 
     /// Takes the event at `place`, or notes what is wrong with it. One that is too large is refused: it may be larger than
     /// anything that is taken.
     pub(crate) fn take(&mut self, place: Range<usize>) -> Result<()> {
-        if place.len() > self.event_bytes_max {
-            let (event, bytes, limit_bytes) = (self.sifted.events as usize, place.len(), self.event_bytes_max);
-            return Err(Error::EventTooLarge { event, bytes, limit_bytes });
-        }
+        self.fits(&place)?;
         match self.check(place.clone()) {
             Ok(event) => {
-                let lines = &mut self.sifted.lines;
-                let start = lines.len();
-                lines.extend_from_slice(&self.checker.bytes[event]);
-                if self.checker.broken {
-                    super::mend_line_ends(&mut lines[start..]);
-                }
-                lines.push(b'\n');
-                self.sifted.events += 1;
+                self.keep(event);
+                Ok(())
             }
-            Err(reason) => self.reject(reason, &self.checker.bytes[place])?,
+            Err(reason) => self.reject(reason, &self.checker.bytes[place]),
+        }
+    }
+
+    fn fits(&self, place: &Range<usize>) -> Result<()> {
+        if place.len() > self.event_bytes_max {
+            let event = (self.sifted.events - self.before) as usize;
+            let (bytes, limit_bytes) = (place.len(), self.event_bytes_max);
+            return Err(Error::EventTooLarge { event, bytes, limit_bytes });
         }
         Ok(())
+    }
+
+    /// Keeps an event that the checker has just passed.
+    fn keep(&mut self, event: Range<usize>) {
+        let lines = &mut self.sifted.lines;
+        let start = lines.len();
+        lines.extend_from_slice(&self.checker.bytes[event]);
+        if self.checker.broken {
+            super::mend_line_ends(&mut lines[start..]);
+        }
+        lines.push(b'\n');
+        self.sifted.events += 1;
     }
 
     /// Notes something that is no event. Refused when too much is none.
     pub(crate) fn reject(&mut self, reason: &'static str, value: &[u8]) -> Result<()> {
         let sifted = &mut self.sifted;
-        if sifted.lines.len() + value.len() > self.checker.bytes.len() * GROWTH_MAX + GROWTH_BYTES {
+        if sifted.lines.len() + value.len() > self.lines_max {
             return Err(Error::TooManyRejected { reason });
         }
         rejected::write_line(reason, value, &mut sifted.lines);
-        if sifted.rejections.len() < REJECTIONS_MAX {
+        if sifted.rejections.len() < self.rejections_max {
             sifted.rejections.push(Rejection { event: sifted.events, reason });
         }
         sifted.rejected += 1;
@@ -127,8 +186,7 @@ impl<'a> Sifter<'a> {
         if std::str::from_utf8(bytes).is_err() {
             return Err("the event is not UTF-8");
         }
-        let space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-        let Some(ahead) = bytes.iter().position(|byte| !space(byte)) else {
+        let Some(ahead) = bytes.iter().position(|byte| !is_space(*byte)) else {
             return Err("there is no event");
         };
         let start = place.start + ahead;
@@ -143,80 +201,81 @@ impl<'a> Sifter<'a> {
             return Err(CUT);
         }
         outcome?;
-        if !checker.bytes[checker.at..place.end].iter().all(space) {
+        if !checker.bytes[checker.at..place.end].iter().all(|byte| is_space(*byte)) {
             return Err("nothing may follow the object");
         }
         Ok(start..checker.at)
     }
+
+    /// The items of an array.
+    fn items(&mut self, place: Range<usize>) -> Result<()> {
+        let mut scanner = Scanner::new(&self.checker.bytes[place.clone()]);
+        let mut broken = false;
+        scanner.skip_space();
+        scanner.step();
+        scanner.skip_space();
+        if scanner.peek() == Some(b']') {
+            scanner.step();
+        } else {
+            loop {
+                scanner.skip_space();
+                let start = place.start + scanner.at();
+                if scanner.skip_value().is_none() {
+                    broken = true;
+                    break;
+                }
+                self.take(start..place.start + scanner.at())?;
+                scanner.skip_space();
+                let next = scanner.peek();
+                if !matches!(next, Some(b',' | b']')) {
+                    broken = true;
+                    break;
+                }
+                scanner.step();
+                if next == Some(b']') {
+                    break;
+                }
+            }
+        }
+        scanner.skip_space();
+        if broken || scanner.peek().is_some() {
+            let event = (self.sifted.events - self.before) as usize;
+            let reason = "expected a comma or the end of the array after an event, and nothing after the array";
+            return Err(Error::Malformed { event, byte: scanner.at(), reason });
+        }
+        Ok(())
+    }
+
+    /// Objects, each of which may go over several lines; what is none ends with its line.
+    fn lines(&mut self, place: Range<usize>) -> Result<()> {
+        let text = &self.checker.bytes[..place.end];
+        let line_end = |at: usize| memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |length| at + length);
+        let alone = |end: usize| text[end..line_end(end)].trim_ascii().is_empty();
+        let mut at = place.start;
+        while let Some(ahead) = text[at..].iter().position(|byte| !byte.is_ascii_whitespace()) {
+            let start = at + ahead;
+            let whole = self.object_end(start).filter(|end| *end <= place.end && alone(*end));
+            at = whole.unwrap_or_else(|| line_end(start));
+            if whole.is_some() && std::str::from_utf8(&text[start..at]).is_ok() {
+                self.fits(&(start..at))?;
+                self.keep(start..at);
+            } else {
+                self.take(start..at)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 /// Judges the events of a body one by one. Refused as a whole when it cannot be told where one ends, or one is too large.
 pub(crate) fn sift(body: &[u8], shape: BodyShape, event_bytes_max: usize) -> Result<Sifted> {
-    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let mut sifter = Sifter::new(text, event_bytes_max);
-    let first = text.iter().find(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
-    match (first, shape) {
-        (None, _) => return Err(Error::NoEvents),
-        (Some(b'['), BodyShape::Any) => items(text, &mut sifter)?,
-        _ => lines(text, &mut sifter)?,
-    }
-    if sifter.sifted.events == 0 {
-        return Err(Error::NoEvents);
-    }
+    let mut sifter = Sifter::new(body, event_bytes_max);
+    sifter.body(0..body.len(), shape)?;
     Ok(sifter.finish())
-}
-
-/// The items of an array.
-fn items(text: &[u8], sifter: &mut Sifter<'_>) -> Result<()> {
-    let mut scanner = Scanner::new(text);
-    let mut broken = false;
-    scanner.skip_space();
-    scanner.step();
-    scanner.skip_space();
-    if scanner.peek() == Some(b']') {
-        scanner.step();
-    } else {
-        loop {
-            scanner.skip_space();
-            let start = scanner.at();
-            if scanner.skip_value().is_none() {
-                broken = true;
-                break;
-            }
-            sifter.take(start..scanner.at())?;
-            scanner.skip_space();
-            let next = scanner.peek();
-            if !matches!(next, Some(b',' | b']')) {
-                broken = true;
-                break;
-            }
-            scanner.step();
-            if next == Some(b']') {
-                break;
-            }
-        }
-    }
-    scanner.skip_space();
-    if broken || scanner.peek().is_some() {
-        let event = sifter.sifted.events as usize;
-        let reason = "expected a comma or the end of the array after an event, and nothing after the array";
-        return Err(Error::Malformed { event, byte: scanner.at(), reason });
-    }
-    Ok(())
-}
-
-/// Objects, each of which may go over several lines; what is none ends with its line.
-fn lines(text: &[u8], sifter: &mut Sifter<'_>) -> Result<()> {
-    let line_end = |at: usize| memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |length| at + length);
-    let mut at = 0;
-    while let Some(ahead) = text[at..].iter().position(|byte| !byte.is_ascii_whitespace()) {
-        let start = at + ahead;
-        let end = sifter.object_end(start).filter(|end| text[*end..line_end(*end)].trim_ascii().is_empty());
-        let end = end.unwrap_or_else(|| line_end(start));
-        sifter.take(start..end)?;
-        at = end;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -301,6 +360,41 @@ mod tests {
                 (Err(_), Ok(sifted)) => prop_assert!(!sifted.rejections.is_empty(), "{}", body),
                 (Err(_), Err(_)) => {}
             }
+        }
+
+        /// Bodies that lie in one buffer are sifted as if each were alone, also what is refused.
+        #[test]
+        fn bodies_side_by_side_do_not_touch_each_other(
+            bodies in prop::collection::vec(
+                "(\\[)?(\\{(\"a\":(1|\"x\"|\\[\\]|\\{\\}))?\\}|[\\[\\]{}\",:a1\\n ]{0,6}){0,3}\\]?", 1..6
+            ),
+        ) {
+            let bytes = bodies.concat();
+            let mut sifter = Sifter::new(bytes.as_bytes(), 100);
+            let (mut at, mut lines, mut rejections) = (0, Vec::new(), Vec::new());
+            for body in &bodies {
+                let before = sifter.events();
+                let outcome = sifter.body(at..at + body.len(), BodyShape::Any);
+                at += body.len();
+                match sift(body.as_bytes(), BodyShape::Any, 100) {
+                    Ok(mut alone) => {
+                        prop_assert!(outcome.is_ok(), "{body}");
+                        prop_assert_eq!(sifter.events() - before, alone.events());
+                        let named = alone.take_rejections().into_iter();
+                        rejections.extend(named.map(|named| Rejection { event: named.event + before, ..named }));
+                        lines.extend_from_slice(&alone.into_lines().lines);
+                    }
+                    Err(error) => {
+                        prop_assert_eq!(outcome.unwrap_err().to_string(), error.to_string());
+                        prop_assert_eq!(sifter.events(), before);
+                    }
+                }
+            }
+            prop_assert_eq!(sifter.named(), rejections.len());
+            let mut sifted = sifter.finish();
+            prop_assert_eq!(sifted.rejected() as usize, rejections.len());
+            prop_assert_eq!(sifted.take_rejections(), rejections);
+            prop_assert_eq!(sifted.into_lines().lines, lines);
         }
 
         #[test]

@@ -159,6 +159,40 @@ async fn what_is_no_event_has_a_verdict_and_becomes_a_dead_letter() {
     assert_eq!(client.hear().await["close"], 1009);
 }
 
+/// What comes at once goes into the log as one, and each message is still judged for itself.
+#[tokio::test]
+async fn messages_that_come_together_keep_their_numbers_and_verdicts() {
+    let (house, running, door, _) = house_with(|_| ()).await;
+    let mut client = door.connect("clicks?producer=p").await;
+    client.hear().await;
+    let text = |number: i64| match number % 50 {
+        7 => format!("[{{\"id\":{number}}},7,8]"),
+        8 => "{\"id\":".to_owned(),
+        9 => format!("{{\"id\":{number}}}\n{{\"id\":{number}}}"),
+        _ => format!("{{\"id\":{number},\"more\":\"{}\"}}", "x".repeat(usize::try_from(number).unwrap())),
+    };
+    for number in 0..1000 {
+        client.0.feed(Message::text(text(number))).await.unwrap();
+    }
+    client.0.feed(Message::text(format!("{{\"a\":\"{}\"}}", "x".repeat(1_000_000)))).await.unwrap();
+    client.0.flush().await.unwrap();
+    let (committed, verdicts) = client.acknowledged(999).await;
+    assert_eq!(committed, 1000);
+    let expected = (0..1000).filter(|number| matches!(number % 50, 7 | 8)).flat_map(|number| {
+        let events = if number % 50 == 7 { 1..3 } else { 0..1 };
+        events.map(move |event| (number, event))
+    });
+    let named = verdicts.iter().map(|one| (one["message"].as_i64().unwrap(), one["event"].as_i64().unwrap()));
+    assert_eq!(named.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert_eq!(client.hear().await["code"], 1018, "what is too large ends it, and nothing before it is lost");
+    running.settle().await;
+    let mut ids: Vec<u64> = house.all_rows().await.iter().filter_map(|row| row["id"].as_u64()).collect();
+    ids.dedup();
+    assert_eq!(ids, (0..1000).filter(|number| number % 50 != 8).collect::<Vec<u64>>());
+    let mut client = door.connect("clicks?producer=p").await;
+    assert_eq!(client.hear().await["next"], 1000);
+}
+
 #[tokio::test]
 async fn a_token_comes_in_the_header_the_query_or_the_first_message() {
     let (_house, _running, door, token) = house_with(|spec| spec.stream.auth = IngestAuth::Token).await;
