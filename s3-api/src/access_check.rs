@@ -77,7 +77,7 @@ const SUB_RESOURCES: [&str; 44] = [
 const FOREIGN_HEADERS: [&str; 3] = ["x-amz-mfa", "x-amz-website-redirect-location", "x-amz-write-offset-bytes"];
 
 /// Asks the judge, with the bucket from `cistern-objects`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct AccessCheck {
     pub(crate) judge: Judge,
     pub(crate) objects: Objects,
@@ -134,6 +134,24 @@ impl AccessCheck {
         if let Some(asker) = asker {
             notes.set_asker(asker);
         }
+        Ok(())
+    }
+
+    /// Decides about an operation on an object that `asker` signed, and notes what `ops/` go by.
+    pub(crate) async fn check_object(
+        &self,
+        notes: &Notes,
+        asker: Arc<Identity>,
+        operation: &Operation,
+        (bucket, key): (&str, &str),
+        (headers, uri, peer): (&HeaderMap, &Uri, Option<Peer>),
+    ) -> Result<(), Refusal> {
+        notes.set_operation(operation.name);
+        check_headers(headers)?;
+        let facts = Facts::new(headers, uri, notes.received, peer);
+        let head = Head { headers, uri, facts: &facts };
+        self.check_bucket(notes, Some(&asker), operation, (bucket, Some(key)), head).await?;
+        notes.set_asker(asker);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! `S3Door`: the whole S3 protocol as one function from request to answer, in front of `s3s` and behind it.
 //!
+//! The most usual requests go past it ([`direct`](crate::direct)).
 //! Every request gets an id before anything else happens and every answer carries it, also inside error XML; what s3s
 //! would let pass is refused; what s3s words wrongly is put right.
 
@@ -9,6 +10,7 @@ use crate::body_idle::limit_idle;
 use crate::body_watch::watch;
 use crate::checksum::ClaimedDigests;
 use crate::cors::{self, CorsConfiguration};
+use crate::direct::Direct;
 use crate::encryption::hide_secrets;
 use crate::error_map::{Refusal, refusal, words_of};
 use crate::form_upload::{FormUploads, check_head};
@@ -44,6 +46,7 @@ pub struct S3Door {
     service: S3Service,
     /// The same for second passes, see `lenient.rs`.
     again: S3Service,
+    direct: Arc<Direct>,
     objects: Objects,
     judge: Judge,
     hosts: Option<BucketHost>,
@@ -65,11 +68,12 @@ impl S3Door {
         let judge = Judge::new(access, objects.clone());
         let below: Arc<dyn S3ConfigProvider> = Arc::new(StaticConfigProvider::new(Arc::new(below)));
         let hosts = config.domain.as_deref().map(BucketHost::new).transpose()?;
+        let access_check = AccessCheck { judge: judge.clone(), objects: objects.clone() };
         let service = || {
             let mut builder = S3ServiceBuilder::new(Operations::new(objects.clone(), judge.clone()));
             builder.set_config(Arc::clone(&below));
             builder.set_auth(KeyAuth { access: judge.access.clone() });
-            builder.set_access(AccessCheck { judge: judge.clone(), objects: objects.clone() });
+            builder.set_access(access_check.clone());
             if let Some(hosts) = hosts.clone() {
                 builder.set_host(hosts);
             }
@@ -78,7 +82,9 @@ impl S3Door {
         let again = service().build();
         let mut first = service();
         first.set_route(Lenient { again: again.clone() });
-        Ok(Self { service: first.build(), again, objects, judge, hosts, clock, config: Arc::new(config), metrics })
+        let (service, config) = (first.build(), Arc::new(config));
+        let direct = Arc::new(Direct::new(objects.clone(), access_check));
+        Ok(Self { service, again, direct, objects, judge, hosts, clock, config, metrics })
     }
 
     /// Answers the requests of a listener until `shutdown` begins.
@@ -121,6 +127,10 @@ impl S3Door {
             Ok(request) => request,
             Err(error) => return error_answer(error),
         };
+        let request = match self.direct(request, asks, notes).await {
+            Ok(answer) => return answer,
+            Err(request) => request,
+        };
         let is_xml = request.extensions().get::<XmlHead>().is_some();
         let kept = is_xml.then(|| (request.method().clone(), request.extensions().clone()));
         let answer = ask(&self.service, request, notes).await;
@@ -129,6 +139,18 @@ impl S3Door {
             Ok(request) => ask(&self.again, request, notes).await,
             Err(refusal) => error_answer(refusal.into_s3()),
         }
+    }
+
+    /// The answer to a plain request, or the request.
+    async fn direct(
+        &self,
+        request: Request<Body>,
+        asks: &Asks,
+        notes: &Notes,
+    ) -> std::result::Result<Response<Body>, Request<Body>> {
+        let (Some(bucket), Some(key), false) = (&asks.bucket, &asks.key, asks.by_host) else { return Err(request) };
+        let answer = self.direct.answer(request, (bucket, key), notes).await?;
+        Ok(answer.unwrap_or_else(|refusal| error_answer(refusal.logged(notes))))
     }
 
     /// Answers a browser that asks what it may ask. Neither signatures nor access play a part: the answer says nothing but the rules.

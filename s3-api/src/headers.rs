@@ -15,6 +15,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 use s3s::dto;
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -105,16 +106,20 @@ pub(crate) fn content_headers(stored: &ObjectHeaders) -> HeaderMap {
     headers
 }
 
-/// User metadata as shapes carry it, ready for headers, and how much of it no header can carry (`x-amz-missing-meta`).
-pub(crate) fn metadata_of(stored: &ObjectHeaders) -> (Option<dto::Metadata>, Option<i32>) {
-    let pair = |(name, value): (&String, &String)| {
-        HeaderName::try_from(format!("{METADATA_PREFIX}{name}")).ok()?;
-        Some((name.clone(), encode(value)?.into_owned()))
-    };
-    let metadata: dto::Metadata = stored.user.iter().filter_map(pair).collect();
-    let missing = stored.user.len() - metadata.len();
-    let missing = i32::try_from(missing).ok().filter(|missing| *missing > 0);
-    (Some(metadata).filter(|metadata| !metadata.is_empty()), missing)
+/// Adds user metadata to an answer, and how much of it no header can carry.
+pub(crate) fn add_metadata(stored: &ObjectHeaders, headers: &mut HeaderMap) {
+    let mut missing = 0_u32;
+    for (name, value) in &stored.user {
+        let name = HeaderName::try_from(format!("{METADATA_PREFIX}{name}")).ok();
+        let value = encode(value).and_then(|value| HeaderValue::try_from(value.as_ref()).ok());
+        match (name, value) {
+            (Some(name), Some(value)) => drop(headers.insert(name, value)),
+            _ => missing += 1,
+        }
+    }
+    if missing > 0 {
+        headers.insert("x-amz-missing-meta", HeaderValue::from(missing));
+    }
 }
 
 /// The bytes that `Range` asks for. Several ranges, other units and what is malformed ask for nothing, as in S3.
@@ -234,9 +239,10 @@ pub(crate) fn target_conditions(headers: &HeaderMap) -> Conditions {
     }
 }
 
-/// A time as HTTP headers carry it.
+/// A time as HTTP headers carry it; their years end with 9999.
 pub(crate) fn http_date_text(time: Timestamp) -> String {
-    time.to_utc().format(HTTP_DATE).unwrap_or_default()
+    const LAST_SECOND: u64 = 253_402_300_799;
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_seconds().min(LAST_SECOND)))
 }
 
 /// A date in any of HTTP's three forms.
@@ -392,12 +398,25 @@ mod tests {
     fn metadata_that_no_header_can_carry_is_counted() {
         let user = [("ä", "x"), ("a", "ä"), ("b", "plain"), ("c", "two\nlines")];
         let user = user.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let (metadata, missing) = metadata_of(&ObjectHeaders { user, ..ObjectHeaders::default() });
-        let metadata: BTreeMap<_, _> = metadata.unwrap().into_iter().collect();
-        let expected = [("a", "=?UTF-8?B?w6Q=?="), ("b", "plain")];
-        assert_eq!(metadata, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-        assert_eq!(missing, Some(2));
-        assert_eq!(metadata_of(&ObjectHeaders::default()), (None, None));
+        let mut answer = HeaderMap::new();
+        add_metadata(&ObjectHeaders { user, ..ObjectHeaders::default() }, &mut answer);
+        let expected = [("x-amz-meta-a", "=?UTF-8?B?w6Q=?="), ("x-amz-meta-b", "plain"), ("x-amz-missing-meta", "2")];
+        assert_eq!(answer, headers(&expected));
+        let mut answer = HeaderMap::new();
+        add_metadata(&ObjectHeaders::default(), &mut answer);
+        assert!(answer.is_empty());
+    }
+
+    #[test]
+    fn dates_are_written_as_they_are_read() {
+        for (millis, text) in [
+            (784_111_777_999, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ] {
+            assert_eq!(http_date_text(Timestamp::from_millis(millis)), text);
+        }
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Timestamp::from_millis(784_111_777_000)));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! ```text
 //! front.rs   request id ─▶ screen.rs refuse what s3s would let pass ─▶ body_idle.rs, rechunk.rs, body_watch.rs: bodies
 //!    │       cors.rs: preflights, and the headers of every answer · form.rs, form_upload.rs: browsers' forms
+//!    ├─▶    direct.rs: plain, signed requests for an object's bytes or headers, without s3s · signature.rs
 //!    ▼
 //! s3s        route ─▶ signature (auth.rs) ─▶ access_check.rs ─▶ judge.rs key, policy, owner, access list ─▶ parse
 //!    │       lenient.rs: a second pass without the headers that s3s would refuse and S3 passes over · r2.rs: R2's own headers
@@ -25,6 +26,7 @@ mod body_watch;
 mod checksum;
 mod config;
 mod cors;
+mod direct;
 mod encoded_words;
 mod encryption;
 mod error;
@@ -47,6 +49,7 @@ mod query;
 mod r2;
 mod rechunk;
 mod screen;
+mod signature;
 mod xml_text;
 
 pub use config::S3Config;

@@ -7,16 +7,16 @@ mod attributes;
 mod bucket;
 mod copy;
 pub(crate) mod cors;
-mod delete;
+pub(crate) mod delete;
 mod encryption;
-mod get;
+pub(crate) mod get;
 mod lifecycle;
 mod list;
 mod lock;
 mod multipart;
 mod plain;
 mod policy;
-mod put;
+pub(crate) mod put;
 mod tagging;
 mod versioning;
 
@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use cistern_net::Peer;
 use cistern_objects::{BucketRecord, Objects, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
-use http::{Extensions, HeaderMap, Uri};
+use http::{Extensions, HeaderMap, HeaderName, Uri};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
     CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
@@ -79,6 +79,10 @@ impl Operations {
         Self { objects, judge }
     }
 }
+
+const EXPIRATION: HeaderName = HeaderName::from_static("x-amz-expiration");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
 
 /// What an operation's function answers.
 type Answer<T> = Result<S3Response<T>, Refusal>;

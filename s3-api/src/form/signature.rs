@@ -4,12 +4,12 @@
 //! Secrets are the caller's to find, and so is whether the key may write.
 
 use super::Fields;
+use crate::signature::derived;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
-use sha2::Sha256;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The last word of a credential.
@@ -142,14 +142,8 @@ impl<'a> FormSignature<'a> {
                 mac.update(policy.as_bytes());
                 STANDARD.decode(signature).is_ok_and(|claimed| mac.verify_slice(&claimed).is_ok())
             }
-            Self::V4 { date, region, service, signature, policy, .. } => {
-                let mut key = format!("AWS4{secret}").into_bytes();
-                for word in [date, region, service, SCOPE_END] {
-                    let mut mac = keyed::<Hmac<Sha256>>(&key);
-                    mac.update(word.as_bytes());
-                    key = mac.finalize().into_bytes().to_vec();
-                }
-                let mut mac = keyed::<Hmac<Sha256>>(&key);
+            Self::V4 { date, region, signature, policy, .. } => {
+                let mut mac = derived(secret, date, region);
                 mac.update(policy.as_bytes());
                 hex::decode(signature).is_ok_and(|claimed| mac.verify_slice(&claimed).is_ok())
             }

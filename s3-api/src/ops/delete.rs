@@ -1,14 +1,15 @@
 //! DeleteObject and DeleteObjects. Deleting what is not there succeeds.
 
-use super::{Answer, Operations, facts_of, place, shown, version_of};
+use super::{Answer, Operations, VERSION_ID, facts_of, place, shown, version_of};
 use crate::error_map::Refusal;
 use crate::headers::{all_of, instant_of};
 use crate::judge::Subject;
 use crate::notes::Notes;
 use crate::operations::DELETE_OBJECT;
-use cistern_objects::{DeleteConditions, DeleteItem, DeleteOutcome, TagList};
+use cistern_objects::{DeleteConditions, DeleteItem, DeleteOutcome, Objects, TagList};
 use cistern_types::BucketName;
 use http::header::IF_MATCH;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, Error,
     ObjectIdentifier,
@@ -39,13 +40,23 @@ pub(super) async fn delete_object(
     let subject = Subject { bucket: notes.bucket()?, key: Some(&input.key), version: item.version };
     let asker = notes.asker();
     item.bypass_governance = judge.may_bypass(asker, input.bypass_governance_retention, subject, &facts).await;
-    let outcome = objects.delete_one(&bucket, item).await?;
-    let output = DeleteObjectOutput {
-        delete_marker: outcome.delete_marker.then_some(true),
-        version_id: shown(outcome.shown_version),
-        ..DeleteObjectOutput::default()
-    };
-    Ok(S3Response::with_status(output, http::StatusCode::NO_CONTENT))
+    let mut answer = S3Response::with_headers(DeleteObjectOutput::default(), delete(objects, &bucket, item).await?);
+    answer.status = Some(StatusCode::NO_CONTENT);
+    Ok(answer)
+}
+
+/// Deletes an object, a version, or lays a marker on it; the headers of the answer.
+pub(crate) async fn delete(objects: &Objects, bucket: &BucketName, item: DeleteItem) -> Result<HeaderMap, Refusal> {
+    const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+    let outcome = objects.delete_one(bucket, item).await?;
+    let mut answer = HeaderMap::new();
+    if outcome.delete_marker {
+        answer.insert(DELETE_MARKER, HeaderValue::from_static("true"));
+    }
+    if let Some(version) = shown(outcome.shown_version).and_then(|version| HeaderValue::try_from(version).ok()) {
+        answer.insert(VERSION_ID, version);
+    }
+    Ok(answer)
 }
 
 pub(super) async fn delete_objects(

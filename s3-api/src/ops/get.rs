@@ -1,21 +1,22 @@
 //! GetObject and HeadObject: an object's bytes and headers, under conditions and by range or part.
 
 use super::lifecycle::expiration_of;
-use super::lock::LockFields;
-use super::{Answer, Operations, judged, shown, version_of};
+use super::lock::add_locks;
+use super::{Answer, CHECKSUM_TYPE, EXPIRATION, Operations, VERSION_ID, judged, shown, version_of};
 use crate::body_stream::AnswerBody;
-use crate::checksum::{Fields, kind_of};
+use crate::checksum::kind_text;
 use crate::encryption::{answer_headers, key_of_request};
 use crate::error_map::Refusal;
-use crate::headers::{
-    class_of, content_headers, etag_of, metadata_of, not_modified_headers, range, read_conditions, size_of, time_of,
-};
+use crate::headers::{add_metadata, content_headers, http_date_text, not_modified_headers, range, read_conditions};
 use crate::notes::Notes;
-use cistern_objects::{BucketRecord, ByteRange, Error, ObjectRecord, Objects, VersionRef};
-use cistern_types::{Checksum, ObjectKey};
-use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES};
-use http::{HeaderMap, HeaderValue};
-use s3s::dto::{ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput};
+use cistern_objects::{BucketRecord, ByteRange, CustomerKey, Error, ObjectRecord, Objects, VersionRef};
+use cistern_types::{Checksum, ObjectKey, StorageClass};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response};
 use std::ops::Range;
 
@@ -54,57 +55,161 @@ async fn refused(
     }
 }
 
-pub(super) async fn get_object(
-    Operations { objects, .. }: &Operations,
-    notes: &Notes,
-    request: S3Request<GetObjectInput>,
-) -> Answer<GetObjectOutput> {
-    let S3Request { input, headers, .. } = request;
-    let (bucket, key) = judged(notes, &input.key)?;
-    let version = version_of(input.version_id.as_deref())?;
-    let range = byte_range(&headers, input.part_number)?;
-    let customer_key = key_of_request(&headers)?;
-    let conditions = read_conditions(&headers);
+/// What a read asks for.
+pub(crate) struct Read<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) version: Option<VersionRef>,
+    pub(crate) part: Option<i32>,
+    /// Range, conditions and the rest stand there.
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// What a read answers.
+pub(crate) struct ReadAnswer {
+    /// 200, or 206 for some of the bytes.
+    pub(crate) status: StatusCode,
+    /// All that say something about the object.
+    pub(crate) headers: HeaderMap,
+    /// What HEAD leaves out.
+    pub(crate) body: Option<StreamingBlob>,
+}
+
+/// Reads an object's bytes.
+pub(crate) async fn get(objects: &Objects, notes: &Notes, asked: &Read<'_>) -> Result<ReadAnswer, Refusal> {
+    let Read { version, headers, .. } = *asked;
+    let (bucket, key) = judged(notes, asked.key)?;
+    let range = byte_range(headers, asked.part)?;
+    let customer_key = key_of_request(headers)?;
+    let conditions = read_conditions(headers);
     let read = objects.get_in(bucket, &key, version, range, &conditions, customer_key.as_ref()).await;
     let read = match read {
         Ok(read) => read,
         Err(error) => return Err(refused(objects, bucket, &key, version, error).await),
     };
     let (record, range) = (read.record, read.asked);
-    let expiration = expiration_of(objects, notes, &record, version.is_some()).await?;
-    let whole = read.range == (0..record.size);
     let length = read.range.end - read.range.start;
-    let wanted = wants_checksum(input.checksum_mode.as_ref());
-    let (sums, kind) = checksum_of(&record, read.part_checksum.as_ref(), whole, wanted);
-    let content_range = range.and_then(|_| content_range(&read.range, record.size));
-    let locks = LockFields::of(&record.attributes);
-    let (metadata, missing_meta) = metadata_of(&record.headers);
-    let output = GetObjectOutput {
-        accept_ranges: Some("bytes".into()),
-        body: Some(AnswerBody::blob(read.body, length)),
-        checksum_crc32: sums.crc32,
-        checksum_crc32c: sums.crc32c,
-        checksum_crc64nvme: sums.crc64nvme,
-        checksum_sha1: sums.sha1,
-        checksum_sha256: sums.sha256,
-        checksum_type: kind,
-        content_length: Some(size_of(length)),
-        content_range,
-        e_tag: Some(etag_of(&record.etag)),
-        expiration,
-        last_modified: Some(time_of(record.modified)),
-        metadata,
-        missing_meta,
-        object_lock_legal_hold_status: locks.legal_hold_status,
-        object_lock_mode: locks.mode,
-        object_lock_retain_until_date: locks.retain_until,
-        parts_count: parts_count(&record, range),
-        storage_class: class_of(record.class),
-        tag_count: tag_count(&record),
-        version_id: shown(record.shown_version),
-        ..GetObjectOutput::default()
+    let shown = Shown {
+        record: &record,
+        length,
+        part_checksum: read.part_checksum.as_ref(),
+        whole: read.range == (0..record.size),
+        content_range: range.and_then(|_| content_range(&read.range, record.size)),
+        parts: parts_count(&record, range),
+        expiration: expiration_of(objects, notes, &record, version.is_some()).await?,
+        customer_key: customer_key.as_ref(),
     };
-    let mut own = content_headers(&record.headers);
+    Ok(ReadAnswer { body: Some(AnswerBody::blob(read.body, length)), ..shown.answer(headers) })
+}
+
+/// Reads an object's headers.
+pub(crate) async fn head(objects: &Objects, notes: &Notes, asked: &Read<'_>) -> Result<ReadAnswer, Refusal> {
+    let Read { version, headers, .. } = *asked;
+    let (bucket, key) = judged(notes, asked.key)?;
+    let customer_key = key_of_request(headers)?;
+    let record = objects.head_in(bucket, &key, version).await?;
+    let range = byte_range(headers, asked.part)?;
+    record.check_part(range)?;
+    record.check_customer_key(customer_key.as_ref())?;
+    let conditions = read_conditions(headers);
+    if let Err(error) = conditions.check_read(&record) {
+        let not_modified = matches!(error, Error::NotModified);
+        let refusal = Refusal::from(error);
+        return Err(if not_modified { refusal.with_headers(not_modified_headers(&record)) } else { refusal });
+    }
+    let range = conditions.range_of(&record, range);
+    let part = match range {
+        Some(ByteRange::Part(number)) => Some(objects.object_part(&record, number).await?),
+        _ => None,
+    };
+    let bytes = range.map(|range| range.of_size(record.size)).transpose()?.flatten();
+    let length = bytes.as_ref().map(|bytes| bytes.end - bytes.start).or(part.as_ref().map(|part| part.size));
+    let length = length.unwrap_or(record.size);
+    let shown = Shown {
+        record: &record,
+        length,
+        part_checksum: part.as_ref().and_then(|part| part.checksum.as_ref()),
+        whole: length == record.size,
+        content_range: bytes.and_then(|bytes| content_range(&bytes, record.size)),
+        parts: parts_count(&record, range),
+        expiration: expiration_of(objects, notes, &record, version.is_some()).await?,
+        customer_key: customer_key.as_ref(),
+    };
+    Ok(shown.answer(headers))
+}
+
+/// What an answer shows of an object.
+struct Shown<'a> {
+    record: &'a ObjectRecord,
+    /// Of the bytes that were asked for.
+    length: u64,
+    part_checksum: Option<&'a Checksum>,
+    whole: bool,
+    content_range: Option<String>,
+    parts: Option<u32>,
+    expiration: Option<String>,
+    customer_key: Option<&'a CustomerKey>,
+}
+
+impl Shown<'_> {
+    /// The answer without its body; `asked` are the request's headers.
+    fn answer(self, asked: &HeaderMap) -> ReadAnswer {
+        let record = self.record;
+        let mut headers = content_headers(&record.headers);
+        add_metadata(&record.headers, &mut headers);
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(self.length));
+        let status = if self.content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+        // What no header can carry is left out.
+        let mut add = |name: HeaderName, text: Option<String>| {
+            if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+                headers.insert(name, value);
+            }
+        };
+        add(ETAG, Some(record.etag.quoted()));
+        add(LAST_MODIFIED, Some(http_date_text(record.modified)));
+        add(CONTENT_RANGE, self.content_range);
+        add(EXPIRATION, self.expiration);
+        add(VERSION_ID, shown(record.shown_version));
+        if wants_checksum(asked)
+            && let Some(stored) = &record.checksum
+        {
+            let text = match self.part_checksum {
+                Some(part) => Some((part.algorithm(), part.to_base64())),
+                None => self.whole.then(|| (stored.checksum.algorithm(), stored.to_text())),
+            };
+            if let Some((algorithm, text)) = text {
+                add(HeaderName::from_static(algorithm.header()), Some(text));
+                headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(kind_text(stored.kind)));
+            }
+        }
+        if let Some(parts) = self.parts {
+            headers.insert(PARTS_COUNT, HeaderValue::from(parts));
+        }
+        if record.class != StorageClass::Standard {
+            headers.insert(STORAGE_CLASS, HeaderValue::from_static(record.class.s3_name()));
+        }
+        if !record.attributes.tags.is_empty() {
+            headers.insert(TAGGING_COUNT, HeaderValue::from(record.attributes.tags.len()));
+        }
+        add_locks(&record.attributes, &mut headers);
+        headers.extend(answer_headers(record.encryption(), self.customer_key));
+        ReadAnswer { status, headers, body: None }
+    }
+}
+
+const PARTS_COUNT: HeaderName = HeaderName::from_static("x-amz-mp-parts-count");
+const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
+const TAGGING_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
+
+pub(super) async fn get_object(
+    Operations { objects, .. }: &Operations,
+    notes: &Notes,
+    request: S3Request<GetObjectInput>,
+) -> Answer<GetObjectOutput> {
+    let S3Request { input, headers, .. } = request;
+    let version = version_of(input.version_id.as_deref())?;
+    let asked = Read { key: &input.key, version, part: input.part_number, headers: &headers };
+    let ReadAnswer { headers: mut own, body, .. } = get(objects, notes, &asked).await?;
     // s3s has put what the request overrides into the answer already; ours would go over it.
     for (overridden, name) in [
         (input.response_cache_control.is_some(), CACHE_CONTROL),
@@ -124,8 +229,9 @@ pub(super) async fn get_object(
             own.remove(name);
         }
     }
-    own.extend(answer_headers(record.encryption(), customer_key.as_ref()));
-    Ok(S3Response::with_headers(output, own))
+    // By this one s3s knows that the answer is a part.
+    let content_range = own.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+    Ok(S3Response::with_headers(GetObjectOutput { body, content_range, ..GetObjectOutput::default() }, own))
 }
 
 pub(super) async fn head_object(
@@ -134,62 +240,10 @@ pub(super) async fn head_object(
     request: S3Request<HeadObjectInput>,
 ) -> Answer<HeadObjectOutput> {
     let S3Request { input, headers, .. } = request;
-    let (bucket, key) = judged(notes, &input.key)?;
     let version = version_of(input.version_id.as_deref())?;
-    let customer_key = key_of_request(&headers)?;
-    let record = objects.head_in(bucket, &key, version).await?;
-    let range = byte_range(&headers, input.part_number)?;
-    record.check_part(range)?;
-    record.check_customer_key(customer_key.as_ref())?;
-    let conditions = read_conditions(&headers);
-    if let Err(error) = conditions.check_read(&record) {
-        let not_modified = matches!(error, Error::NotModified);
-        let refusal = Refusal::from(error);
-        return Err(if not_modified { refusal.with_headers(not_modified_headers(&record)) } else { refusal });
-    }
-    let range = conditions.range_of(&record, range);
-    let part = match range {
-        Some(ByteRange::Part(number)) => Some(objects.object_part(&record, number).await?),
-        _ => None,
-    };
-    let bytes = range.map(|range| range.of_size(record.size)).transpose()?.flatten();
-    let length = bytes.as_ref().map(|bytes| bytes.end - bytes.start).or(part.as_ref().map(|part| part.size));
-    let length = length.unwrap_or(record.size);
-    let wanted = wants_checksum(input.checksum_mode.as_ref());
-    let part_checksum = part.as_ref().and_then(|part| part.checksum.as_ref());
-    let (sums, kind) = checksum_of(&record, part_checksum, length == record.size, wanted);
-    let locks = LockFields::of(&record.attributes);
-    let (metadata, missing_meta) = metadata_of(&record.headers);
-    let content_range = bytes.and_then(|bytes| content_range(&bytes, record.size));
-    let output = HeadObjectOutput {
-        accept_ranges: Some("bytes".into()),
-        checksum_crc32: sums.crc32,
-        checksum_crc32c: sums.crc32c,
-        checksum_crc64nvme: sums.crc64nvme,
-        checksum_sha1: sums.sha1,
-        checksum_sha256: sums.sha256,
-        checksum_type: kind,
-        content_length: Some(size_of(length)),
-        content_range,
-        e_tag: Some(etag_of(&record.etag)),
-        expiration: expiration_of(objects, notes, &record, version.is_some()).await?,
-        last_modified: Some(time_of(record.modified)),
-        metadata,
-        missing_meta,
-        object_lock_legal_hold_status: locks.legal_hold_status,
-        object_lock_mode: locks.mode,
-        object_lock_retain_until_date: locks.retain_until,
-        parts_count: parts_count(&record, range),
-        storage_class: class_of(record.class),
-        version_id: shown(record.shown_version),
-        ..HeadObjectOutput::default()
-    };
-    let mut own = content_headers(&record.headers);
-    own.extend(answer_headers(record.encryption(), customer_key.as_ref()));
-    if let Some(count) = tag_count(&record) {
-        own.insert("x-amz-tagging-count", HeaderValue::from(count)); // s3s has no field for it
-    }
-    Ok(S3Response::with_headers(output, own))
+    let asked = Read { key: &input.key, version, part: input.part_number, headers: &headers };
+    let answer = head(objects, notes, &asked).await?;
+    Ok(S3Response::with_headers(HeadObjectOutput::default(), answer.headers))
 }
 
 /// `Content-Range`; of no bytes there is none.
@@ -197,32 +251,11 @@ fn content_range(bytes: &Range<u64>, size: u64) -> Option<String> {
     (!bytes.is_empty()).then(|| format!("bytes {}-{}/{size}", bytes.start, bytes.end - 1))
 }
 
-/// The checksum of an answer: that of the part that was asked for, that of the object when all of it was, otherwise none.
-fn checksum_of(
-    record: &ObjectRecord,
-    part: Option<&Checksum>,
-    whole: bool,
-    wanted: bool,
-) -> (Fields, Option<ChecksumType>) {
-    let Some(stored) = record.checksum.as_ref().filter(|_| wanted) else { return (Fields::default(), None) };
-    match part {
-        Some(part) => (Fields::part(Some(part)), Some(kind_of(stored.kind))),
-        None if whole => (Fields::stored(Some(stored)), Some(kind_of(stored.kind))),
-        None => (Fields::default(), None),
-    }
-}
-
-/// S3 says how many tags there are when there are any.
-fn tag_count(record: &ObjectRecord) -> Option<i32> {
-    i32::try_from(record.attributes.tags.len()).ok().filter(|count| *count > 0)
-}
-
-fn wants_checksum(mode: Option<&ChecksumMode>) -> bool {
-    mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
+fn wants_checksum(headers: &HeaderMap) -> bool {
+    headers.get("x-amz-checksum-mode").is_some_and(|mode| mode == ChecksumMode::ENABLED)
 }
 
 /// S3 tells how many parts there are to those who ask for one.
-fn parts_count(record: &ObjectRecord, range: Option<ByteRange>) -> Option<i32> {
-    let parts = record.parts.filter(|_| matches!(range, Some(ByteRange::Part(_))))?;
-    i32::try_from(parts).ok()
+fn parts_count(record: &ObjectRecord, range: Option<ByteRange>) -> Option<u32> {
+    record.parts.filter(|_| matches!(range, Some(ByteRange::Part(_))))
 }

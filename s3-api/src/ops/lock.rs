@@ -9,13 +9,13 @@ use cistern_objects::{
     Attributes, BucketRecord, DefaultRetention, ObjectLock, Objects, Retention, RetentionMode, RetentionPeriod,
 };
 use cistern_types::BucketName;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::dto::{
     self, GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectLockConfigurationInput,
     GetObjectLockConfigurationOutput, GetObjectRetentionInput, GetObjectRetentionOutput, ObjectLockConfiguration,
-    ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockMode, ObjectLockRetention,
-    ObjectLockRetentionMode, ObjectLockRule, PutObjectLegalHoldInput, PutObjectLegalHoldOutput,
-    PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, PutObjectRetentionInput,
-    PutObjectRetentionOutput,
+    ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode,
+    ObjectLockRule, PutObjectLegalHoldInput, PutObjectLegalHoldOutput, PutObjectLockConfigurationInput,
+    PutObjectLockConfigurationOutput, PutObjectRetentionInput, PutObjectRetentionOutput,
 };
 use s3s::{S3Request, S3Response};
 use std::sync::Arc;
@@ -33,20 +33,21 @@ fn hold_status(on: bool) -> &'static str {
     if on { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF }
 }
 
-/// The locks of a version as answers to reads carry them.
-pub(super) struct LockFields {
-    pub(super) legal_hold_status: Option<ObjectLockLegalHoldStatus>,
-    pub(super) mode: Option<ObjectLockMode>,
-    pub(super) retain_until: Option<dto::Timestamp>,
-}
-
-impl LockFields {
-    pub(super) fn of(attributes: &Attributes) -> Self {
-        let retention = attributes.retention;
-        Self {
-            legal_hold_status: attributes.legal_hold.map(|on| ObjectLockLegalHoldStatus::from_static(hold_status(on))),
-            mode: retention.map(|retention| ObjectLockMode::from_static(mode_text(retention.mode))),
-            retain_until: retention.map(|retention| time_of(retention.until)),
+/// Adds the locks of a version as answers to reads carry them.
+pub(super) fn add_locks(attributes: &Attributes, headers: &mut HeaderMap) {
+    const LEGAL_HOLD: HeaderName = HeaderName::from_static("x-amz-object-lock-legal-hold");
+    const MODE: HeaderName = HeaderName::from_static("x-amz-object-lock-mode");
+    const UNTIL: HeaderName = HeaderName::from_static("x-amz-object-lock-retain-until-date");
+    if let Some(on) = attributes.legal_hold {
+        headers.insert(LEGAL_HOLD, HeaderValue::from_static(hold_status(on)));
+    }
+    if let Some(retention) = attributes.retention {
+        let mut until = Vec::new();
+        headers.insert(MODE, HeaderValue::from_static(mode_text(retention.mode)));
+        if time_of(retention.until).format(dto::TimestampFormat::DateTime, &mut until).is_ok()
+            && let Ok(until) = HeaderValue::try_from(until)
+        {
+            headers.insert(UNTIL, until);
         }
     }
 }

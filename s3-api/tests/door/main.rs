@@ -15,6 +15,8 @@ mod configurations;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod direct;
+#[cfg(test)]
 mod encryption;
 #[cfg(test)]
 mod every_operation;
