@@ -13,7 +13,7 @@
 use crate::access_check::AccessCheck;
 use crate::error_map::Refusal;
 use crate::notes::Notes;
-use crate::operations::Operation;
+use crate::operations::{DELETE_OBJECT, HEAD_OBJECT, Operation, PUT_OBJECT, READ_OBJECT};
 use crate::ops::delete::delete;
 use crate::ops::get::{Read, ReadAnswer, get, head};
 use crate::ops::put::{body_checks, put};
@@ -67,16 +67,15 @@ impl Direct {
     }
 
     async fn recognise<'a>(&self, parts: &Parts, body: &Body, place: (&'a str, &'a str)) -> Option<Plain<'a>> {
-        let name = match parts.method {
-            Method::GET => "GetObject",
-            Method::HEAD => "HeadObject",
-            Method::PUT => "PutObject",
-            Method::DELETE => "DeleteObject",
+        let operation = match parts.method {
+            Method::GET => &READ_OBJECT,
+            Method::HEAD => &HEAD_OBJECT,
+            Method::PUT => &PUT_OBJECT,
+            Method::DELETE => &DELETE_OBJECT,
             _ => return None,
         };
-        let operation = Operation::named(name)?;
         let is_put = parts.method == Method::PUT;
-        let says_nothing = |query: &str| query.strip_prefix("x-id=").is_some_and(|id| id == name);
+        let says_nothing = |query: &str| query.strip_prefix("x-id=").is_some_and(|id| id == operation.name);
         let by_path = !parts.uri.path().starts_with("//") && parts.uri.query().is_none_or(says_nothing);
         // A path that is no text would have been replaced by what is.
         let is_text = !place.1.contains(char::REPLACEMENT_CHARACTER);
@@ -171,6 +170,52 @@ fn has_plain_body(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::Judge;
+    use crate::signature::sign;
+    use cistern_access::Access;
+    use cistern_objects::Limits;
+    use cistern_runtime::SystemClock;
+
+    /// Whether a request with these headers, signed, is answered here.
+    async fn is_answered(method: Method, path: &str, headers: &[(&'static str, &str)], signed: bool) -> bool {
+        let objects = Objects::in_memory(Arc::new(SystemClock), Limits::default());
+        let access = Access::in_memory(Arc::new(SystemClock));
+        let judge = Judge::new(access.clone(), objects.clone());
+        let direct = Direct::new(objects.clone(), AccessCheck { judge, objects: objects.clone() });
+        let mut request = Request::builder().method(method).uri(path).header("host", "h");
+        for (name, value) in [("x-amz-date", "20260501T000000Z"), ("x-amz-content-sha256", "UNSIGNED-PAYLOAD")] {
+            request = request.header(name, value);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (mut parts, body) = request.body(Body::empty()).unwrap().into_parts();
+        sign(&mut parts, access.root());
+        if !signed {
+            parts.headers.insert("host", http::HeaderValue::from_static("other"));
+        }
+        let notes = Notes::new(objects.clock().now());
+        let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap();
+        let key = key.split('?').next().unwrap();
+        direct.answer(Request::from_parts(parts, body), (bucket, key), &notes).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn plain_signed_requests_are_answered_here_and_others_handed_on() {
+        let length = [("content-length", "0")];
+        assert!(is_answered(Method::GET, "/b/k", &[("range", "bytes=0-1")], true).await);
+        assert!(is_answered(Method::GET, "/b/k?x-id=GetObject", &[], true).await);
+        assert!(is_answered(Method::HEAD, "/b/k", &[], true).await);
+        assert!(is_answered(Method::PUT, "/b/k", &length, true).await);
+        assert!(is_answered(Method::DELETE, "/b/k", &[], true).await);
+        assert!(!is_answered(Method::GET, "/b/k", &[], false).await);
+        assert!(!is_answered(Method::GET, "/b/k?x-id=PutObject", &[], true).await);
+        assert!(!is_answered(Method::GET, "/b/k?versionId=null", &[], true).await);
+        assert!(!is_answered(Method::GET, "/b/k", &[("x-amz-security-token", "t")], true).await);
+        assert!(!is_answered(Method::PUT, "/b/k", &[], true).await, "a length is missing");
+        assert!(!is_answered(Method::PUT, "/b/k", &[length[0], ("x-amz-copy-source", "b/k")], true).await);
+        assert!(!is_answered(Method::POST, "/b/k", &length, true).await);
+    }
 
     #[track_caller]
     fn check(operation: &str, understood: &[&'static str], others: &[&'static str]) {

@@ -89,8 +89,9 @@ impl S3Door {
 
     /// Answers the requests of a listener until `shutdown` begins.
     pub async fn serve(self, listener: Listener, limits: &ServeLimits, shutdown: Shutdown) -> Served {
+        let door = Arc::new(self);
         serve_http(listener, limits, shutdown, move |request| {
-            let door = self.clone();
+            let door = Arc::clone(&door);
             async move { door.handle(request.map(Body::from)).await }
         })
         .await

@@ -59,7 +59,7 @@ pub(crate) struct Respelled {
 impl Notes {
     pub(crate) fn new(received: Timestamp) -> Arc<Self> {
         Arc::new(Self {
-            request_id: format!("{:016X}", rand::random::<u64>()),
+            request_id: hex::encode_upper(rand::random::<[u8; 8]>()),
             extended_id: STANDARD.encode(rand::random::<[u8; 24]>()),
             received,
             operation: OnceLock::new(),

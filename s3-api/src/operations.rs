@@ -105,7 +105,7 @@ const OPERATIONS: &[Operation] = &[
     versioned(op("GetObjectTagging", ReadObject, "s3:GetObjectTagging", Grants::Nothing), "s3:GetObjectVersionTagging"),
     op("GetPublicAccessBlock", ReadBucket, "s3:GetBucketPublicAccessBlock", Grants::Nothing),
     plain(op("HeadBucket", ReadBucket, "s3:ListBucket", Grants::ReadBucket)),
-    plain(versioned(op("HeadObject", ReadObject, "s3:GetObject", Grants::ReadObject), "s3:GetObjectVersion")),
+    plain(HEAD_OBJECT),
     plain(op("ListBuckets", Action::ListBuckets, "s3:ListAllMyBuckets", Grants::Nothing)),
     op("ListMultipartUploads", ReadBucket, "s3:ListBucketMultipartUploads", Grants::ReadBucket),
     op("ListObjectVersions", ReadBucket, "s3:ListBucketVersions", Grants::ReadBucket),
@@ -142,6 +142,10 @@ pub(crate) const DELETE_OBJECT: Operation =
 /// Reading an object; also what reading the source of a copy is.
 pub(crate) const READ_OBJECT: Operation =
     versioned(op("GetObject", ReadObject, "s3:GetObject", Grants::ReadObject), "s3:GetObjectVersion");
+
+/// Reading an object's headers.
+pub(crate) const HEAD_OBJECT: Operation =
+    versioned(op("HeadObject", ReadObject, "s3:GetObject", Grants::ReadObject), "s3:GetObjectVersion");
 
 /// Writing an object; also what a form is.
 pub(crate) const PUT_OBJECT: Operation = op("PutObject", WriteObject, "s3:PutObject", Grants::WriteBucket);

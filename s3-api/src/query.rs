@@ -52,6 +52,9 @@ pub(crate) fn decode_path(path: &str) -> String {
 
 fn unescape(text: &str, plus_is_space: bool) -> String {
     let bytes = text.as_bytes();
+    if memchr::memchr2(b'%', b'+', bytes).is_none() {
+        return text.to_owned();
+    }
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
@@ -65,7 +68,7 @@ fn unescape(text: &str, plus_is_space: bool) -> String {
             at += 1;
         }
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    String::from_utf8(decoded).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// `text` as lists with `encoding-type=url` carry it: all but letters, digits and `-_./*` escaped.

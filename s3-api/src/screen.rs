@@ -11,11 +11,12 @@ use cistern_types::Timestamp;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, Uri};
 use s3s::S3Error;
+use std::ops::Range;
 use std::time::Duration;
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
-use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 /// The longest life of a presigned URL: seven days.
 const PRESIGNED_SECONDS_MAX: u64 = 604_800;
@@ -219,8 +220,22 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
 
 /// A time as `x-amz-date` has it.
 pub(crate) fn amz_date(text: &str) -> Option<Timestamp> {
-    let date: OffsetDateTime = PrimitiveDateTime::parse(text, AMZ_DATE).ok()?.assume_utc();
-    u64::try_from(date.unix_timestamp()).ok()?.checked_mul(1000).map(Timestamp::from_millis)
+    let bytes = text.as_bytes();
+    let number = |digits: Range<usize>| {
+        bytes
+            .get(digits)?
+            .iter()
+            .try_fold(0_u16, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u16::from(digit - b'0')))
+    };
+    let small = |digits| number(digits).and_then(|number| u8::try_from(number).ok());
+    if bytes.len() != 16 || bytes[8] != b'T' || bytes[15] != b'Z' {
+        return None;
+    }
+    let month = Month::try_from(small(4..6)?).ok()?;
+    let date = Date::from_calendar_date(number(0..4)?.into(), month, small(6..8)?).ok()?;
+    let time = Time::from_hms(small(9..11)?, small(11..13)?, small(13..15)?).ok()?;
+    let seconds = PrimitiveDateTime::new(date, time).assume_utc().unix_timestamp();
+    u64::try_from(seconds).ok()?.checked_mul(1000).map(Timestamp::from_millis)
 }
 
 #[cfg(test)]
@@ -288,6 +303,34 @@ mod tests {
             &[("authorization", "AWS4-HMAC-SHA256 x")],
             "AuthorizationHeaderMalformed 400",
         );
+    }
+
+    #[test]
+    fn dates_are_read_as_the_format_has_them() {
+        let formatted = |text: &str| {
+            let date: OffsetDateTime = PrimitiveDateTime::parse(text, AMZ_DATE).ok()?.assume_utc();
+            u64::try_from(date.unix_timestamp()).ok().map(|seconds| Timestamp::from_millis(seconds * 1000))
+        };
+        for text in [
+            "20260501T120000Z",
+            "20240229T235959Z",
+            "20230229T000000Z",
+            "20261301T000000Z",
+            "20260500T000000Z",
+            "20260501T240000Z",
+            "20260501T006000Z",
+            "19691231T235959Z",
+            "99991231T235959Z",
+            "20260501t120000Z",
+            "20260501T120000",
+            "20260501T1200000Z",
+            "2026+501T120000Z",
+            "2026050äT120000Z",
+            "",
+        ] {
+            assert_eq!(amz_date(text), formatted(text), "{text}");
+        }
+        assert!(amz_date("20260501T120000Z").is_some());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use cistern_access::Identity;
 use cistern_types::AccessKeyId;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
+use http::HeaderName;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
@@ -17,6 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SCOPE_END: &str = "/s3/aws4_request";
+
+static DATE: HeaderName = HeaderName::from_static("x-amz-date");
+static PAYLOAD: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
 /// Signing keys that are kept; at the bound all are dropped and derived again.
 const KEYS_MAX: usize = 1024;
@@ -44,8 +48,8 @@ pub(crate) struct Signed<'a> {
 impl<'a> Signed<'a> {
     /// Reads the headers; `None` when they are not as the usual clients write them.
     pub(crate) fn of(head: &'a Parts) -> Option<Self> {
-        let text = |name: &str| head.headers.get(name)?.to_str().ok();
-        let fields = text(AUTHORIZATION.as_str())?.strip_prefix(ALGORITHM)?.strip_prefix(' ')?;
+        let text = |name: &HeaderName| head.headers.get(name)?.to_str().ok();
+        let fields = text(&AUTHORIZATION)?.strip_prefix(ALGORITHM)?.strip_prefix(' ')?;
         let mut fields = fields.split(',').map(str::trim_ascii_start);
         let credential = fields.next()?.strip_prefix("Credential=")?;
         let names = fields.next()?.strip_prefix("SignedHeaders=")?;
@@ -57,10 +61,10 @@ impl<'a> Signed<'a> {
         hex::decode_to_slice(claimed, &mut signature).ok()?;
         let (access_key_id, scope) = credential.split_once('/')?;
         let (date, region) = scope.strip_suffix(SCOPE_END)?.split_once('/')?;
-        let amz_date = text("x-amz-date")?;
+        let amz_date = text(&DATE)?;
         let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let plain = !region.is_empty() && region.bytes().all(is_word) && date.len() == 8 && amz_date.starts_with(date);
-        let payload = text("x-amz-content-sha256")?;
+        let payload = text(&PAYLOAD)?;
         plain.then_some(Self { access_key_id, scope, date, region, amz_date, names, payload, signature })
     }
 
@@ -188,6 +192,25 @@ pub(crate) fn derived(secret: &str, date: &str, region: &str) -> Hmac<Sha256> {
         mac.update(word.as_bytes());
         keyed(&mac.finalize().into_bytes())
     })
+}
+
+/// Signs a request for tests as `identity`, with its `host` and all `x-amz-*` headers.
+#[cfg(test)]
+pub(crate) fn sign(head: &mut Parts, identity: &Identity) {
+    let names: std::collections::BTreeSet<_> = head.headers.keys().map(|name| name.as_str().to_owned()).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(";");
+    let date = head.headers["x-amz-date"].to_str().unwrap()[..8].to_owned();
+    let (id, scope) = (&identity.key.access_key_id, format!("{date}/auto/s3/aws4_request"));
+    let authorization = |signature: &str| {
+        let text = format!("{ALGORITHM} Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}");
+        http::HeaderValue::try_from(text).unwrap()
+    };
+    head.headers.insert(AUTHORIZATION, authorization(&"0".repeat(64)));
+    let signed = Signed::of(head).unwrap();
+    let digest = hex::encode(Sha256::digest(signed.canonical(head).unwrap()));
+    let text = format!("{ALGORITHM}\n{}\n{scope}\n{digest}", signed.amz_date);
+    let mac = derived(identity.secret.expose(), &date, "auto").chain_update(text).finalize();
+    head.headers.insert(AUTHORIZATION, authorization(&hex::encode(mac.into_bytes())));
 }
 
 #[cfg(test)]

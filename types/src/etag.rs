@@ -2,7 +2,7 @@
 
 use crate::Invalid;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 /// An object's entity tag: the MD5 of its bytes, or for multipart uploads the MD5 of the parts' MD5s and their number.
@@ -21,10 +21,17 @@ pub enum ETag {
     },
 }
 
+/// Room for a tag with its quotes, in bytes.
+const QUOTED_BYTES: usize = 40;
+
 impl ETag {
     /// The text with its quotes, as HTTP headers and S3's XML carry it.
     pub fn quoted(&self) -> String {
-        format!("\"{self}\"")
+        let mut text = String::with_capacity(QUOTED_BYTES);
+        text.push('"');
+        write!(text, "{self}").expect("writing to a string cannot fail");
+        text.push('"');
+        text
     }
 }
 

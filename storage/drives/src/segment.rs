@@ -24,7 +24,9 @@ const ZERO_AHEAD_BYTES: u64 = 1 << 20;
 const SMALL_FRAME_BYTES: u64 = 128 << 10;
 
 pub(crate) fn segment_name(segment: u64) -> String {
-    format!("{SEGMENT_PREFIX}{segment:016x}")
+    let mut digits = [0; 16];
+    hex::encode_to_slice(segment.to_be_bytes(), &mut digits).expect("eight bytes are sixteen digits");
+    [SEGMENT_PREFIX, std::str::from_utf8(&digits).expect("digits are text")].concat()
 }
 
 pub(crate) fn numbered(name: &str, prefix: &str) -> Option<u64> {
