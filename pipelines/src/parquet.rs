@@ -1,7 +1,7 @@
 //! A record batch becomes a Parquet file, each column in the encoding that suits what it holds.
 //!
 //! A dictionary pays where values repeat and costs most of the write where they do not, so a sample decides. Integers
-//! without one are delta-packed. Measured on event data this writes 1.7 times faster and 18 % smaller than the defaults.
+//! without one are delta-packed, and texts have their lengths apart. Measured on event data this writes 1.7 times faster and 18 % smaller than the defaults.
 //!
 //! Rows are in the order of their events unless a pipeline names columns to sort by: then many key values share a file
 //! whose row groups each hold few of them, and readers pass over the rest.
@@ -187,8 +187,8 @@ fn properties(
             builder = builder.set_column_bloom_filter_enabled(path.clone(), true);
             builder = builder.set_column_bloom_filter_max_ndv(path.clone(), distinct);
         }
-        if !repeats && (leaf.data_type().is_integer() || matches!(leaf.data_type(), DataType::Timestamp(..))) {
-            builder = builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        if let Some(encoding) = encoding_of(leaf.data_type()).filter(|_| !repeats) {
+            builder = builder.set_column_encoding(path, encoding);
         }
     }
     let sorted_by = settings.sort_by.iter().filter_map(|name| {
@@ -209,6 +209,18 @@ fn collect_leaves<'a>(array: &'a ArrayRef, leaves: &mut Vec<&'a ArrayRef>) {
         DataType::Struct(_) => array.as_struct().columns().iter().for_each(|child| collect_leaves(child, leaves)),
         DataType::List(_) => collect_leaves(array.as_list::<i32>().values(), leaves),
         _ => leaves.push(array),
+    }
+}
+
+/// The encoding of a column without a dictionary; `None` is the plain one.
+///
+/// Texts are written without their lengths between them: of random ids those are all that repeats, so that the compressor finds a match in
+/// every value and none that helps.
+fn encoding_of(values: &DataType) -> Option<Encoding> {
+    match values {
+        DataType::Utf8 | DataType::Binary => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
+        DataType::Timestamp(..) => Some(Encoding::DELTA_BINARY_PACKED),
+        other => other.is_integer().then_some(Encoding::DELTA_BINARY_PACKED),
     }
 }
 
@@ -302,12 +314,15 @@ mod tests {
         let column = |path: &str| {
             let group = metadata.row_group(0);
             let column = group.columns().iter().find(|column| column.column_path().string() == path).unwrap();
-            (column.dictionary_page_offset().is_some(), column.encodings().any(|e| e == Encoding::DELTA_BINARY_PACKED))
+            let encodings: Vec<Encoding> = column.encodings().collect();
+            let has = |encoding| encodings.contains(&encoding);
+            let delta = (has(Encoding::DELTA_BINARY_PACKED), has(Encoding::DELTA_LENGTH_BYTE_ARRAY));
+            (column.dictionary_page_offset().is_some(), delta)
         };
-        assert_eq!(column("id"), (false, false));
-        assert_eq!(column("kind"), (true, false));
-        assert_eq!(column("n"), (false, true));
-        assert_eq!(column("x"), (true, false));
+        assert_eq!(column("id"), (false, (false, true)));
+        assert_eq!(column("kind"), (true, (false, false)));
+        assert_eq!(column("n"), (false, (true, false)));
+        assert_eq!(column("x"), (true, (false, false)));
         let key_values = metadata.file_metadata().key_value_metadata().unwrap();
         let value = |key: &str| key_values.iter().find(|kv| kv.key == key).and_then(|kv| kv.value.clone()).unwrap();
         assert_eq!(value("cistern.pipeline"), "clicks");
