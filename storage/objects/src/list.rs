@@ -13,8 +13,8 @@ use cistern_types::{BucketId, BucketName, ETag, ObjectKey, Owner, StorageClass, 
 /// The most entries of one page, as S3 has it.
 pub(crate) const PAGE_ENTRIES_MAX: usize = 1000;
 
-/// How many rows the scan after a seek reads; it grows fourfold while no prefix is met.
-const SCAN_ROWS_AFTER_SEEK: usize = 4;
+/// How many rows a scan reads that may meet many of one prefix; it grows fourfold while each of them is an entry.
+const SCAN_ROWS_MIN: usize = 2;
 const SCAN_GROWTH: usize = 4;
 
 /// Markers longer than any key are cut here: what follows cannot decide an order any more.
@@ -177,10 +177,11 @@ impl<'a, K: UnderObjectKey, V: RowValue> Walk<'a, K, V> {
         if let Some(start) = start {
             range = range.starting_at(&start);
         }
-        let mut rows_wanted = if self.delimiter.is_some() { SCAN_ROWS_AFTER_SEEK * SCAN_GROWTH } else { limit + 1 };
+        let mut rows_wanted = if self.delimiter.is_some() { SCAN_ROWS_MIN * SCAN_GROWTH } else { limit + 1 };
         loop {
             let wanted = rows_wanted.min(limit + 1 - entries.len());
             let rows = txn.scan_raw_unchecked(&Scan::first(range.clone(), wanted)).await?;
+            let before = entries.len();
             entries.reserve(rows.len());
             for (key_bytes, value) in &rows {
                 let key = self.table.decode_key(key_bytes)?;
@@ -199,12 +200,11 @@ impl<'a, K: UnderObjectKey, V: RowValue> Walk<'a, K, V> {
             let Some((last_key, _)) = rows.last().filter(|_| rows.len() == wanted) else {
                 return Ok((entries, false));
             };
-            range = if let Some(prefix) = last_prefix(&entries) {
-                rows_wanted = SCAN_ROWS_AFTER_SEEK;
-                range.starting_at(&self.past(prefix))
-            } else {
-                rows_wanted *= SCAN_GROWTH;
-                range.after(last_key)
+            let each_an_entry = entries.len() - before == rows.len();
+            rows_wanted = if each_an_entry { rows_wanted * SCAN_GROWTH } else { SCAN_ROWS_MIN };
+            range = match last_prefix(&entries) {
+                Some(prefix) => range.starting_at(&self.past(prefix)),
+                None => range.after(last_key),
             };
         }
     }
@@ -212,7 +212,11 @@ impl<'a, K: UnderObjectKey, V: RowValue> Walk<'a, K, V> {
     /// The part of `key` up to and with the first delimiter after the prefix.
     fn common_prefix<'k>(&self, key: &'k str) -> Option<&'k str> {
         let delimiter = self.delimiter?;
-        let found = key.strip_prefix(self.prefix)?.find(delimiter)?;
+        let rest = key.strip_prefix(self.prefix)?;
+        let found = match delimiter.as_bytes() {
+            [byte] => rest.bytes().position(|own| own == *byte)?,
+            _ => rest.find(delimiter)?,
+        };
         Some(&key[..self.prefix.len() + found + delimiter.len()])
     }
 

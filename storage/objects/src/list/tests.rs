@@ -178,7 +178,7 @@ async fn a_common_prefix_is_stepped_over_and_not_walked() {
     let page = objects.list(request).await.unwrap();
     assert_eq!((page.prefixes.len(), page.objects.len(), page.next), (20, 0, None));
     let read = rows.load(Ordering::SeqCst);
-    assert!(read <= 20 * SCAN_ROWS_AFTER_SEEK * SCAN_GROWTH, "{read} rows of 4000 were read");
+    assert!(read <= 20 * SCAN_ROWS_MIN * SCAN_GROWTH, "{read} rows of 4000 were read");
 }
 
 #[tokio::test]
