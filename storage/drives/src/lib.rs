@@ -44,6 +44,7 @@ mod names;
 mod occupancy;
 mod passes;
 mod read;
+mod read_buffers;
 mod record;
 mod recovery;
 mod scrub;

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::assemble;
 use crate::lanes::LaneWriters;
 use crate::passes::PassBook;
+use crate::read_buffers::ReadBuffers;
 use crate::recovery::recover;
 use crate::scrub::{Asked, load};
 use crate::segment::check_room;
@@ -77,6 +78,7 @@ pub(crate) struct Core {
     pub(crate) published: RwLock<Snapshot>,
     pub(crate) applied: watch::Sender<u64>,
     pub(crate) read_times: ReadTimes,
+    pub(crate) read_buffers: ReadBuffers,
     pub(crate) room: Arc<Semaphore>,
 }
 
@@ -206,6 +208,7 @@ impl DriveLog {
             published: RwLock::new(published),
             applied: watch::Sender::new(tail.last_stamp),
             read_times: ReadTimes::new(lanes),
+            read_buffers: ReadBuffers::default(),
         });
         let no_thread = |source| Error::Drive { drive: "all".into(), action: "start a writer thread".into(), source };
         let writers = LaneWriters::start(threads, lanes, write_timeout).map_err(no_thread)?;

@@ -7,6 +7,7 @@ use crate::apply::{ChunkRow, PieceRow, chunk_key, decode_chunk_row, split_chunk_
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, StripeHeader, crc64};
 use crate::log::{Core, DriveLog};
+use crate::read_buffers::ReadBuffer;
 use crate::recovery::{StripeId, read_lanes, read_stripe_header, read_stripe_header_around};
 use crate::segment::segment_name;
 use crate::status::count;
@@ -221,7 +222,7 @@ async fn read_around(core: &Arc<Core>, found: &FoundChunk, range: &Range<u32>, a
     offload(move || {
         let row = &found.row;
         let pieces = touched(row, &range);
-        let mut buffer = buffer_for(&pieces);
+        let mut buffer = buffer_for(&core, &pieces);
         let mut rest = &mut buffer[..];
         let stripe = read_stripe_header_around(&core.drives, stripe_id(&core, row), Some(avoided))?;
         let waiting = Waiting::default();
@@ -269,19 +270,19 @@ fn touched<'a>(row: &'a ChunkRow, range: &Range<u32>) -> Vec<&'a PieceRow> {
 }
 
 /// The range out of the pieces it touches, which lie one after another.
-fn cut(buffer: Vec<u8>, pieces: &[&PieceRow], range: &Range<u32>) -> Bytes {
+fn cut(buffer: ReadBuffer, pieces: &[&PieceRow], range: &Range<u32>) -> Bytes {
     let start = pieces.first().map_or(0, |piece| range.start - piece.chunk_offset) as usize;
-    Bytes::from(buffer).slice(start..start + range.len())
+    buffer.freeze().slice(start..start + range.len())
 }
 
-fn buffer_for(pieces: &[&PieceRow]) -> Vec<u8> {
-    vec![0; pieces.iter().map(|piece| piece.bytes as usize).sum()]
+fn buffer_for(core: &Core, pieces: &[&PieceRow]) -> ReadBuffer {
+    core.read_buffers.take(pieces.iter().map(|piece| piece.bytes as usize).sum())
 }
 
 /// Every piece from its own lane; `None` when one is not to be had that way.
 fn read_pieces(core: &Core, row: &ChunkRow, range: &Range<u32>, patience: Patience<'_>) -> Option<Bytes> {
     let pieces = touched(row, range);
-    let mut buffer = buffer_for(&pieces);
+    let mut buffer = buffer_for(core, &pieces);
     let mut rest = &mut buffer[..];
     for piece in &pieces {
         let (target, behind) = rest.split_at_mut(piece.bytes as usize);
@@ -337,7 +338,7 @@ fn read_pieces_degraded(
     waiting: &Waiting,
 ) -> Result<Bytes> {
     let pieces = touched(row, range);
-    let mut buffer = buffer_for(&pieces);
+    let mut buffer = buffer_for(core, &pieces);
     let mut rest = &mut buffer[..];
     let mut stripe = None;
     for piece in &pieces {
