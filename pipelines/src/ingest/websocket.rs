@@ -15,6 +15,8 @@
 //! With `?producer=NAME` the numbers are the producer's: a client that comes back is told the number after the last one that was stored,
 //! drops what has been, and sends the rest again. It takes its name over from whoever had it: nothing of theirs is stored after that.
 
+mod gather;
+
 use super::answer::Answer;
 use super::{authorize, takes_events, token_in};
 use crate::claim::{Claim, Producer, after, take_over};
@@ -22,23 +24,21 @@ use crate::event_log::{Append, Pending};
 use crate::live::Live;
 use crate::pipelines::Parts;
 use crate::registry::token_fits;
-use crate::validate::{BodyShape, Rejection, Sifted, Sifter};
 use crate::{Error, IngestAuth, Result};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use cistern_net::AfterUpgrade;
 use cistern_runtime::{Shutdown, offload};
-use crc_fast::{CrcAlgorithm, checksum};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use gather::{Gathered, INLINE_BYTES_MAX, Judged, VERDICTS_MAX, Verdict, judge, verdicts};
 use http::{HeaderValue, Request, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -57,9 +56,6 @@ const MESSAGES_MAX: usize = 1024;
 
 /// How much more than the largest event a message may have, in bytes.
 const MESSAGE_SLACK_BYTES: usize = 64 << 10;
-
-/// An acknowledgement with so many verdicts is not added to.
-const VERDICTS_MAX: usize = 100;
 
 /// How often the client is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -84,9 +80,6 @@ const DISCARDED_PIECE_BYTES: usize = 16 << 10;
 
 /// The longest reason of a close, in bytes, as RFC 6455 has it.
 const CLOSE_REASON_BYTES: usize = 123;
-
-/// Messages up to this size are judged in place, and join others up to this size.
-const INLINE_BYTES_MAX: usize = 32 << 10;
 
 /// The longest name of a producer, in bytes.
 const PRODUCER_BYTES_MAX: usize = 255;
@@ -196,72 +189,6 @@ struct Waiting {
     rejected: u32,
     verdicts: Vec<Verdict>,
     pending: Pending,
-}
-
-/// What is wrong with an event.
-#[derive(Debug, PartialEq, Eq)]
-struct Verdict {
-    message: i32,
-    /// Its number in the message.
-    event: u32,
-    reason: &'static str,
-}
-
-/// Messages that have come together, as long as they are small.
-#[derive(Default)]
-struct Gathered {
-    messages: Vec<Bytes>,
-    bytes: usize,
-}
-
-impl Gathered {
-    /// Takes what the client sent; the end of the connection, with its reason if there is one to say, is an error.
-    fn take(&mut self, message: Option<Result<Message, WebSocketError>>) -> Result<(), Option<Error>> {
-        let data = match message {
-            Some(Ok(Message::Text(text))) => Bytes::from(text),
-            Some(Ok(Message::Binary(data))) => data,
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(()),
-            Some(Ok(Message::Close(_))) | None => return Err(None),
-            Some(Err(WebSocketError::Capacity(CapacityError::MessageTooLong { size, max_size }))) => {
-                return Err(Some(Error::EventTooLarge { event: 0, bytes: size, limit_bytes: max_size }));
-            }
-            Some(Err(WebSocketError::Utf8(_))) => return Err(Some(Error::NotUtf8 { byte: 0 })),
-            Some(Err(error)) => {
-                tracing::debug!(%error, "a WebSocket ended with an error");
-                return Err(None);
-            }
-        };
-        self.bytes += data.len();
-        self.messages.push(data);
-        Ok(())
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes >= INLINE_BYTES_MAX || self.messages.len() >= MESSAGES_MAX
-    }
-
-    /// Those that go into the log as one: their bytes, one behind the other, and the length of each.
-    fn first(&self) -> (Bytes, Vec<usize>) {
-        let mut bytes = 0;
-        let joined = self.messages.iter().take_while(|message| {
-            bytes += message.len();
-            bytes <= INLINE_BYTES_MAX
-        });
-        let first = &self.messages[..joined.count().max(1)];
-        let bytes = if let [only] = first { only.clone() } else { first.concat().into() };
-        (bytes, first.iter().map(Bytes::len).collect())
-    }
-}
-
-/// What has become of messages, from the first one on as far as they could be judged.
-struct Judged {
-    sifted: Sifted,
-    /// How many events there were before each of them.
-    before: Vec<u32>,
-    /// What they are known by.
-    digest: u64,
-    /// Why there are no more.
-    stopped: Option<Error>,
 }
 
 /// The numbers of a producer's messages.
@@ -410,46 +337,6 @@ impl Session {
         numbering.next = after(through, 1);
         Ok((Waiting { through, messages, events, rejected, verdicts, pending }, stopped))
     }
-}
-
-/// Judges messages that lie one behind the other, until one has to be refused or there is enough to say about them.
-fn judge(bytes: &[u8], lengths: &[usize], event_bytes_max: usize) -> Judged {
-    let mut sifter = Sifter::new(bytes, event_bytes_max);
-    let (mut before, mut at, mut stopped) = (Vec::with_capacity(lengths.len()), 0, None);
-    for length in lengths {
-        let events = sifter.events();
-        if let Err(error) = judge_one(&mut sifter, bytes, at..at + length) {
-            stopped = Some(error);
-            break;
-        }
-        before.push(events);
-        at += length;
-        if sifter.named() >= VERDICTS_MAX {
-            break;
-        }
-    }
-    Judged { sifted: sifter.finish(), before, digest: checksum(CrcAlgorithm::Crc64Nvme, &bytes[..at]), stopped }
-}
-
-/// The events of a message. One in which it cannot be told where an event ends, or with little but what is none, is one thing that is
-/// no event.
-fn judge_one(sifter: &mut Sifter<'_>, bytes: &[u8], place: Range<usize>) -> Result<()> {
-    let reason = match sifter.body(place.clone(), BodyShape::Any) {
-        Err(Error::Malformed { reason, .. } | Error::TooManyRejected { reason }) => reason,
-        Err(Error::NoEvents) => "there is no event",
-        judged => return judged,
-    };
-    sifter.reject(reason, &bytes[place])
-}
-
-/// Rejections as the client counts: by message, `first` being the number of the first one.
-fn verdicts(rejections: Vec<Rejection>, before: &[u32], first: i32) -> Vec<Verdict> {
-    let verdict = |Rejection { event, reason }: Rejection| {
-        let message = before.partition_point(|before| *before <= event) - 1;
-        let number = after(first, u32::try_from(message).expect("they are few"));
-        Verdict { message: number, event: event - before[message], reason }
-    };
-    rejections.into_iter().map(verdict).collect()
 }
 
 /// The next message with data; `None` when there is none.
