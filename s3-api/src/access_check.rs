@@ -107,51 +107,45 @@ impl AccessCheck {
             }
         };
         let operation = Operation::named(cx.s3_op().name()).ok_or_else(Refusal::not_implemented)?;
-        notes.set_operation(operation.name);
-        if operation.plain && has_sub_resource(cx.uri().query(), operation.name) {
-            return Err(Refusal::not_implemented());
-        }
         let peer = cx.extensions_mut().get::<Peer>().copied();
         let (headers, uri) = match &sent {
             Some(sent) => (&sent.headers, &sent.uri),
             None => (cx.headers(), cx.uri()),
         };
+        let place = match cx.s3_path() {
+            S3Path::Root => None,
+            S3Path::Bucket { bucket } => Some((&**bucket, None)),
+            S3Path::Object { bucket, key } => Some((&**bucket, Some(&**key))),
+        };
+        self.decide_about(notes, asker, operation, place, (headers, uri, peer)).await
+    }
+
+    /// Decides about an operation on a bucket, or on a key of it, and notes what `ops/` go by. `asker` is who signed.
+    pub(crate) async fn decide_about(
+        &self,
+        notes: &Notes,
+        asker: Option<Arc<Identity>>,
+        operation: &Operation,
+        place: Option<(&str, Option<&str>)>,
+        (headers, uri, peer): (&HeaderMap, &Uri, Option<Peer>),
+    ) -> Result<(), Refusal> {
+        notes.set_operation(operation.name);
+        if operation.plain && has_sub_resource(uri.query(), operation.name) {
+            return Err(Refusal::not_implemented());
+        }
         check_headers(headers)?;
         let facts = Facts::new(headers, uri, notes.received, peer);
         let head = Head { headers, uri, facts: &facts };
-        match cx.s3_path() {
-            S3Path::Root => check_without_bucket(asker.as_ref(), operation, None)?,
-            S3Path::Bucket { bucket } | S3Path::Object { bucket, .. } if operation.action == Action::CreateBucket => {
+        match place {
+            None => check_without_bucket(asker.as_ref(), operation, None)?,
+            Some((bucket, _)) if operation.action == Action::CreateBucket => {
                 check_without_bucket(asker.as_ref(), operation, Some(&bucket.parse()?))?;
             }
-            S3Path::Bucket { bucket } => {
-                self.check_bucket(notes, asker.as_ref(), operation, (bucket, None), head).await?;
-            }
-            S3Path::Object { bucket, key } => {
-                self.check_bucket(notes, asker.as_ref(), operation, (bucket, Some(key)), head).await?;
-            }
+            Some(place) => self.check_bucket(notes, asker.as_ref(), operation, place, head).await?,
         }
         if let Some(asker) = asker {
             notes.set_asker(asker);
         }
-        Ok(())
-    }
-
-    /// Decides about an operation on an object that `asker` signed, and notes what `ops/` go by.
-    pub(crate) async fn check_object(
-        &self,
-        notes: &Notes,
-        asker: Arc<Identity>,
-        operation: &Operation,
-        (bucket, key): (&str, &str),
-        (headers, uri, peer): (&HeaderMap, &Uri, Option<Peer>),
-    ) -> Result<(), Refusal> {
-        notes.set_operation(operation.name);
-        check_headers(headers)?;
-        let facts = Facts::new(headers, uri, notes.received, peer);
-        let head = Head { headers, uri, facts: &facts };
-        self.check_bucket(notes, Some(&asker), operation, (bucket, Some(key)), head).await?;
-        notes.set_asker(asker);
         Ok(())
     }
 

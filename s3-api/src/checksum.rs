@@ -1,11 +1,12 @@
 //! Digests in headers: what a request claims about its body, and the checksums answers carry.
 
 use crate::error_map::Refusal;
+use crate::headers::set;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cistern_objects::{BodyError, ChecksumKind, ExpectedChecksum, StoredChecksum, TrailerSource};
 use cistern_types::{Checksum, ChecksumAlgorithm};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
 use s3s::{TrailingHeaders, dto};
@@ -51,9 +52,13 @@ fn claimed_as(headers: &HeaderMap, value_of: fn(&str) -> &str) -> Result<Option<
 fn check_known(headers: &HeaderMap) -> Result<(), Refusal> {
     const PREFIX: &str = "x-amz-checksum-";
     const NO_VALUES: [&str; 3] = ["x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"];
-    let known = |name: &str| ChecksumAlgorithm::ALL.iter().any(|algorithm| algorithm.header() == name);
-    let mut names = headers.keys().map(http::HeaderName::as_str).filter(|name| name.starts_with(PREFIX));
-    if names.all(|name| known(name) || NO_VALUES.contains(&name)) { Ok(()) } else { Err(unsupported()) }
+    let mut names = headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with(PREFIX));
+    if names.all(|name| is_value(name) || NO_VALUES.contains(&name)) { Ok(()) } else { Err(unsupported()) }
+}
+
+/// Whether a header of this name brings a checksum of an algorithm that there is here.
+pub(crate) fn is_value(name: &str) -> bool {
+    ChecksumAlgorithm::ALL.iter().any(|algorithm| algorithm.header() == name)
 }
 
 fn unsupported() -> Refusal {
@@ -262,6 +267,13 @@ pub(crate) fn kind_text(kind: ChecksumKind) -> &'static str {
         ChecksumKind::FullObject => dto::ChecksumType::FULL_OBJECT,
         ChecksumKind::Composite => dto::ChecksumType::COMPOSITE,
     }
+}
+
+/// Adds a checksum and its kind to an answer.
+pub(crate) fn add_checksum(headers: &mut HeaderMap, algorithm: ChecksumAlgorithm, text: String, kind: ChecksumKind) {
+    const TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
+    set(headers, HeaderName::from_static(algorithm.header()), Some(text));
+    headers.insert(TYPE, HeaderValue::from_static(kind_text(kind)));
 }
 
 /// The kind as shapes carry it.

@@ -11,12 +11,13 @@
 //! So nothing is refused here but by the access check and the operations, which s3s asks too.
 
 use crate::access_check::AccessCheck;
+use crate::checksum::is_value;
 use crate::error_map::Refusal;
 use crate::notes::Notes;
 use crate::operations::{DELETE_OBJECT, HEAD_OBJECT, Operation, PUT_OBJECT, READ_OBJECT};
 use crate::ops::delete::delete;
-use crate::ops::get::{Read, ReadAnswer, get, head};
-use crate::ops::put::{body_checks, put};
+use crate::ops::get::{ObjectAnswer, Read, get, head};
+use crate::ops::put::{Write, put};
 use crate::r2;
 use crate::signature::{Signed, SigningKeys};
 use cistern_access::Identity;
@@ -75,15 +76,15 @@ impl Direct {
             _ => return None,
         };
         let is_put = parts.method == Method::PUT;
-        let says_nothing = |query: &str| query.strip_prefix("x-id=").is_some_and(|id| id == operation.name);
+        let says_nothing = |query: &str| query.strip_prefix("x-id=") == Some(operation.name);
         let by_path = !parts.uri.path().starts_with("//") && parts.uri.query().is_none_or(says_nothing);
         // A path that is no text would have been replaced by what is.
         let is_text = !place.1.contains(char::REPLACEMENT_CHARACTER);
         if !by_path || !is_text || !parts.headers.keys().all(|name| is_understood(name, operation)) {
             return None;
         }
-        let has_body = if is_put { has_plain_body(&parts.headers) } else { !http_body::Body::is_end_stream(body) };
-        if has_body != is_put {
+        let body_fits = if is_put { has_plain_body(&parts.headers) } else { http_body::Body::is_end_stream(body) };
+        if !body_fits {
             return None;
         }
         let signature = Signed::of(parts)?;
@@ -108,24 +109,26 @@ impl Direct {
         notes: &Notes,
     ) -> Result<Response<Body>, Refusal> {
         let peer = extensions.get::<Peer>().copied();
-        self.access_check.check_object(notes, signer, operation, place, (headers, uri, peer)).await?;
+        let (bucket, key) = place;
+        self.access_check
+            .decide_about(notes, Some(signer), operation, Some((bucket, Some(key))), (headers, uri, peer))
+            .await?;
         notes.set_reached();
-        let read = Read { key: place.1, version: None, part: None, headers };
-        let ReadAnswer { status, headers, body } = match *method {
+        let read = Read { key, version: None, part: None, headers };
+        let ObjectAnswer { status, headers, body } = match *method {
             Method::GET => get(&self.objects, notes, &read).await?,
             Method::HEAD => head(&self.objects, notes, &read).await?,
             Method::PUT => {
-                let mut checks = body_checks(headers, None)?;
-                checks.sha256 = sha256;
                 let body = Some(StreamingBlob::from(body));
-                let headers = put(&self.objects, notes, (place.1, headers), body, checks).await?;
-                ReadAnswer { status: StatusCode::OK, headers, body: None }
+                let asks = Write { key, headers, body, trailers: None, sha256 };
+                let headers = put(&self.objects, notes, asks).await?;
+                ObjectAnswer { status: StatusCode::OK, headers, body: None }
             }
             _ => {
-                let (key, conditions) = (place.1.parse()?, DeleteConditions::default());
+                let (key, conditions) = (key.parse()?, DeleteConditions::default());
                 let item = DeleteItem { key, version: None, conditions, bypass_governance: false };
                 let headers = delete(&self.objects, &notes.bucket()?.name, item).await?;
-                ReadAnswer { status: StatusCode::NO_CONTENT, headers, body: None }
+                ObjectAnswer { status: StatusCode::NO_CONTENT, headers, body: None }
             }
         };
         let mut answer = Response::new(body.map_or_else(Body::empty, Body::from));
@@ -143,14 +146,8 @@ fn is_understood(name: &HeaderName, operation: &Operation) -> bool {
         return match own {
             "date" | "content-sha256" | "user-agent" => true,
             "checksum-mode" => reads,
-            "storage-class"
-            | "sdk-checksum-algorithm"
-            | "checksum-crc32"
-            | "checksum-crc32c"
-            | "checksum-crc64nvme"
-            | "checksum-sha1"
-            | "checksum-sha256" => writes,
-            _ => writes && own.starts_with("meta-"),
+            "storage-class" | "sdk-checksum-algorithm" => writes,
+            _ => writes && (own.starts_with("meta-") || is_value(name)),
         };
     }
     // a deletion has conditions that s3s reads

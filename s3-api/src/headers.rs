@@ -98,10 +98,8 @@ pub(crate) fn content_headers(stored: &ObjectHeaders) -> HeaderMap {
     ];
     let mut headers = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields {
-        // Stored from a header, so it is one; what another door stored may not be, and is left out.
-        if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
-            headers.insert(name, value);
-        }
+        // Stored from a header, so it is one; what another door stored may not be.
+        set(&mut headers, name, value.map(str::as_bytes));
     }
     headers
 }
@@ -144,15 +142,21 @@ fn position(digits: &str) -> Option<u64> {
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
+/// Sets a header of an answer, if there is a value. What no header can carry is left out.
+pub(crate) fn set<V>(headers: &mut HeaderMap, name: HeaderName, value: Option<V>)
+where
+    HeaderValue: TryFrom<V>,
+{
+    if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+        headers.insert(name, value);
+    }
+}
+
 /// The headers of a 304 answer: what says which state the client has.
 pub(crate) fn not_modified_headers(record: &ObjectRecord) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let date = http_date_text(record.modified);
-    for (name, value) in [(ETAG, record.etag.quoted()), (LAST_MODIFIED, date)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
-    }
+    set(&mut headers, ETAG, Some(record.etag.quoted()));
+    set(&mut headers, LAST_MODIFIED, Some(http_date_text(record.modified)));
     headers
 }
 

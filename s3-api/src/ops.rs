@@ -82,7 +82,6 @@ impl Operations {
 
 const EXPIRATION: HeaderName = HeaderName::from_static("x-amz-expiration");
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
-const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
 
 /// What an operation's function answers.
 type Answer<T> = Result<S3Response<T>, Refusal>;

@@ -7,6 +7,7 @@
 use crate::error_map::refusal;
 use crate::query::Query;
 use crate::r2;
+use crate::signature::ALGORITHM;
 use cistern_types::Timestamp;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -20,8 +21,6 @@ use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 /// The longest life of a presigned URL: seven days.
 const PRESIGNED_SECONDS_MAX: u64 = 604_800;
-
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// `20130524T000000Z`
 const AMZ_DATE: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");

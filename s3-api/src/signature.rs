@@ -16,8 +16,11 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const SCOPE_END: &str = "/s3/aws4_request";
+/// The name of signature version 4.
+pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// The last word of a credential.
+pub(crate) const SCOPE_END: &str = "aws4_request";
+const SERVICE: &str = "s3";
 
 static DATE: HeaderName = HeaderName::from_static("x-amz-date");
 static PAYLOAD: HeaderName = HeaderName::from_static("x-amz-content-sha256");
@@ -60,7 +63,7 @@ impl<'a> Signed<'a> {
         let mut signature = [0; 32];
         hex::decode_to_slice(claimed, &mut signature).ok()?;
         let (access_key_id, scope) = credential.split_once('/')?;
-        let (date, region) = scope.strip_suffix(SCOPE_END)?.split_once('/')?;
+        let (date, region) = scope.strip_suffix(SCOPE_END)?.strip_suffix("/s3/")?.split_once('/')?;
         let amz_date = text(&DATE)?;
         let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let plain = !region.is_empty() && region.bytes().all(is_word) && date.len() == 8 && amz_date.starts_with(date);
@@ -175,7 +178,7 @@ impl SigningKeys {
         {
             return key.mac.clone();
         }
-        let mac = derived(identity.secret.expose(), date, region);
+        let mac = derived(identity.secret.expose(), [date, region, SERVICE]);
         if keys.len() >= KEYS_MAX {
             keys.clear();
         }
@@ -185,13 +188,16 @@ impl SigningKeys {
     }
 }
 
-/// The key that `secret` signs with on a day and in a region.
-pub(crate) fn derived(secret: &str, date: &str, region: &str) -> Hmac<Sha256> {
-    let keyed = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    [date, region, "s3", "aws4_request"].iter().fold(keyed(format!("AWS4{secret}").as_bytes()), |mut mac, word| {
+/// The key that `secret` signs with on a day, in a region and for a service.
+pub(crate) fn derived(secret: &str, [date, region, service]: [&str; 3]) -> Hmac<Sha256> {
+    [date, region, service, SCOPE_END].iter().fold(keyed(format!("AWS4{secret}").as_bytes()), |mut mac, word| {
         mac.update(word.as_bytes());
         keyed(&mac.finalize().into_bytes())
     })
+}
+
+pub(crate) fn keyed<M: KeyInit>(key: &[u8]) -> M {
+    M::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 /// Signs a request for tests as `identity`, with its `host` and all `x-amz-*` headers.
@@ -209,7 +215,7 @@ pub(crate) fn sign(head: &mut Parts, identity: &Identity) {
     let signed = Signed::of(head).unwrap();
     let digest = hex::encode(Sha256::digest(signed.canonical(head).unwrap()));
     let text = format!("{ALGORITHM}\n{}\n{scope}\n{digest}", signed.amz_date);
-    let mac = derived(identity.secret.expose(), &date, "auto").chain_update(text).finalize();
+    let mac = derived(identity.secret.expose(), [&date, "auto", SERVICE]).chain_update(text).finalize();
     head.headers.insert(AUTHORIZATION, authorization(&hex::encode(mac.into_bytes())));
 }
 
@@ -241,7 +247,7 @@ mod tests {
         let canonical = signed.canonical(&head).unwrap();
         let digest = hex::encode(Sha256::digest(&canonical));
         assert_eq!(digest, "7344ae5b7ee6c3e7e6b0fe0640412a37625d1fbfff95c48bbb2dc43964946972");
-        let mut mac = derived("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "20130524", "us-east-1");
+        let mut mac = derived("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ["20130524", "us-east-1", SERVICE]);
         mac.update(format!("{ALGORITHM}\n20130524T000000Z\n{}\n{digest}", signed.scope).as_bytes());
         assert!(mac.verify_slice(&signed.signature).is_ok());
     }

@@ -4,16 +4,11 @@
 //! Secrets are the caller's to find, and so is whether the key may write.
 
 use super::Fields;
-use crate::signature::derived;
+use crate::signature::{ALGORITHM, SCOPE_END, derived, keyed};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
-
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// The last word of a credential.
-const SCOPE_END: &str = "aws4_request";
 
 /// Why a form is neither signed nor unsigned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,8 +137,8 @@ impl<'a> FormSignature<'a> {
                 mac.update(policy.as_bytes());
                 STANDARD.decode(signature).is_ok_and(|claimed| mac.verify_slice(&claimed).is_ok())
             }
-            Self::V4 { date, region, signature, policy, .. } => {
-                let mut mac = derived(secret, date, region);
+            Self::V4 { date, region, service, signature, policy, .. } => {
+                let mut mac = derived(secret, [date, region, service]);
                 mac.update(policy.as_bytes());
                 hex::decode(signature).is_ok_and(|claimed| mac.verify_slice(&claimed).is_ok())
             }
@@ -153,10 +148,6 @@ impl<'a> FormSignature<'a> {
 
 fn required<'a>(fields: &'a Fields, name: &'static str) -> Result<&'a str, SignatureError> {
     fields.get(&name.to_ascii_lowercase()).ok_or(SignatureError::MissingField { name })
-}
-
-fn keyed<M: KeyInit>(key: &[u8]) -> M {
-    M::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{Answer, Operations, VERSION_ID, facts_of, place, shown, version_of};
 use crate::error_map::Refusal;
-use crate::headers::{all_of, instant_of};
+use crate::headers::{all_of, instant_of, set};
 use crate::judge::Subject;
 use crate::notes::Notes;
 use crate::operations::DELETE_OBJECT;
@@ -53,9 +53,7 @@ pub(crate) async fn delete(objects: &Objects, bucket: &BucketName, item: DeleteI
     if outcome.delete_marker {
         answer.insert(DELETE_MARKER, HeaderValue::from_static("true"));
     }
-    if let Some(version) = shown(outcome.shown_version).and_then(|version| HeaderValue::try_from(version).ok()) {
-        answer.insert(VERSION_ID, version);
-    }
+    set(&mut answer, VERSION_ID, shown(outcome.shown_version));
     Ok(answer)
 }
 

@@ -2,12 +2,14 @@
 
 use super::lifecycle::expiration_of;
 use super::lock::add_locks;
-use super::{Answer, CHECKSUM_TYPE, EXPIRATION, Operations, VERSION_ID, judged, shown, version_of};
+use super::{Answer, EXPIRATION, Operations, VERSION_ID, judged, shown, version_of};
 use crate::body_stream::AnswerBody;
-use crate::checksum::kind_text;
+use crate::checksum::add_checksum;
 use crate::encryption::{answer_headers, key_of_request};
 use crate::error_map::Refusal;
-use crate::headers::{add_metadata, content_headers, http_date_text, not_modified_headers, range, read_conditions};
+use crate::headers::{
+    add_metadata, content_headers, http_date_text, not_modified_headers, range, read_conditions, set,
+};
 use crate::notes::Notes;
 use cistern_objects::{BucketRecord, ByteRange, CustomerKey, Error, ObjectRecord, Objects, VersionRef};
 use cistern_types::{Checksum, ObjectKey, StorageClass};
@@ -64,18 +66,18 @@ pub(crate) struct Read<'a> {
     pub(crate) headers: &'a HeaderMap,
 }
 
-/// What a read answers.
-pub(crate) struct ReadAnswer {
-    /// 200, or 206 for some of the bytes.
+/// What an operation on an object answers.
+pub(crate) struct ObjectAnswer {
+    /// Of a read 200, or 206 for some of the bytes.
     pub(crate) status: StatusCode,
     /// All that say something about the object.
     pub(crate) headers: HeaderMap,
-    /// What HEAD leaves out.
+    /// What only GET has.
     pub(crate) body: Option<StreamingBlob>,
 }
 
 /// Reads an object's bytes.
-pub(crate) async fn get(objects: &Objects, notes: &Notes, asked: &Read<'_>) -> Result<ReadAnswer, Refusal> {
+pub(crate) async fn get(objects: &Objects, notes: &Notes, asked: &Read<'_>) -> Result<ObjectAnswer, Refusal> {
     let Read { version, headers, .. } = *asked;
     let (bucket, key) = judged(notes, asked.key)?;
     let range = byte_range(headers, asked.part)?;
@@ -98,11 +100,11 @@ pub(crate) async fn get(objects: &Objects, notes: &Notes, asked: &Read<'_>) -> R
         expiration: expiration_of(objects, notes, &record, version.is_some()).await?,
         customer_key: customer_key.as_ref(),
     };
-    Ok(ReadAnswer { body: Some(AnswerBody::blob(read.body, length)), ..shown.answer(headers) })
+    Ok(ObjectAnswer { body: Some(AnswerBody::blob(read.body, length)), ..shown.answer(headers) })
 }
 
 /// Reads an object's headers.
-pub(crate) async fn head(objects: &Objects, notes: &Notes, asked: &Read<'_>) -> Result<ReadAnswer, Refusal> {
+pub(crate) async fn head(objects: &Objects, notes: &Notes, asked: &Read<'_>) -> Result<ObjectAnswer, Refusal> {
     let Read { version, headers, .. } = *asked;
     let (bucket, key) = judged(notes, asked.key)?;
     let customer_key = key_of_request(headers)?;
@@ -152,24 +154,18 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     /// The answer without its body; `asked` are the request's headers.
-    fn answer(self, asked: &HeaderMap) -> ReadAnswer {
+    fn answer(self, asked: &HeaderMap) -> ObjectAnswer {
         let record = self.record;
         let mut headers = content_headers(&record.headers);
         add_metadata(&record.headers, &mut headers);
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(self.length));
         let status = if self.content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-        // What no header can carry is left out.
-        let mut add = |name: HeaderName, text: Option<String>| {
-            if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
-                headers.insert(name, value);
-            }
-        };
-        add(ETAG, Some(record.etag.quoted()));
-        add(LAST_MODIFIED, Some(http_date_text(record.modified)));
-        add(CONTENT_RANGE, self.content_range);
-        add(EXPIRATION, self.expiration);
-        add(VERSION_ID, shown(record.shown_version));
+        set(&mut headers, ETAG, Some(record.etag.quoted()));
+        set(&mut headers, LAST_MODIFIED, Some(http_date_text(record.modified)));
+        set(&mut headers, CONTENT_RANGE, self.content_range);
+        set(&mut headers, EXPIRATION, self.expiration);
+        set(&mut headers, VERSION_ID, shown(record.shown_version));
         if wants_checksum(asked)
             && let Some(stored) = &record.checksum
         {
@@ -178,8 +174,7 @@ impl Shown<'_> {
                 None => self.whole.then(|| (stored.checksum.algorithm(), stored.to_text())),
             };
             if let Some((algorithm, text)) = text {
-                add(HeaderName::from_static(algorithm.header()), Some(text));
-                headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(kind_text(stored.kind)));
+                add_checksum(&mut headers, algorithm, text, stored.kind);
             }
         }
         if let Some(parts) = self.parts {
@@ -193,7 +188,7 @@ impl Shown<'_> {
         }
         add_locks(&record.attributes, &mut headers);
         headers.extend(answer_headers(record.encryption(), self.customer_key));
-        ReadAnswer { status, headers, body: None }
+        ObjectAnswer { status, headers, body: None }
     }
 }
 
@@ -209,7 +204,7 @@ pub(super) async fn get_object(
     let S3Request { input, headers, .. } = request;
     let version = version_of(input.version_id.as_deref())?;
     let asked = Read { key: &input.key, version, part: input.part_number, headers: &headers };
-    let ReadAnswer { headers: mut own, body, .. } = get(objects, notes, &asked).await?;
+    let ObjectAnswer { headers: mut own, body, .. } = get(objects, notes, &asked).await?;
     // s3s has put what the request overrides into the answer already; ours would go over it.
     for (overridden, name) in [
         (input.response_cache_control.is_some(), CACHE_CONTROL),

@@ -2,7 +2,7 @@
 
 use super::{Answer, Operations, facts_of, place, version_of};
 use crate::error_map::Refusal;
-use crate::headers::{instant_of, mode_from, time_of};
+use crate::headers::{instant_of, mode_from, set, time_of};
 use crate::judge::Subject;
 use crate::notes::Notes;
 use cistern_objects::{
@@ -44,11 +44,8 @@ pub(super) fn add_locks(attributes: &Attributes, headers: &mut HeaderMap) {
     if let Some(retention) = attributes.retention {
         let mut until = Vec::new();
         headers.insert(MODE, HeaderValue::from_static(mode_text(retention.mode)));
-        if time_of(retention.until).format(dto::TimestampFormat::DateTime, &mut until).is_ok()
-            && let Ok(until) = HeaderValue::try_from(until)
-        {
-            headers.insert(UNTIL, until);
-        }
+        let formatted = time_of(retention.until).format(dto::TimestampFormat::DateTime, &mut until);
+        set(headers, UNTIL, formatted.is_ok().then_some(until));
     }
 }
 

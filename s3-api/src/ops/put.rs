@@ -1,23 +1,23 @@
 //! PutObject: the request's headers become promises about its body, the object store holds it to them.
 
 use super::lifecycle::rules_in_force;
-use super::{Answer, CHECKSUM_TYPE, EXPIRATION, Operations, VERSION_ID, judged, written};
+use super::{Answer, EXPIRATION, Operations, VERSION_ID, judged, written};
 use crate::acl::of_new_object;
 use crate::body_stream::RequestBody;
-use crate::checksum::{content_md5, expected, kind_text};
+use crate::checksum::{add_checksum, content_md5, expected};
 use crate::encryption::{answer_headers, asked, key_of};
 use crate::error_map::Refusal;
-use crate::headers::{attributes, storage_class, stored_headers, write_conditions};
+use crate::headers::{attributes, set, storage_class, stored_headers, write_conditions};
 use crate::lifecycle::Candidate;
 use crate::notes::Notes;
 use cistern_objects::{Attributes, BodyChecks, Objects, PutRequest};
+use http::HeaderMap;
 use http::header::ETAG;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::dto::{PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response, TrailingHeaders};
 
 /// What the headers promise about the body. The signed SHA-256 of what comes through s3s is checked there, as the body passes.
-pub(crate) fn body_checks(headers: &HeaderMap, trailers: Option<TrailingHeaders>) -> Result<BodyChecks, Refusal> {
+pub(super) fn body_checks(headers: &HeaderMap, trailers: Option<TrailingHeaders>) -> Result<BodyChecks, Refusal> {
     let (checksum, trailer) = expected(headers, trailers)?;
     let length = body_length(headers)?;
     Ok(BodyChecks { length: Some(length), content_md5: content_md5(headers)?, sha256: None, checksum, trailer })
@@ -34,14 +34,20 @@ fn body_length(headers: &HeaderMap) -> Result<u64, Refusal> {
     parsed.ok_or_else(|| Refusal::invalid_argument("The length of the body is not a number."))
 }
 
-/// Writes an object as `headers` say, whose body has to pass `checks`; the headers of the answer.
-pub(crate) async fn put(
-    objects: &Objects,
-    notes: &Notes,
-    (key, headers): (&str, &HeaderMap),
-    body: Option<StreamingBlob>,
-    checks: BodyChecks,
-) -> Result<HeaderMap, Refusal> {
+/// What a write asks for.
+pub(crate) struct Write<'a> {
+    pub(crate) key: &'a str,
+    /// What the object shall be, and what its body has to be.
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: Option<StreamingBlob>,
+    pub(crate) trailers: Option<TrailingHeaders>,
+    /// What the body has to hash to, if nobody else checks what was signed.
+    pub(crate) sha256: Option<[u8; 32]>,
+}
+
+/// Writes an object; the headers of the answer.
+pub(crate) async fn put(objects: &Objects, notes: &Notes, asks: Write<'_>) -> Result<HeaderMap, Refusal> {
+    let Write { key, headers, body, trailers, sha256 } = asks;
     let (bucket, object_key) = judged(notes, key)?;
     let (owner, acl) = of_new_object(notes, headers)?;
     let encryption = asked(headers)?;
@@ -53,7 +59,7 @@ pub(crate) async fn put(
         attributes: Attributes { owner, acl, ..attributes(headers)? },
         encryption,
         class: storage_class(headers)?,
-        checks,
+        checks: BodyChecks { sha256, ..body_checks(headers, trailers)? },
         conditions: write_conditions(headers),
     };
     // Read first: once the object is there, nothing must turn the answer into an error.
@@ -64,17 +70,11 @@ pub(crate) async fn put(
         rules.expiration_header(&Candidate { key, size, tags: &tags, modified })
     });
     let mut answer = answer_headers(made.encryption, customer_key.as_ref());
-    let mut add = |name: HeaderName, text: Option<String>| {
-        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
-            answer.insert(name, value);
-        }
-    };
-    add(ETAG, Some(made.etag.quoted()));
-    add(EXPIRATION, expiration);
-    add(VERSION_ID, written(made.shown_version));
+    set(&mut answer, ETAG, Some(made.etag.quoted()));
+    set(&mut answer, EXPIRATION, expiration);
+    set(&mut answer, VERSION_ID, written(made.shown_version));
     if let Some(stored) = &made.checksum {
-        add(HeaderName::from_static(stored.checksum.algorithm().header()), Some(stored.to_text()));
-        answer.insert(CHECKSUM_TYPE, HeaderValue::from_static(kind_text(stored.kind)));
+        add_checksum(&mut answer, stored.checksum.algorithm(), stored.to_text(), stored.kind);
     }
     Ok(answer)
 }
@@ -85,7 +85,6 @@ pub(super) async fn put_object(
     request: S3Request<PutObjectInput>,
 ) -> Answer<PutObjectOutput> {
     let S3Request { input, headers, trailing_headers, .. } = request;
-    let checks = body_checks(&headers, trailing_headers)?;
-    let answer = put(objects, notes, (&input.key, &headers), input.body, checks).await?;
-    Ok(S3Response::with_headers(PutObjectOutput::default(), answer))
+    let asks = Write { key: &input.key, headers: &headers, body: input.body, trailers: trailing_headers, sha256: None };
+    Ok(S3Response::with_headers(PutObjectOutput::default(), put(objects, notes, asks).await?))
 }
