@@ -1,5 +1,6 @@
 //! HTTP/1.1 and HTTP/2 over connections of a listener.
 
+use crate::alarm::ConnectionTimer;
 use crate::{Connection, Listener, ServeLimits, Served, Stream, accept};
 use bytes::Bytes;
 use cistern_runtime::Shutdown;
@@ -78,7 +79,7 @@ fn connection_builder(limits: &ServeLimits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(ConnectionTimer::default()) // of no connection yet
         .header_read_timeout(limits.silence_max)
         .max_buf_size(limits.header_bytes_max);
     builder
@@ -122,6 +123,8 @@ async fn serve_connection<A, F, B>(
         answer(request).map(Ok::<_, Infallible>)
     });
     let io: TokioIo<Stream> = TokioIo::new(stream);
+    let mut builder = builder.clone();
+    builder.http1().timer(ConnectionTimer::default());
     let mut http = pin!(builder.serve_connection_with_upgrades(io, service));
     let ended = tokio::select! {
         ended = http.as_mut() => ended,

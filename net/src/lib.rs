@@ -6,12 +6,14 @@
 //! tls.rs     Tls: certificate and key from files, read again when they change
 //! stream.rs  Stream: a connection's bytes, plain or encrypted
 //! http.rs    serve_http: HTTP/1.1 and HTTP/2 over such connections, and what becomes of one that leaves HTTP
+//! alarm.rs   ConnectionTimer: what times the heads of a connection
 //! idle.rs    IdleLimited: a body that may not pause for long
 //! limits.rs  ServeLimits: every bound with its unit
 //! ```
 //! Nothing here knows what is said over a connection: handlers are handed in.
 
 mod accept;
+mod alarm;
 mod http;
 mod idle;
 mod limits;
