@@ -19,7 +19,8 @@ use cistern_objects::{
     BucketRecord, BucketSpec, ConfigurationKind, EncryptionKind, Error, Objects, UploadRef, VersionRef,
 };
 use cistern_types::{BucketName, OwnerId, StorageClass};
-use http::{HeaderMap, Uri};
+use http::header::AsHeaderName;
+use http::{HeaderMap, HeaderName, Uri};
 use s3s::S3Result;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::path::S3Path;
@@ -187,7 +188,7 @@ impl AccessCheck {
                 self.judge.check(asker, &besides, subject, facts).await?;
             }
         }
-        check_expected_owner(headers, EXPECTED_OWNER, bucket.owner)?;
+        check_expected_owner(headers, &EXPECTED_OWNER, bucket.owner)?;
         notes.set_bucket(bucket);
         Ok(())
     }
@@ -202,7 +203,7 @@ impl AccessCheck {
     ) -> Result<Arc<BucketRecord>, Refusal> {
         let identity = asker.ok_or_else(Refusal::access_denied)?;
         allow(identity, Action::CreateBucket, Some(name), Reach::Whole).map_err(|_| Refusal::access_denied())?;
-        check_expected_owner(headers, EXPECTED_OWNER, identity.owner_id())?;
+        check_expected_owner(headers, &EXPECTED_OWNER, identity.owner_id())?;
         let spec = BucketSpec {
             name: name.clone(),
             owner: identity.owner(),
@@ -246,10 +247,14 @@ struct Head<'a> {
     facts: &'a Facts<'a>,
 }
 
-const EXPECTED_OWNER: &str = "x-amz-expected-bucket-owner";
+static EXPECTED_OWNER: HeaderName = HeaderName::from_static("x-amz-expected-bucket-owner");
 
 /// Refuses a bucket of another owner than the header of this name says.
-pub(crate) fn check_expected_owner(headers: &HeaderMap, name: &str, owner: OwnerId) -> Result<(), Refusal> {
+pub(crate) fn check_expected_owner(
+    headers: &HeaderMap,
+    name: impl AsHeaderName,
+    owner: OwnerId,
+) -> Result<(), Refusal> {
     let expected = headers.get(name);
     let other = expected.is_some_and(|expected| expected.as_bytes() != owner.to_string().as_bytes());
     if other { Err(Refusal::access_denied()) } else { Ok(()) }

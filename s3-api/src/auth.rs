@@ -8,12 +8,16 @@ use crate::query::Query;
 use async_trait::async_trait;
 use cistern_access::{Access, Identity};
 use cistern_types::AccessKeyId;
+use http::HeaderName;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use s3s::S3Result;
 use s3s::auth::{S3Auth, SecretKey};
 use std::future::Future;
 use std::sync::Arc;
+
+/// The token of temporary credentials.
+pub(crate) static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 tokio::task_local! {
     static SESSION: Arc<Identity>;
@@ -30,7 +34,7 @@ pub(crate) async fn in_session<F: Future>(session: Option<Arc<Identity>>, work: 
 /// Whose session token a request carries; `None` without one.
 pub(crate) async fn session_of(access: &Access, parts: &Parts) -> Result<Option<Arc<Identity>>, Refusal> {
     let query = parts.uri.query().filter(|query| query.contains("X-Amz-")).map(Query::parse).unwrap_or_default();
-    let token = parts.headers.get("x-amz-security-token").map(|value| value.to_str().unwrap_or_default());
+    let token = parts.headers.get(&SECURITY_TOKEN).map(|value| value.to_str().unwrap_or_default());
     let Some(token) = token.or_else(|| query.only("X-Amz-Security-Token")) else { return Ok(None) };
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let by_header = authorization.split([',', ' ']).find_map(|field| field.strip_prefix("Credential="));

@@ -4,6 +4,7 @@
 //! (SSE-C). Keys of a KMS there are none. A customer's key goes from here to the object store and nowhere else: only its
 //! MD5 is told, to the client that sent it.
 
+use crate::auth::SECURITY_TOKEN;
 use crate::error_map::Refusal;
 use cistern_objects::{CustomerKey, Encryption, EncryptionKind};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -85,9 +86,8 @@ fn customer_key_at(headers: &HeaderMap, names: &[HeaderName; 3]) -> Result<Optio
 
 /// Keeps customer keys and session tokens out of whatever shows a request.
 pub(crate) fn hide_secrets(headers: &mut HeaderMap) {
-    const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
     for (name, value) in headers.iter_mut() {
-        value.set_sensitive([&OWN[1], &OF_SOURCE[1], &TOKEN].contains(&name));
+        value.set_sensitive([&OWN[1], &OF_SOURCE[1], &SECURITY_TOKEN].contains(&name));
     }
 }
 

@@ -23,6 +23,7 @@ use crate::ops::cors::rules_of;
 use crate::query::{Query, decode_path};
 use crate::rechunk::{ChunkKind, rechunk};
 use crate::screen::{Screen, is_form};
+use crate::signature::CONTENT_SHA256;
 use crate::{Result, S3Config, S3Metrics};
 use bytes::Bytes;
 use cistern_access::Access;
@@ -280,7 +281,7 @@ fn check_empty(headers: &HeaderMap, body: &Body) -> std::result::Result<(), S3Er
 
 /// Refuses a body whose SHA-256 is `computed`, in hex, and not the one that the request promised, if it promised one.
 fn check_claimed_hash(headers: &HeaderMap, computed: &str) -> std::result::Result<(), S3Error> {
-    let claimed = headers.get(CONTENT_SHA256).map(HeaderValue::as_bytes);
+    let claimed = headers.get(&CONTENT_SHA256).map(HeaderValue::as_bytes);
     let is_other = |claimed: &[u8]| claimed.len() == computed.len() && claimed != computed.as_bytes();
     if claimed.is_some_and(is_other) { Err(hash_mismatch()) } else { Ok(()) }
 }
@@ -322,13 +323,11 @@ fn again(
     let signer = notes.asker().map(|asker| asker.key.access_key_id.to_string());
     let sent = AsSent { headers: head.headers, uri: head.uri, signer, trailers: None };
     let mut request = second_pass(method, sent, extensions, Body::from(respelled.body.clone()))?;
-    request.headers_mut().remove(CONTENT_SHA256);
+    request.headers_mut().remove(&CONTENT_SHA256);
     request.headers_mut().insert(CONTENT_LENGTH, respelled.body.len().into());
     notes.set_body_seen(BodySeen::Unread);
     Ok(request)
 }
-
-const CONTENT_SHA256: &str = "x-amz-content-sha256";
 
 async fn ask(service: &S3Service, request: Request<Body>, notes: &Arc<Notes>) -> Response<Body> {
     // Boxed: s3s's future is large, and this one is moved around with its connection.
@@ -382,7 +381,7 @@ const SKEW_SLACK_SECONDS: u32 = 3600;
 
 /// How the body is coded, if it is aws-chunked.
 fn chunk_kind(parts: &Parts) -> Option<ChunkKind> {
-    match parts.headers.get("x-amz-content-sha256")?.as_bytes() {
+    match parts.headers.get(&CONTENT_SHA256)?.as_bytes() {
         b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Some(ChunkKind::Unsigned),
         value if value.starts_with(b"STREAMING-") => Some(ChunkKind::Signed),
         _ => None,

@@ -58,9 +58,11 @@ pub(crate) struct Respelled {
 
 impl Notes {
     pub(crate) fn new(received: Timestamp) -> Arc<Self> {
+        let random: [u8; 32] = rand::random();
+        let (request_id, extended_id) = random.split_at(8);
         Arc::new(Self {
-            request_id: hex::encode_upper(rand::random::<[u8; 8]>()),
-            extended_id: STANDARD.encode(rand::random::<[u8; 24]>()),
+            request_id: hex::encode_upper(request_id),
+            extended_id: STANDARD.encode(extended_id),
             received,
             operation: OnceLock::new(),
             session: OnceLock::new(),

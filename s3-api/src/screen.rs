@@ -7,7 +7,7 @@
 use crate::error_map::refusal;
 use crate::query::Query;
 use crate::r2;
-use crate::signature::ALGORITHM;
+use crate::signature::{ALGORITHM, AMZ_DATE, CONTENT_SHA256};
 use cistern_types::Timestamp;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -23,7 +23,7 @@ use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 const PRESIGNED_SECONDS_MAX: u64 = 604_800;
 
 /// `20130524T000000Z`
-const AMZ_DATE: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
+const AMZ_DATE_FORM: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
 /// `x-amz-*` headers that need not be signed: the payload's hash checks itself or is in the signature anyway, the other
 /// two mean nothing here.
@@ -44,7 +44,7 @@ impl Screen {
         let by_date = date_by_date(headers);
         self.check_signatures(uri, headers, by_date.as_ref())?;
         if let Some(date) = by_date {
-            headers.insert("x-amz-date", date);
+            headers.insert(&AMZ_DATE, date);
         }
         Ok(())
     }
@@ -92,7 +92,7 @@ impl Screen {
         let signed = field("SignedHeaders=").ok_or_else(malformed)?;
         let credential = field("Credential=").filter(|_| field("Signature=").is_some()).ok_or_else(malformed)?;
         check_service(credential).map_err(|text| refusal(("AuthorizationHeaderMalformed", 400), text))?;
-        let date = headers.get("x-amz-date").or(by_date).and_then(|value| value.to_str().ok()).and_then(amz_date);
+        let date = headers.get(&AMZ_DATE).or(by_date).and_then(|value| value.to_str().ok()).and_then(amz_date);
         let date = date.ok_or_else(|| {
             refusal(("AccessDenied", 403), "AWS authentication requires a valid Date or x-amz-date header")
         })?;
@@ -178,7 +178,7 @@ fn check_covered(signed: &str, headers: &HeaderMap) -> Result<(), S3Error> {
 }
 
 fn check_payload_hash(headers: &HeaderMap) -> Result<(), S3Error> {
-    let Some(value) = headers.get("x-amz-content-sha256") else {
+    let Some(value) = headers.get(&CONTENT_SHA256) else {
         return Err(refusal(("InvalidRequest", 400), "Missing required header for this request: x-amz-content-sha256"));
     };
     let value = value.as_bytes();
@@ -195,7 +195,7 @@ fn check_payload_hash(headers: &HeaderMap) -> Result<(), S3Error> {
 
 /// The signed `Date` of a request without `x-amz-date`, in that header's form.
 fn date_by_date(headers: &HeaderMap) -> Option<HeaderValue> {
-    if headers.contains_key("x-amz-date") {
+    if headers.contains_key(&AMZ_DATE) {
         return None;
     }
     let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
@@ -204,7 +204,7 @@ fn date_by_date(headers: &HeaderMap) -> Option<HeaderValue> {
         return None;
     }
     let date = OffsetDateTime::parse(headers.get(DATE)?.to_str().ok()?, &Rfc2822).ok()?;
-    HeaderValue::try_from(date.checked_to_offset(UtcOffset::UTC)?.format(AMZ_DATE).ok()?).ok()
+    HeaderValue::try_from(date.checked_to_offset(UtcOffset::UTC)?.format(AMZ_DATE_FORM).ok()?).ok()
 }
 
 /// A browser's form. At least as broad as what s3s takes for one.
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn dates_are_read_as_the_format_has_them() {
         let formatted = |text: &str| {
-            let date: OffsetDateTime = PrimitiveDateTime::parse(text, AMZ_DATE).ok()?.assume_utc();
+            let date: OffsetDateTime = PrimitiveDateTime::parse(text, AMZ_DATE_FORM).ok()?.assume_utc();
             u64::try_from(date.unix_timestamp()).ok().map(|seconds| Timestamp::from_millis(seconds * 1000))
         };
         for text in [

@@ -22,8 +22,10 @@ pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 pub(crate) const SCOPE_END: &str = "aws4_request";
 const SERVICE: &str = "s3";
 
-static DATE: HeaderName = HeaderName::from_static("x-amz-date");
-static PAYLOAD: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+/// When a request was signed.
+pub(crate) static AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+/// The hash of the body in hex, or what stands for it.
+pub(crate) static CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
 /// Signing keys that are kept; at the bound all are dropped and derived again.
 const KEYS_MAX: usize = 1024;
@@ -64,10 +66,10 @@ impl<'a> Signed<'a> {
         hex::decode_to_slice(claimed, &mut signature).ok()?;
         let (access_key_id, scope) = credential.split_once('/')?;
         let (date, region) = scope.strip_suffix(SCOPE_END)?.strip_suffix("/s3/")?.split_once('/')?;
-        let amz_date = text(&DATE)?;
+        let amz_date = text(&AMZ_DATE)?;
         let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let plain = !region.is_empty() && region.bytes().all(is_word) && date.len() == 8 && amz_date.starts_with(date);
-        let payload = text(&PAYLOAD)?;
+        let payload = text(&CONTENT_SHA256)?;
         plain.then_some(Self { access_key_id, scope, date, region, amz_date, names, payload, signature })
     }
 
