@@ -130,6 +130,9 @@ pub(crate) fn recover(
         count(&counters.stripes_replayed, replayed.stripes);
         tracing::info!(stripes = replayed.stripes, from_scratch = mark.is_none(), "the log was replayed into the view");
         view.flush()?;
+        if mark.is_none() {
+            view.merge();
+        }
     }
     let mut tail = tail(&chain, survey.end, replayed.last_stamp);
     let highest = segments.last_key_value().map_or(0, |(segment, _)| *segment);

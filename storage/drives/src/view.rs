@@ -125,6 +125,11 @@ pub(crate) trait View: Send + Sync + Debug {
     /// and whom nobody waits for.
     fn catch_up(&self) {}
 
+    /// Merges the rows into one sorted run, so that a scan of them looks in one place; takes a few seconds for a million. For a view that was
+    /// just made anew, whose files lie side by side as they came, and to which nobody applies anything meanwhile. What fails leaves it as
+    /// it is.
+    fn merge(&self) {}
+
     /// The view as it is now; later batches do not change what it shows.
     fn snapshot(&self) -> Arc<dyn ViewSnapshot>;
 

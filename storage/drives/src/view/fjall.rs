@@ -4,7 +4,7 @@
 use super::{Batch, Direction, Space, View, ViewSnapshot, Watermark, engine_error, is_empty_range};
 use crate::error::{Error, Result};
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
@@ -21,9 +21,9 @@ const WORKERS: usize = 1;
 /// Of a view in the making, so many bytes are applied before it is waited for.
 const CATCH_UP_BYTES: u64 = 24 << 20;
 /// ... at most so long: more memory is better than no end.
-const CATCH_UP_MAX: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often it is asked whether the thread is done.
-const CATCH_UP_POLL: Duration = Duration::from_millis(2);
+const WAIT_POLL: Duration = Duration::from_millis(2);
 /// fjall's own lower bound for its journals.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 const WATERMARK_KEY: &[u8] = b"watermark";
@@ -99,16 +99,24 @@ impl View for FjallView {
         writes.commit().map_err(error("apply a batch"))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "fjall tells nobody when it is done")]
     fn catch_up(&self) {
         if self.ahead_bytes.load(Ordering::Relaxed) < CATCH_UP_BYTES {
             return;
         }
         self.ahead_bytes.store(0, Ordering::Relaxed);
-        let deadline = Instant::now() + CATCH_UP_MAX;
-        while self.database.active_compactions() + self.database.outstanding_flushes() > 0 && Instant::now() < deadline
-        {
-            std::thread::sleep(CATCH_UP_POLL);
+        wait_while(|| self.database.active_compactions() + self.database.outstanding_flushes() > 0);
+    }
+
+    fn merge(&self) {
+        // The other two are asked for single keys, which their filters lead to the right file. What is sealed while something is applied would
+        // not be in the synced journal.
+        let rows = &self.spaces.rows;
+        let merged = rows.rotate_memtable().and_then(|_| {
+            wait_while(|| rows.tree.sealed_memtable_count() > 0);
+            rows.major_compact()
+        });
+        if let Err(error) = merged {
+            tracing::warn!(%error, "the view was not merged: lists take longer than they could");
         }
     }
 
@@ -118,6 +126,14 @@ impl View for FjallView {
 
     fn flush(&self) -> Result<()> {
         self.database.persist(PersistMode::SyncData).map_err(error("flush"))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "fjall tells nobody when it is done")]
+fn wait_while(busy: impl Fn() -> bool) {
+    let deadline = Instant::now() + WAIT_MAX;
+    while busy() && Instant::now() < deadline {
+        std::thread::sleep(WAIT_POLL);
     }
 }
 
@@ -166,5 +182,32 @@ impl fmt::Debug for FjallView {
 impl fmt::Debug for FjallSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FjallSnapshot").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::Change;
+    use std::borrow::Cow;
+
+    #[test]
+    fn rows_are_merged_into_one_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let view = FjallView::open(folder.path(), 4 << 20).unwrap();
+        let rows = &view.spaces.rows;
+        let watermark = postcard::from_bytes(&[0; 64]).unwrap();
+        for key in 0..3_u8 {
+            let value = Some(Cow::Owned(vec![key; 10]));
+            let changes = vec![Change { space: Space::Rows, key: Cow::Owned(vec![key]), value }];
+            view.apply(&Batch { changes, watermark }).unwrap();
+            rows.rotate_memtable().unwrap();
+            wait_while(|| rows.tree.sealed_memtable_count() > 0);
+        }
+        assert_eq!(rows.table_count(), 3);
+        view.merge();
+        assert_eq!(rows.table_count(), 1);
+        let shown = view.snapshot().range(Space::Rows, (Bound::Unbounded, Bound::Unbounded), 9, Direction::Forward);
+        assert_eq!(shown.unwrap().len(), 3);
     }
 }

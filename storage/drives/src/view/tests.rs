@@ -117,6 +117,9 @@ fn check(kind: ViewKind) {
         apply_random(view.as_ref(), &mut model, &mut random, stamp);
         assert_eq!(view.watermark().unwrap(), Some(watermark(stamp)));
         snapshots.push((view.snapshot(), model.clone()));
+        if stamp % 97 == 0 {
+            view.merge();
+        }
         // old snapshots live on, and go in any order
         if snapshots.len() > 8 {
             let gone = random.random_range(0..snapshots.len());
