@@ -21,10 +21,10 @@ pub struct PipelinesConfig {
 }
 
 impl PipelinesConfig {
-    /// What is kept in memory of the events that were logged last, for the workers, in bytes: as much as may be on its way to the
-    /// log, besides that.
+    /// What is kept in memory of the events that were logged last, for the workers, in bytes: a quarter of what may be on
+    /// its way to the log, besides that.
     pub(crate) fn recent_bytes_max(&self) -> usize {
-        self.buffered_bytes_max
+        self.buffered_bytes_max / 4
     }
 
     /// The least share of `batch_memory_bytes_max` a pipeline gets, however many there are, in bytes.

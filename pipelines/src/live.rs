@@ -97,11 +97,6 @@ impl Live {
         self.outputs.read().clone()
     }
 
-    /// Whether anybody reads its log.
-    pub(crate) fn has_outputs(&self) -> bool {
-        !self.outputs.read().is_empty()
-    }
-
     /// Whether nobody reads its log but one output.
     pub(crate) fn is_only_output(&self) -> bool {
         self.outputs.read().len() == 1

@@ -174,7 +174,6 @@ impl Pipelines {
             DeleteMode::Discard => {
                 registry::remove(&self.0.objects, &live.record()).await?;
                 self.0.directory.remove(&live);
-                self.0.recent.forget(live.id());
                 self.0.metrics.forget(name);
                 live.set_removed();
             }

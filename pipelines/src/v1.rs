@@ -58,7 +58,6 @@ impl Pipelines {
         let live = self.find_stream(id_or_name)?;
         let parts = stream::remove(&self.parts().objects, &live.record()).await?;
         self.parts().directory.remove(&live);
-        self.parts().recent.forget(live.id());
         live.set_removed();
         self.end_parts(&parts);
         self.parts().metrics.forget(&live.name());

@@ -301,7 +301,6 @@ impl PipelineWorker {
     fn leave(&self) -> Work {
         if self.output.id() == self.live.id() {
             self.parts.directory.remove(&self.live);
-            self.parts.recent.forget(self.live.id());
             self.live.set_removed();
         } else {
             self.live.forget_output(self.output.id());

@@ -133,7 +133,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "ingest.buffer",
         Some("64MiB"),
         Kind::Plain,
-        "memory for events on their way to the log, and as much for those it just took; beyond it senders are told to come back",
+        "memory for events that are not in the log yet; beyond it senders are told to come back",
     ),
     setting(
         "ingest.batch_memory",
