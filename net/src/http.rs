@@ -66,20 +66,20 @@ where
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let builder = Arc::new(connection_builder(limits));
-    let silence_max = limits.silence_max;
+    let of_each = Arc::new(limits.clone());
     accept::serve(listener, limits, shutdown, move |connection| {
-        let (builder, answer) = (Arc::clone(&builder), answer.clone());
-        async move { serve_connection(&builder, silence_max, connection, answer).await }
+        let (limits, answer) = (Arc::clone(&of_each), answer.clone());
+        async move { serve_connection(&limits, connection, answer).await }
     })
     .await
 }
 
+/// How one connection is served: its timer is its own.
 fn connection_builder(limits: &ServeLimits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(ConnectionTimer::default()) // of no connection yet
+        .timer(ConnectionTimer::default())
         .header_read_timeout(limits.silence_max)
         .max_buf_size(limits.header_bytes_max);
     builder
@@ -100,12 +100,8 @@ async fn silent(spoken: &AtomicBool, limit: Duration) {
 }
 
 /// Serves one connection to its end.
-async fn serve_connection<A, F, B>(
-    builder: &Builder<TokioExecutor>,
-    silence_max: Duration,
-    connection: Connection,
-    answer: A,
-) where
+async fn serve_connection<A, F, B>(limits: &ServeLimits, connection: Connection, answer: A)
+where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -123,12 +119,11 @@ async fn serve_connection<A, F, B>(
         answer(request).map(Ok::<_, Infallible>)
     });
     let io: TokioIo<Stream> = TokioIo::new(stream);
-    let mut builder = builder.clone();
-    builder.http1().timer(ConnectionTimer::default());
+    let builder = connection_builder(limits);
     let mut http = pin!(builder.serve_connection_with_upgrades(io, service));
     let ended = tokio::select! {
         ended = http.as_mut() => ended,
-        () = silent(&spoken, silence_max) => return,
+        () = silent(&spoken, limits.silence_max) => return,
         () = shutdown.begun() => {
             http.as_mut().graceful_shutdown();
             http.await

@@ -20,7 +20,7 @@ const MEMTABLE_BYTES: u64 = 16 << 20;
 const WORKERS: usize = 1;
 /// Of a view in the making, so many bytes are applied before it is waited for.
 const CATCH_UP_BYTES: u64 = 24 << 20;
-/// ... at most so long: more memory is better than no end.
+/// How long the thread that writes tables is waited for at most: more memory is better than no end.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often it is asked whether the thread is done.
 const WAIT_POLL: Duration = Duration::from_millis(2);
