@@ -4,7 +4,7 @@
 //! numbered from the `next` of the `welcome` on. What the server says:
 //!
 //! ```text
-//! {"type":"welcome","pipeline":…,"next":0,"credit":{"messages":1024,"bytes":8388608}}
+//! {"type":"welcome","pipeline":…,"next":0,"credit":{"messages":8192,"bytes":8388608}}
 //! {"type":"ack","through":3,"messages":2,"committed":20,"dead_letters":1,"verdicts":[{"message":3,"event":0,"reason":…}]}
 //! {"type":"error","code":1018,"message":…}                                             and then it closes
 //! ```
@@ -51,8 +51,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 
-/// How many messages of a connection may wait for their acknowledgement.
-const MESSAGES_MAX: usize = 1024;
+/// How many messages of a connection may wait for their acknowledgement: as many as one that sends small ones needs for a few flushes
+/// of the log at once.
+const MESSAGES_MAX: usize = 8192;
+
+/// How many groups of messages that came together may wait for it; and be on their way to the side that says so.
+const GROUPS_MAX: usize = 1024;
 
 /// How much more than the largest event a message may have, in bytes.
 const MESSAGE_SLACK_BYTES: usize = 64 << 10;
@@ -222,7 +226,7 @@ impl Session {
             }
         };
         let (sink, mut stream) = socket.split();
-        let (say, queue) = mpsc::channel(MESSAGES_MAX);
+        let (say, queue) = mpsc::channel(GROUPS_MAX);
         let mut writing = pin!(write(sink, queue));
         let sink = {
             let reading = self.read(&mut stream, say, numbering, shutdown);
@@ -358,7 +362,7 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<S
     let mut waiting: VecDeque<Waiting> = VecDeque::new();
     let mut last = None;
     while last.is_none() || !waiting.is_empty() {
-        let more = last.is_none() && waiting.len() < MESSAGES_MAX;
+        let more = last.is_none() && waiting.len() < GROUPS_MAX;
         let first_done = async {
             match waiting.front_mut() {
                 Some(first) => (&mut first.pending).await,
