@@ -7,16 +7,21 @@ use crate::config::Threads;
 use crate::disk::{Claim, DiskFile};
 use crate::drives::Drives;
 use crate::stripe::FrameBuffer;
+use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Zeros are written in steps of this.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// Zeros are written in steps of this: large and aligned as drives take them around the page cache, which would cost more than the zeros
+/// save.
+static ZEROS: Zeros = Zeros([0; 256 << 10]);
+
+#[repr(align(4096))]
+struct Zeros([u8; 256 << 10]);
 
 /// A frame to write to a drive and sync.
 #[derive(Debug)]
@@ -35,8 +40,8 @@ impl LaneWrite {
         if let Some(zeros) = &self.zeros {
             let mut at = zeros.start;
             while at < zeros.end {
-                let step = (zeros.end - at).min(ZEROS.len() as u64);
-                self.file.write_at(&ZEROS[..usize::try_from(step).expect("at most the zeros there are")], at)?;
+                let step = (zeros.end - at).min(ZEROS.0.len() as u64);
+                self.file.write_at(&ZEROS.0[..usize::try_from(step).expect("at most the zeros there are")], at)?;
                 at += step;
             }
         }
@@ -54,7 +59,68 @@ pub(crate) enum LaneWriters {
 #[derive(Debug)]
 pub(crate) enum Begun<T> {
     Done(Vec<io::Result<T>>),
-    Waiting { answers: Vec<(usize, Receiver<io::Result<T>>)>, deadline: Instant },
+    Waiting { drives: Vec<usize>, answers: Arc<Answers<T>>, deadline: Instant },
+}
+
+/// Where the drives' threads leave what came of a piece of work each. Who waits for it is woken once, by the last of them.
+#[derive(Debug)]
+pub(crate) struct Answers<T> {
+    given: Mutex<Given<T>>,
+    all: Condvar,
+}
+
+#[derive(Debug)]
+struct Given<T> {
+    /// In the order of the work; empty once nobody waits any more.
+    answers: Vec<Option<io::Result<T>>>,
+    missing: usize,
+}
+
+impl<T> Answers<T> {
+    fn new(count: usize) -> Self {
+        let answers = std::iter::repeat_with(|| None).take(count).collect();
+        Self { given: Mutex::new(Given { answers, missing: count }), all: Condvar::new() }
+    }
+
+    fn give(&self, number: usize, outcome: io::Result<T>) {
+        let mut given = self.given.lock();
+        if let Some(answer) = given.answers.get_mut(number) {
+            *answer = Some(outcome);
+        }
+        given.missing -= 1;
+        if given.missing == 0 {
+            self.all.notify_one();
+        }
+    }
+
+    /// Waits for all of them; `None` for one that has not come by the deadline.
+    fn take(&self, deadline: Instant) -> Vec<Option<io::Result<T>>> {
+        let mut given = self.given.lock();
+        while given.missing > 0 && !self.all.wait_until(&mut given, deadline.into_std()).timed_out() {}
+        std::mem::take(&mut given.answers)
+    }
+}
+
+/// An answer that is owed; given when it is dropped.
+struct Owed<T> {
+    answers: Arc<Answers<T>>,
+    number: usize,
+    outcome: io::Result<T>,
+}
+
+impl<T> Owed<T> {
+    /// What is answered unless something comes of the work.
+    fn new(answers: &Arc<Answers<T>>, number: usize) -> Self {
+        let ended = io::Error::other("the drive's writer thread has ended");
+        Self { answers: Arc::clone(answers), number, outcome: Err(ended) }
+    }
+}
+
+impl<T> Drop for Owed<T> {
+    fn drop(&mut self) {
+        let taken = Err(io::ErrorKind::Other.into());
+        self.answers.give(self.number, std::mem::replace(&mut self.outcome, taken));
+    }
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -113,31 +179,31 @@ impl LaneWriters {
         let Self::Threads { drives, timeout } = self else {
             return Begun::Done(work.into_iter().map(|(_, work)| work()).collect());
         };
-        let send = |(drive, work): (usize, _)| (drive, drives[drive].send(work, set.claim(drive)));
-        Begun::Waiting { answers: work.into_iter().map(send).collect(), deadline: Instant::now() + *timeout }
+        let answers = Arc::new(Answers::new(work.len()));
+        let send = |(number, (drive, work)): (usize, (usize, _))| {
+            drives[drive].send(work, Owed::new(&answers, number), set.claim(drive));
+            drive
+        };
+        let drives = work.into_iter().enumerate().map(send).collect();
+        Begun::Waiting { drives, answers, deadline: Instant::now() + *timeout }
     }
 
     /// Waits for what was begun; the results in the same order.
     pub(crate) fn finish<T: Send + 'static>(&mut self, begun: Begun<T>) -> Vec<io::Result<T>> {
-        let (answers, deadline) = match begun {
+        let (begun, answers, deadline) = match begun {
             Begun::Done(results) => return results,
-            Begun::Waiting { answers, deadline } => (answers, deadline),
+            Begun::Waiting { drives, answers, deadline } => (drives, answers, deadline),
         };
         let Self::Threads { drives, timeout } = self else {
             unreachable!("without threads everything is done at once")
         };
-        let receive = |(drive, answer): (usize, Receiver<io::Result<T>>)| match answer
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        {
-            Ok(outcome) => outcome,
-            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the drive's writer thread has ended")),
-            Err(RecvTimeoutError::Timeout) => {
-                drives[drive].abandon();
-                let text = format!("it did not answer within {} s", timeout.as_secs_f64());
-                Err(io::Error::new(io::ErrorKind::TimedOut, text))
-            }
+        let mut give_up = |drive: usize| {
+            drives[drive].abandon();
+            let text = format!("it did not answer within {} s", timeout.as_secs_f64());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
         };
-        answers.into_iter().map(receive).collect()
+        let answers = begun.into_iter().zip(answers.take(deadline));
+        answers.map(|(drive, answer)| answer.unwrap_or_else(|| give_up(drive))).collect()
     }
 }
 
@@ -153,20 +219,18 @@ impl DriveThread {
     fn send<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
+        mut owed: Owed<T>,
         claim: Option<Arc<dyn Claim>>,
-    ) -> Receiver<io::Result<T>> {
-        let (finished, answer) = sync_channel(1);
+    ) {
         let job: Job = Box::new(move || {
-            let done = work();
+            owed.outcome = work();
             drop(claim);
-            // whoever has given up waiting does not want to know
-            drop(finished.send(done));
+            drop(owed);
         });
         if let Some(jobs) = &self.jobs {
-            // a thread that has ended shows when its answer is waited for
+            // a thread that has ended drops what it is sent, and so answers
             drop(jobs.send(job));
         }
-        answer
     }
 
     /// Leaves the thread to what it waits for, which may be for ever, and starts another.
@@ -187,5 +251,37 @@ impl Drop for DriveThread {
             // a panic of the thread has been reported by the panic hook
             drop(thread.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_all_is_told_who_has_not_answered_or_has_ended() {
+        let answers = Arc::new(Answers::new(3));
+        let late = Owed::new(&answers, 1);
+        let mut quick = Owed::new(&answers, 2);
+        drop(Owed::new(&answers, 0)); // never done
+        quick.outcome = Ok(7);
+        drop(quick);
+        let taken = answers.take(Instant::now());
+        assert!(matches!(&taken[..], [Some(Err(_)), None, Some(Ok(7))]), "{taken:?}");
+        drop(late); // nobody waits for it
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_the_last() {
+        let answers = Arc::new(Answers::new(20));
+        let give = |number| {
+            let mut owed = Owed::new(&answers, number);
+            std::thread::spawn(move || owed.outcome = Ok(number))
+        };
+        let threads: Vec<_> = (0..20).map(give).collect();
+        let taken = answers.take(Instant::now() + Duration::from_secs(60));
+        let numbers: Vec<usize> = taken.into_iter().map(|answer| answer.unwrap().unwrap()).collect();
+        assert_eq!(numbers, (0..20).collect::<Vec<usize>>());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }
