@@ -18,8 +18,9 @@ pub(crate) const SEGMENT_PREFIX: &str = "segment-";
 pub(crate) const SPARE_PREFIX: &str = "spare-";
 /// Spares kept on each drive.
 pub(crate) const SPARES_MAX: usize = 2;
-/// Small frames are written into zeros made this far ahead: a sync need not record that blocks came into use.
-const ZERO_AHEAD_BYTES: u64 = 1 << 20;
+/// Small frames are written into zeros made this far ahead: a sync need not record that blocks came into use. Few enough that the group
+/// that waits for them hardly notices.
+const ZERO_AHEAD_BYTES: u64 = 256 << 10;
 /// Frames from this size on do not profit from zeros ahead.
 const SMALL_FRAME_BYTES: u64 = 128 << 10;
 
