@@ -276,12 +276,18 @@ mod tests {
         let answers = Arc::new(Answers::new(20));
         let give = |number| {
             let mut owed = Owed::new(&answers, number);
-            std::thread::spawn(move || owed.outcome = Ok(number))
+            let work = move || {
+                owed.outcome = Ok(number);
+                drop(owed);
+            };
+            std::thread::spawn(work)
         };
         let threads: Vec<_> = (0..20).map(give).collect();
-        let taken = answers.take(Instant::now() + Duration::from_secs(60));
+        let taken = answers.take(Instant::now() + Duration::from_mins(1));
         let numbers: Vec<usize> = taken.into_iter().map(|answer| answer.unwrap().unwrap()).collect();
         assert_eq!(numbers, (0..20).collect::<Vec<usize>>());
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     }
 }
