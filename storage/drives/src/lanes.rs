@@ -105,21 +105,20 @@ impl<T> Answers<T> {
 struct Owed<T> {
     answers: Arc<Answers<T>>,
     number: usize,
-    outcome: io::Result<T>,
+    /// `None` as long as the work is not done.
+    outcome: Option<io::Result<T>>,
 }
 
 impl<T> Owed<T> {
-    /// What is answered unless something comes of the work.
     fn new(answers: &Arc<Answers<T>>, number: usize) -> Self {
-        let ended = io::Error::other("the drive's writer thread has ended");
-        Self { answers: Arc::clone(answers), number, outcome: Err(ended) }
+        Self { answers: Arc::clone(answers), number, outcome: None }
     }
 }
 
 impl<T> Drop for Owed<T> {
     fn drop(&mut self) {
-        let taken = Err(io::ErrorKind::Other.into());
-        self.answers.give(self.number, std::mem::replace(&mut self.outcome, taken));
+        let ended = || Err(io::Error::other("the drive's writer thread has ended"));
+        self.answers.give(self.number, self.outcome.take().unwrap_or_else(ended));
     }
 }
 
@@ -223,7 +222,7 @@ impl DriveThread {
         claim: Option<Arc<dyn Claim>>,
     ) {
         let job: Job = Box::new(move || {
-            owed.outcome = work();
+            owed.outcome = Some(work());
             drop(claim);
             drop(owed);
         });
@@ -264,7 +263,7 @@ mod tests {
         let late = Owed::new(&answers, 1);
         let mut quick = Owed::new(&answers, 2);
         drop(Owed::new(&answers, 0)); // never done
-        quick.outcome = Ok(7);
+        quick.outcome = Some(Ok(7));
         drop(quick);
         let taken = answers.take(Instant::now());
         assert!(matches!(&taken[..], [Some(Err(_)), None, Some(Ok(7))]), "{taken:?}");
@@ -277,7 +276,7 @@ mod tests {
         let give = |number| {
             let mut owed = Owed::new(&answers, number);
             let work = move || {
-                owed.outcome = Ok(number);
+                owed.outcome = Some(Ok(number));
                 drop(owed);
             };
             std::thread::spawn(work)
