@@ -16,12 +16,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Zeros are written in steps of this: large and aligned as drives take them around the page cache, which would cost more than the zeros
-/// save.
-static ZEROS: Zeros = Zeros([0; 256 << 10]);
+/// So many zeros are written at once at most.
+pub(crate) const ZEROS_MAX: usize = 256 << 10;
+
+/// Aligned as drives take them around the page cache.
+static ZEROS: Zeros = Zeros([0; ZEROS_MAX]);
 
 #[repr(align(4096))]
-struct Zeros([u8; 256 << 10]);
+struct Zeros([u8; ZEROS_MAX]);
 
 /// A frame to write to a drive and sync.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub(crate) struct LaneWrite {
     pub(crate) offset: u64,
     /// Shared, because it is still needed when the drive never gives it back.
     pub(crate) frame: Arc<FrameBuffer>,
-    /// Where to write zeros besides.
+    /// Where to write zeros besides, [`ZEROS_MAX`] at most.
     pub(crate) zeros: Option<Range<u64>>,
 }
 
@@ -38,12 +40,8 @@ impl LaneWrite {
     fn write(&self) -> io::Result<()> {
         self.file.write_at(&self.frame, self.offset)?;
         if let Some(zeros) = &self.zeros {
-            let mut at = zeros.start;
-            while at < zeros.end {
-                let step = (zeros.end - at).min(ZEROS.0.len() as u64);
-                self.file.write_at(&ZEROS.0[..usize::try_from(step).expect("at most the zeros there are")], at)?;
-                at += step;
-            }
+            let bytes = usize::try_from(zeros.end - zeros.start).expect("at most the zeros there are");
+            self.file.write_at(&ZEROS.0[..bytes], zeros.start)?;
         }
         Ok(())
     }

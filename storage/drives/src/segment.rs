@@ -8,7 +8,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::frame::{Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::lanes::LaneWriters;
+use crate::lanes::{LaneWriters, ZEROS_MAX};
 use crate::status::{Counters, count};
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) const SPARE_PREFIX: &str = "spare-";
 pub(crate) const SPARES_MAX: usize = 2;
 /// Small frames are written into zeros made this far ahead: a sync need not record that blocks came into use. Few enough that the group
 /// that waits for them hardly notices.
-const ZERO_AHEAD_BYTES: u64 = 256 << 10;
+const ZERO_AHEAD_BYTES: u64 = ZEROS_MAX as u64;
 /// Frames from this size on do not profit from zeros ahead: about what a file system with a journal writes into it to record that blocks came
 /// into use.
 const SMALL_FRAME_BYTES: u64 = 32 << 10;
