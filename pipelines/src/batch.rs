@@ -3,6 +3,7 @@
 use crate::rejected;
 use bytes::Bytes;
 use cistern_types::Timestamp;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -127,6 +128,33 @@ impl Batch {
         rejected::any_in(&self.chunks)
     }
 
+    /// Its events in batches of so many, the last with what is left. They share the memory of its chunks.
+    pub(crate) fn parts(mut self, rows: u64) -> impl Iterator<Item = Self> {
+        self.end_chunk();
+        let (partition, opened_at) = (self.partition, self.opened_at);
+        let (mut offsets, mut chunks) = (VecDeque::from(self.offsets), VecDeque::from(self.chunks));
+        let mut left = self.rows;
+        std::iter::from_fn(move || {
+            let rows = rows.min(left);
+            left -= rows;
+            let first = offsets.front().filter(|_| rows > 0)?.first;
+            let mut part = Self::new(Arc::clone(&partition), first, opened_at);
+            part.offsets.clear();
+            take_runs(&mut offsets, rows, &mut part.offsets);
+            while part.rows < rows {
+                let chunk = chunks.front_mut().expect("there is an event for every offset");
+                let (lines, bytes) = first_lines(chunk, rows - part.rows);
+                part.rows += lines;
+                part.bytes += bytes;
+                part.chunks.push(chunk.split_to(bytes));
+                if chunk.is_empty() {
+                    chunks.pop_front();
+                }
+            }
+            Some(part)
+        })
+    }
+
     /// Hands out its events with their offsets, freeing each chunk once it has been walked.
     pub(crate) fn drain(&mut self, mut each: impl FnMut(u64, &[u8])) {
         self.end_chunk();
@@ -140,6 +168,25 @@ impl Batch {
         }
         assert!(offsets.next().is_none(), "there is an event for every offset");
     }
+}
+
+/// Moves so many offsets from the front of `runs`.
+fn take_runs(runs: &mut VecDeque<OffsetRun>, mut count: u64, out: &mut Vec<OffsetRun>) {
+    while count > 0 {
+        let run = runs.front_mut().expect("there is an offset for every event");
+        let taken = run.count.min(count);
+        out.push(OffsetRun { first: run.first, count: taken });
+        *run = OffsetRun { first: run.first + taken, count: run.count - taken };
+        count -= taken;
+        if run.count == 0 {
+            runs.pop_front();
+        }
+    }
+}
+
+/// How many lines of a chunk are among its first `most`, and their bytes.
+fn first_lines(chunk: &[u8], most: u64) -> (u64, usize) {
+    memchr::memchr_iter(b'\n', chunk).zip(1..=most).last().map_or((0, 0), |(end, lines)| (lines, end + 1))
 }
 
 #[cfg(test)]
@@ -165,10 +212,32 @@ mod tests {
         }
         assert_eq!((batch.first_offset(), batch.last_offset(), batch.rows()), (3, 10, 4));
         assert_eq!(batch.bytes(), events.iter().map(|(_, event)| event.len() + 1).sum::<usize>());
-        let mut drained = Vec::new();
-        batch.drain(|offset, event| drained.push((offset, String::from_utf8(event.to_vec()).unwrap())));
         let expected: Vec<(u64, String)> = events.map(|(offset, event)| (offset, event.to_owned())).to_vec();
-        assert_eq!(drained, expected);
+        assert_eq!(drained(&mut batch), expected);
+    }
+
+    fn drained(batch: &mut Batch) -> Vec<(u64, String)> {
+        let mut events = Vec::new();
+        batch.drain(|offset, event| events.push((offset, String::from_utf8(event.to_vec()).unwrap())));
+        events
+    }
+
+    #[test]
+    fn parts_are_the_events_in_their_order() {
+        let mut batch = Batch::new(Arc::from(b"k".as_slice()), 5, Timestamp::default());
+        let event = |n: u64| format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(usize::try_from(n % 97).unwrap()));
+        for n in 0..20_000 {
+            batch.push(5 + n + n / 1_000, &event(n)); // a gap after each thousand
+        }
+        let whole = drained(&mut batch.clone());
+        let mut parts: Vec<Batch> = batch.clone().parts(3_000).collect();
+        let rows: Vec<u64> = parts.iter().map(Batch::rows).collect();
+        assert_eq!(rows, [3_000, 3_000, 3_000, 3_000, 3_000, 3_000, 2_000]);
+        assert_eq!(parts.iter().map(Batch::bytes).sum::<usize>(), batch.bytes());
+        assert_eq!((parts[1].first_offset(), parts[1].last_offset()), (3_008, 6_009));
+        assert_eq!(parts.iter_mut().flat_map(drained).collect::<Vec<_>>(), whole);
+        let empty = Batch::new(Arc::from(b"k".as_slice()), 5, Timestamp::default());
+        assert_eq!(empty.parts(10).count(), 0);
     }
 
     #[test]

@@ -117,7 +117,8 @@ fn content(mut batch: Batch, spec: &OutputSpec, schema: &mut EventSchema) -> Res
     let failed = |source: ArrowError| Error::columns(count, source);
     Ok(match (&spec.format, &spec.schema) {
         (OutputFormat::Parquet(_), Some(declared)) => {
-            let (rows, _, dead) = declared::numbered_rows(&mut batch, declared).map_err(failed)?;
+            let mut dead = DeadLetters::default();
+            let (rows, _) = declared::numbered_rows(&mut batch, declared, &mut dead).map_err(failed)?;
             (Content::Rows(rows), dead)
         }
         (OutputFormat::Parquet(_), None) => inferred(batch, schema, spec.mixed_types).map_err(failed)?,

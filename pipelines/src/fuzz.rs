@@ -1,6 +1,7 @@
 //! What libFuzzer calls (`pipelines/fuzz`, run by `cargo xtask soak`), and the tests that give it the same inputs again.
 
 use crate::columns::Columns;
+use crate::dead_letter::DeadLetters;
 use crate::kafka::{record_batch, request};
 use crate::schema::EventSchema;
 use crate::validate::{BodyShape, EVENT_DEPTH_MAX, validate};
@@ -57,8 +58,9 @@ pub fn events(bytes: &[u8]) {
     }
     batch.extend(&valid.lines, 0..valid.lines.len());
     if let Ok(schema) = serde_json::from_str::<DeclaredSchema>(SCHEMA) {
-        let laid_out = declared::numbered_rows(&mut batch, &schema);
-        let (columns, offsets, dead) = laid_out.expect("declared columns of rows that fit");
+        let mut dead = DeadLetters::default();
+        let laid_out = declared::numbered_rows(&mut batch, &schema, &mut dead);
+        let (columns, offsets) = laid_out.expect("declared columns of rows that fit");
         assert_eq!(columns.num_rows(), offsets.len(), "an offset a row");
         assert_eq!(offsets.len() as u64 + dead.count(), u64::from(valid.events), "none is lost");
     }

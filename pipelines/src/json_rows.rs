@@ -110,6 +110,7 @@ impl Encoder for Base64<'_> {
 mod tests {
     use super::*;
     use crate::batch::Batch;
+    use crate::dead_letter::DeadLetters;
     use crate::{DeclaredSchema, declared};
     use cistern_types::Timestamp;
     use serde_json::json;
@@ -127,7 +128,7 @@ mod tests {
         let event = r#"{"i":1,"f":0.5,"s":"a\n","t":"2026-11-26T18:00:00.000001Z","j":{"k":[1, "x"]},"b":"AQI=","l":[1,"a"],"o":{"t":"2026-11-26T18:00:00Z","x":true}}"#;
         batch.push(0, event);
         batch.push(1, "{}");
-        let (rows, _, _) = declared::numbered_rows(&mut batch, &schema).unwrap();
+        let (rows, _) = declared::numbered_rows(&mut batch, &schema, &mut DeadLetters::default()).unwrap();
         let lines = lines(&rows).unwrap().concat();
         let lines: Vec<serde_json::Value> = lines
             .split(|byte| *byte == b'\n')

@@ -28,6 +28,10 @@ const STREAM: &str = "stream";
 /// The column of events whose fields are not declared.
 const VALUE: &str = "value";
 
+/// How many events pass through a transform at once: their columns, and those of the steps between, are small then, and stay
+/// in the processor's caches.
+const PART_ROWS: u64 = 16 << 10;
+
 /// The transform of an output, if it has one. `started` is what `now()` is.
 pub(crate) fn plan(name: &PipelineName, spec: &OutputSpec, started: Timestamp) -> Result<Option<Transform>> {
     let Some(sql) = &spec.sql else { return Ok(None) };
@@ -77,32 +81,46 @@ pub(crate) struct Rows {
     pub(crate) steps: Vec<StepCounts>,
 }
 
-/// Passes the events of a batch through a transform.
-pub(crate) fn rows(mut batch: Batch, schema: Option<&DeclaredSchema>, transform: &Transform) -> Result<Rows> {
-    let kept = batch.clone(); // the same bytes: what fails is looked up again
+/// Passes the events of a batch through a transform, [`PART_ROWS`] at a time.
+pub(crate) fn rows(batch: Batch, schema: Option<&DeclaredSchema>, transform: &Transform) -> Result<Rows> {
     let count = batch.rows();
-    let failed = |source: arrow_schema::ArrowError| Error::columns(count, source);
-    let (columns, offsets, mut dead) = match schema {
-        Some(schema) => declared::numbered_rows(&mut batch, schema).map_err(failed)?,
-        None => values(&mut batch).map_err(failed)?,
-    };
+    let (mut dead, mut parts) = (DeadLetters::default(), Vec::new());
     let mut steps = vec![StepCounts::default(); transform.steps().len()];
+    for part in batch.parts(PART_ROWS) {
+        part_rows(part, schema, transform, &mut parts, &mut dead, &mut steps)?;
+    }
+    let batch = concat_batches(transform.schema(), &parts).map_err(|source| Error::columns(count, source))?;
+    Ok(Rows { batch, dead, steps })
+}
+
+/// Adds what a transform makes of the events of a part.
+fn part_rows(
+    mut part: Batch,
+    schema: Option<&DeclaredSchema>,
+    transform: &Transform,
+    parts: &mut Vec<RecordBatch>,
+    dead: &mut DeadLetters,
+    steps: &mut [StepCounts],
+) -> Result<()> {
+    let mut kept = part.clone(); // the same bytes: what fails is looked up again
+    let count = part.rows();
+    let (columns, offsets) = match schema {
+        Some(schema) => declared::numbered_rows(&mut part, schema, dead),
+        None => values(&mut part, dead),
+    }
+    .map_err(|source| Error::columns(count, source))?;
     let mut refused = Vec::new();
-    let mut parts = Vec::new();
-    run(transform, &columns, 0, &mut parts, &mut refused, &mut steps)?;
-    drop(columns);
-    let batch = concat_batches(transform.schema(), &parts).map_err(failed)?;
+    run(transform, &columns, 0, parts, &mut refused, steps)?;
     if !refused.is_empty() {
         let reasons: BTreeMap<u64, &str> =
             refused.iter().map(|failed| (offsets[failed.row], failed.reason.as_str())).collect();
-        let mut kept = kept;
         kept.drain(|offset, event| {
             if let Some(reason) = reasons.get(&offset) {
                 dead.push(offset, &format!("sql: {reason}"), event);
             }
         });
     }
-    Ok(Rows { batch, dead, steps })
+    Ok(())
 }
 
 /// Runs a transform over a batch whose first row is the `base`th; in halves if the result would be too large.
@@ -118,12 +136,7 @@ fn run(
         Ok(done) => {
             parts.push(done.batch);
             refused.extend(done.failed.into_iter().map(|failed| FailedRow { row: base + failed.row, ..failed }));
-            for (sum, step) in steps.iter_mut().zip(done.steps) {
-                sum.rows_in += step.rows_in;
-                sum.rows_out += step.rows_out;
-                sum.errors += step.errors;
-                sum.nanos += step.nanos;
-            }
+            steps.iter_mut().zip(done.steps).for_each(|(sum, step)| *sum += step);
             Ok(())
         }
         Err(cistern_sql::Error::OutputTooLarge) if batch.num_rows() > 1 => {
@@ -136,10 +149,10 @@ fn run(
 }
 
 /// Events as the one column there is when no fields are declared, and the offset of each row.
-fn values(batch: &mut Batch) -> Result<(RecordBatch, Vec<u64>, DeadLetters), arrow_schema::ArrowError> {
+fn values(batch: &mut Batch, dead: &mut DeadLetters) -> Result<(RecordBatch, Vec<u64>), arrow_schema::ArrowError> {
     let rows = usize::try_from(batch.rows()).unwrap_or(0);
     let mut values = StringBuilder::with_capacity(rows, batch.bytes());
-    let (mut offsets, mut dead) = (Vec::with_capacity(rows), DeadLetters::default());
+    let mut offsets = Vec::with_capacity(rows);
     batch.drain(|offset, event| {
         if dead.take_rejected(offset, event) {
             return;
@@ -153,7 +166,7 @@ fn values(batch: &mut Batch) -> Result<(RecordBatch, Vec<u64>, DeadLetters), arr
         }
     });
     let values: ArrayRef = Arc::new(values.finish());
-    Ok((RecordBatch::try_new(columns(None), vec![values])?, offsets, dead))
+    Ok((RecordBatch::try_new(columns(None), vec![values])?, offsets))
 }
 
 #[cfg(test)]
@@ -223,6 +236,29 @@ mod tests {
         offsets.sort_unstable();
         assert_eq!(offsets, [11, 12, 14]);
         assert!(dead.contains(r#""event":{"a":1,"b":0}"#) && dead.contains("sql: "), "{dead}");
+    }
+
+    #[test]
+    fn many_events_pass_in_parts_in_their_order_and_all_are_counted() {
+        let fields = json!([{ "name": "n", "type": "int64", "required": true }]);
+        let spec = spec("SELECT n * 2 AS twice FROM clicks WHERE 1 / (n % 10007) >= 0", Some(fields));
+        let count = i64::try_from(PART_ROWS * 2 + 100).unwrap();
+        let wrong = |n: &i64| *n % 9001 == 0; // of another type
+        let fails = |n: &i64| *n % 10_007 == 0; // in SQL
+        let events: Vec<String> =
+            (0..count).map(|n| if wrong(&n) { r#"{"n":"x"}"#.to_owned() } else { format!("{{\"n\":{n}}}") }).collect();
+        let done = run_over(&spec, &events.iter().map(String::as_str).collect::<Vec<_>>());
+        let twice = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(&done.batch["twice"]);
+        let expected: Vec<i64> = (0..count).filter(|n| !wrong(n) && !fails(n)).map(|n| n * 2).collect();
+        assert_eq!(twice.values().as_ref(), expected);
+        let dead = String::from_utf8(done.dead.into_file().unwrap()).unwrap();
+        let mut offsets: Vec<i64> = dead
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["offset"].as_i64().unwrap() - 10)
+            .collect();
+        offsets.sort_unstable();
+        assert_eq!(offsets, (0..count).filter(|n| wrong(n) || fails(n)).collect::<Vec<_>>());
+        assert_eq!(done.steps[0].rows_in, (0..count).filter(|n| !wrong(n)).count() as u64);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{Error, Result, Statement, stack};
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{ArrowError, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -79,6 +80,15 @@ pub struct StepCounts {
     pub errors: u64,
     /// How long it took.
     pub nanos: u64,
+}
+
+impl AddAssign for StepCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        self.errors += other.errors;
+        self.nanos += other.nanos;
+    }
 }
 
 impl Transform {

@@ -14,13 +14,14 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// How many events are held against the schema before their columns, which nobody asks for, are thrown away.
 const EVENTS_AT_ONCE: usize = 1_024;
 
-/// The events as rows, and the offset of each.
+/// The events as rows, and the offset of each; those that do not fit are added to the dead letters.
 pub(crate) fn numbered_rows(
     batch: &mut Batch,
     schema: &DeclaredSchema,
-) -> Result<(RecordBatch, Vec<u64>, DeadLetters), ArrowError> {
+    dead: &mut DeadLetters,
+) -> Result<(RecordBatch, Vec<u64>), ArrowError> {
     let mut columns = Columns::new(schema);
-    let (mut offsets, mut dead) = (Vec::new(), DeadLetters::default());
+    let mut offsets = Vec::new();
     batch.drain(|offset, event| {
         if dead.take_rejected(offset, event) {
             return;
@@ -30,7 +31,7 @@ pub(crate) fn numbered_rows(
             Err(reason) => dead.push(offset, &reason, event),
         }
     });
-    Ok((columns.finish(schema)?, offsets, dead))
+    Ok((columns.finish(schema)?, offsets))
 }
 
 /// The events that fit as they came, one a line.
