@@ -3,6 +3,7 @@
 use crate::events;
 use crate::load::{self, Times};
 use crate::loads::BUCKET;
+use crate::memory;
 use crate::meter::{Meter, Used};
 use crate::report::{Figure, Goal, Line, Report};
 use crate::websocket;
@@ -40,6 +41,7 @@ impl EventLoad<'_> {
         let usual = ["--destination-bucket=bench", "--prefix=events", "--batch-size=64MB", "--batch-timeout-secs=3"];
         let flags: Vec<&str> = usual.into_iter().chain(self.flags).collect();
         let pipeline = Pipeline::create(server, self.pipeline, &flags)?;
+        memory::at_hand()?;
         let meter = Meter::read(server)?;
         let start = wait::now();
         send(&pipeline, self.text)?;
@@ -120,6 +122,7 @@ pub(crate) fn events(server: &Server, divisor: usize, report: &mut Report) -> Re
 fn duckdb(server: &Server, folder: &Path, text: &str) -> Result<Line> {
     let (json, parquet) = (folder.join("events.ndjson"), folder.join("events.parquet"));
     std::fs::write(&json, text)?;
+    memory::at_hand()?;
     let start = wait::now();
     let path = |path: &Path| path.to_str().map(ToOwned::to_owned).context("a folder without a name");
     let printed = python::script(server, "duckdb_convert.py", &[&path(&json)?, &path(&parquet)?])?;

@@ -12,6 +12,7 @@
 //! connections.rs  memory under many connections, slow ones among them
 //! engine.rs   the storage engine alone, in this process, beside files.rs: a folder an object on the same drives
 //! scale.rs    a store of very many objects: starts, index, memory
+//! memory.rs   free memory at hand before a load of events
 //! report.rs   one line a load, as a table and as JSON, with the goals
 //! ```
 
@@ -22,6 +23,7 @@ mod files;
 mod ingest;
 mod load;
 mod loads;
+mod memory;
 mod meter;
 mod report;
 mod requests;
@@ -69,10 +71,17 @@ struct Instead {
     /// Instead: the server's memory under a thousand idle connections and 256 busy ones
     #[arg(long, conflicts_with = "quick")]
     connections: bool,
+    /// Instead: touches memory, for another one of these
+    #[arg(long, hide = true)]
+    touch_memory: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.instead.touch_memory {
+        memory::touch();
+        return Ok(());
+    }
     let mut folder = tempfile::Builder::new();
     let folder = folder.prefix("cistern-bench-");
     let folder = match &arguments.folder {
