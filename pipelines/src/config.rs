@@ -21,10 +21,10 @@ pub struct PipelinesConfig {
 }
 
 impl PipelinesConfig {
-    /// What is kept in memory of the events that were logged last, for the workers, in bytes: a quarter of what may be on
-    /// its way to the log, besides that.
+    /// What is kept in memory of the events that were logged last, for the workers, in bytes: as much as may be on its way to
+    /// the log, besides that. A worker writes a batch of 64 MB while about as much comes; what it finds here it need not read.
     pub(crate) fn recent_bytes_max(&self) -> usize {
-        self.buffered_bytes_max / 4
+        self.buffered_bytes_max
     }
 
     /// The least share of `batch_memory_bytes_max` a pipeline gets, however many there are, in bytes.

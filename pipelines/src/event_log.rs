@@ -405,7 +405,7 @@ impl Flusher {
             }
             self.objects.claim_blob(&mut txn, blob.id, blob.receipt)?;
             if tries.commit(txn).await? {
-                self.remember(&groups, &body, &known, &offsets);
+                self.remember(entries, &groups, &body, &known, &offsets);
                 self.tell(entries, &groups, &known);
                 return Ok(answers(entries, found, &offsets));
             }
@@ -414,14 +414,22 @@ impl Flusher {
     }
 
     /// Keeps the runs at hand for the workers.
-    fn remember(&self, groups: &[Group], body: &Bytes, known: &Known, offsets: &BTreeMap<usize, u64>) {
+    fn remember(
+        &self,
+        entries: &[Entry],
+        groups: &[Group],
+        body: &Bytes,
+        known: &Known,
+        offsets: &BTreeMap<usize, u64>,
+    ) {
         let place = |bytes: u64| usize::try_from(bytes).expect("a flush is in memory");
         for group in groups {
             let lines = body.slice(place(group.position)..place(group.position + group.length));
             // a slice holds on to the whole of it
             let lines = if lines.len() * 2 >= body.len() { lines } else { Bytes::copy_from_slice(&lines) };
             let (first, at) = (offsets[&group.entries[0]], known.heads[&group.id].at);
-            self.recent.put(group.id, LoggedEvents { first, events: group.events, at, lines });
+            let readers = entries[group.entries[0]].live.readers();
+            self.recent.put(group.id, LoggedEvents { first, events: group.events, at, lines }, readers);
         }
     }
 

@@ -97,9 +97,9 @@ impl Live {
         self.outputs.read().clone()
     }
 
-    /// Whether nobody reads its log but one output.
-    pub(crate) fn is_only_output(&self) -> bool {
-        self.outputs.read().len() == 1
+    /// How many outputs read its log.
+    pub(crate) fn readers(&self) -> usize {
+        self.outputs.read().len()
     }
 
     /// The output that makes it a pipeline.

@@ -50,14 +50,9 @@ impl LogReader {
         self.next
     }
 
-    /// The next run, or `None` at the end of the log: from `recent`, where its `last` reader takes it away, or from the drives.
-    pub(crate) async fn next_run(
-        &mut self,
-        objects: &Objects,
-        recent: &RecentRuns,
-        last: bool,
-    ) -> Result<Option<LoggedEvents>> {
-        if let Some(events) = recent.take(self.id, self.next, last) {
+    /// The next run, or `None` at the end of the log: from `recent`, or from the drives.
+    pub(crate) async fn next_run(&mut self, objects: &Objects, recent: &RecentRuns) -> Result<Option<LoggedEvents>> {
+        if let Some(events) = recent.take(self.id, self.next) {
             self.page.pop_front();
             self.next = events.first + u64::from(events.events);
             return Ok(Some(events));

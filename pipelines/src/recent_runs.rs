@@ -17,8 +17,8 @@ pub(crate) struct RecentRuns {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// By stream and first offset, with the number each was put in with.
-    by_place: BTreeMap<(PipelineId, u64), (u64, LoggedEvents)>,
+    /// By stream and first offset.
+    by_place: BTreeMap<(PipelineId, u64), Run>,
     /// Where they stand by that number: the oldest first.
     order: BTreeMap<u64, (PipelineId, u64)>,
     /// How many have ever been put in.
@@ -26,12 +26,21 @@ struct Held {
     bytes: usize,
 }
 
+#[derive(Debug)]
+struct Run {
+    /// The number it was put in with.
+    number: u64,
+    events: LoggedEvents,
+    /// How many have not taken it yet.
+    readers: usize,
+}
+
 impl Held {
-    fn remove(&mut self, place: (PipelineId, u64)) -> Option<LoggedEvents> {
-        let (number, events) = self.by_place.remove(&place)?;
-        self.order.remove(&number);
-        self.bytes -= events.lines.len();
-        Some(events)
+    fn remove(&mut self, place: (PipelineId, u64)) {
+        if let Some(run) = self.by_place.remove(&place) {
+            self.order.remove(&run.number);
+            self.bytes -= run.events.lines.len();
+        }
     }
 }
 
@@ -41,14 +50,17 @@ impl RecentRuns {
         Self { held: Mutex::default(), bytes_max }
     }
 
-    /// Keeps a run that is in the log, and forgets the oldest when there is no room.
-    pub(crate) fn put(&self, stream: PipelineId, events: LoggedEvents) {
+    /// Keeps a run that is in the log for so many readers, and forgets the oldest when there is no room.
+    pub(crate) fn put(&self, stream: PipelineId, events: LoggedEvents, readers: usize) {
+        if readers == 0 {
+            return;
+        }
         let mut held = self.held.lock();
         let (place, number) = ((stream, events.first), held.count);
         held.count += 1;
         held.bytes += events.lines.len();
         held.order.insert(number, place);
-        held.by_place.insert(place, (number, events));
+        held.by_place.insert(place, Run { number, events, readers });
         while held.bytes > self.bytes_max
             && let Some(oldest) = held.order.values().next().copied()
         {
@@ -56,11 +68,16 @@ impl RecentRuns {
         }
     }
 
-    /// The run of a stream that begins at `first`. It is forgotten when its `last` reader takes it.
-    pub(crate) fn take(&self, stream: PipelineId, first: u64, last: bool) -> Option<LoggedEvents> {
+    /// The run of a stream that begins at `first`. It is forgotten when as many have taken it as there were readers.
+    pub(crate) fn take(&self, stream: PipelineId, first: u64) -> Option<LoggedEvents> {
         let mut held = self.held.lock();
-        let place = (stream, first);
-        if last { held.remove(place) } else { held.by_place.get(&place).map(|(_, events)| events.clone()) }
+        let run = held.by_place.get_mut(&(stream, first))?;
+        run.readers -= 1;
+        let (events, taken_by_all) = (run.events.clone(), run.readers == 0);
+        if taken_by_all {
+            held.remove((stream, first));
+        }
+        Some(events)
     }
 }
 
@@ -75,17 +92,17 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_runs_are_forgotten_and_the_last_reader_takes_its_own() {
+    fn the_oldest_runs_are_forgotten_and_those_that_all_have_taken() {
         let (recent, stream, other) = (RecentRuns::new(100), PipelineId::random(), PipelineId::random());
-        recent.put(stream, run(0, 40));
-        recent.put(other, run(0, 40));
-        assert_eq!(recent.take(stream, 0, false).map(|run| run.lines.len()), Some(40));
-        assert_eq!(recent.take(stream, 0, true).map(|run| run.lines.len()), Some(40));
-        assert!(recent.take(stream, 0, true).is_none() && recent.take(other, 1, true).is_none());
-        recent.put(stream, run(1, 50));
-        recent.put(stream, run(2, 50));
-        assert!(recent.take(other, 0, true).is_none(), "it was the oldest");
-        assert!(recent.take(stream, 1, true).is_some() && recent.take(stream, 2, true).is_some());
+        recent.put(stream, run(0, 40), 2);
+        recent.put(other, run(0, 40), 1);
+        assert_eq!(recent.take(stream, 0).map(|run| run.lines.len()), Some(40));
+        assert_eq!(recent.take(stream, 0).map(|run| run.lines.len()), Some(40));
+        assert!(recent.take(stream, 0).is_none() && recent.take(other, 1).is_none());
+        recent.put(stream, run(1, 50), 1);
+        recent.put(stream, run(2, 50), 1);
+        assert!(recent.take(other, 0).is_none(), "it was the oldest");
+        assert!(recent.take(stream, 1).is_some() && recent.take(stream, 2).is_some());
         let held = recent.held.lock();
         assert_eq!((held.bytes, held.by_place.len(), held.order.len()), (0, 0, 0));
     }
@@ -93,20 +110,21 @@ mod tests {
     #[test]
     fn runs_that_are_taken_leave_nothing_behind_while_another_stays() {
         let (recent, stays, taken) = (RecentRuns::new(100), PipelineId::random(), PipelineId::random());
-        recent.put(stays, run(0, 40));
+        recent.put(stays, run(0, 40), 1);
         for first in 0..1000 {
-            recent.put(taken, run(first, 40));
-            assert!(recent.take(taken, first, true).is_some());
+            recent.put(taken, run(first, 40), 1);
+            assert!(recent.take(taken, first).is_some());
         }
         let held = recent.held.lock();
         assert_eq!((held.bytes, held.by_place.len(), held.order.len()), (40, 1, 1));
     }
 
     #[test]
-    fn a_run_that_is_larger_than_all_room_is_not_kept() {
+    fn a_run_that_is_larger_than_all_room_or_that_nobody_reads_is_not_kept() {
         let (recent, stream) = (RecentRuns::new(100), PipelineId::random());
-        recent.put(stream, run(0, 101));
-        assert!(recent.take(stream, 0, true).is_none());
+        recent.put(stream, run(0, 101), 1);
+        recent.put(stream, run(1, 10), 0);
+        assert!(recent.take(stream, 0).is_none() && recent.take(stream, 1).is_none());
         assert_eq!(recent.held.lock().bytes, 0);
     }
 }

@@ -151,7 +151,7 @@ impl PipelineWorker {
         }
         if !at_head {
             let (objects, recent) = (&self.parts.objects, &self.parts.recent);
-            if let Some(events) = run.reader.next_run(objects, recent, self.live.is_only_output()).await? {
+            if let Some(events) = run.reader.next_run(objects, recent).await? {
                 self.output.set_waiting(None);
                 run.gather(events, &output).await;
                 self.output.set_oldest(run.oldest());
