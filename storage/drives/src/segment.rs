@@ -21,9 +21,9 @@ pub(crate) const SPARES_MAX: usize = 2;
 /// Small frames are written into zeros made this far ahead: a sync need not record that blocks came into use. Few enough that the group
 /// that waits for them hardly notices.
 const ZERO_AHEAD_BYTES: u64 = ZEROS_MAX as u64;
-/// Frames from this size on do not profit from zeros ahead: about what a file system with a journal writes into it to record that blocks came
-/// into use.
-const SMALL_FRAME_BYTES: u64 = 32 << 10;
+/// Frames from this size on do not profit from zeros ahead: with a limit of 32 KiB more bytes are written, the journal of a file system counted,
+/// and syncs take longer.
+const SMALL_FRAME_BYTES: u64 = 16 << 10;
 
 pub(crate) fn segment_name(segment: u64) -> String {
     let mut digits = [0; 16];
