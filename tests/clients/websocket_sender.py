@@ -26,6 +26,10 @@ class Refused(Exception):
         self.code, self.close, self.message = said["code"], close, said["message"]
 
 
+def length_of(body):
+    return len(body.encode() if isinstance(body, str) else body)
+
+
 class Sender:
     """A connection to a pipeline. `next` is the number of the next message, `acked` the one after the last durable one."""
 
@@ -34,7 +38,7 @@ class Sender:
         limit = kafka_suite.REFUSAL_LIMIT
         self.socket = connect(url, proxy=None, open_timeout=limit, close_timeout=limit, ping_interval=None, legacy=True, **how)
         self.next = self.acked = self.messages = self.bytes = None
-        self.on_way = collections.deque()
+        self.on_way, self.bytes_on_way = collections.deque(), 0
         self.committed = self.dead_letters = 0
         self.verdicts, self.acks = [], []
 
@@ -59,16 +63,20 @@ class Sender:
 
     def send(self, body, **how):
         """Sends a message as soon as the credit has room for it."""
-        length = len(body.encode() if isinstance(body, str) else body)
-        while len(self.on_way) >= self.messages or (self.on_way and sum(self.on_way) + length > self.bytes):
+        while len(self.on_way) >= self.messages or (self.on_way and self.bytes_on_way + length_of(body) > self.bytes):
             self.take_ack()
         self.send_anyway(body, **how)
 
     def send_anyway(self, body, **how):
         """The same without a look at the credit."""
-        self.on_way.append(len(body))
-        self.next += 1
+        self.count(length_of(body))
         self.socket.send(body, **how)
+
+    def count(self, length):
+        """Counts a message that is sent."""
+        self.on_way.append(length)
+        self.bytes_on_way += length
+        self.next += 1
 
     def take_ack(self):
         """Waits for an acknowledgement, which must go on where the last one ended."""
@@ -77,7 +85,7 @@ class Sender:
         assert ack["messages"] >= 1 and ack["through"] == self.acked + ack["messages"] - 1, f"{ack} after {self.acked}"
         assert ack["through"] < self.next, f"{ack} before message {self.next} is sent"
         for _ in range(ack["messages"]):
-            self.on_way.popleft()
+            self.bytes_on_way -= self.on_way.popleft()
         self.acked = ack["through"] + 1
         self.committed += ack["committed"]
         self.dead_letters += ack["dead_letters"]

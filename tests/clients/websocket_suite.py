@@ -60,8 +60,7 @@ def check_sends_events_of_every_shape(bucket):
     sender.send(lines(some[40:60]).decode())
     sender.send(lines(some[60:80]) + b"\r\n\n")
     in_parts = lines(some[80:])
-    sender.on_way.append(len(in_parts))
-    sender.next += 1
+    sender.count(len(in_parts))
     sender.socket.send(in_parts[at:at + 100] for at in range(0, len(in_parts), 100))
     largest = large(EVENT_BYTES_MAX)
     sender.send(value(largest))
