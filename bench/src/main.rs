@@ -72,7 +72,7 @@ struct Instead {
     #[arg(long, conflicts_with = "quick")]
     connections: bool,
     /// Instead: touches memory, for another one of these
-    #[arg(long, hide = true)]
+    #[arg(long = memory::TOUCH, hide = true)]
     touch_memory: bool,
 }
 

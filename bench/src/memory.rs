@@ -7,8 +7,8 @@
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
 
-/// The argument of that process.
-pub(crate) const TOUCH: &str = "--touch-memory";
+/// The flag of that process.
+pub(crate) const TOUCH: &str = "touch-memory";
 
 /// Touched before a load: more than the server and its clients take for it.
 const BYTES: usize = 768 << 20;
@@ -16,7 +16,8 @@ const BYTES: usize = 768 << 20;
 /// Has free memory touched.
 pub(crate) fn at_hand() -> Result<()> {
     let program = std::env::current_exe().context("find this program")?;
-    let status = Command::new(program).arg(TOUCH).status().context("start a process that touches memory")?;
+    let status =
+        Command::new(program).arg(format!("--{TOUCH}")).status().context("start a process that touches memory")?;
     ensure!(status.success(), "the process that touches memory ended with {status}");
     Ok(())
 }

@@ -18,7 +18,7 @@ pub(crate) struct RecentRuns {
 #[derive(Debug, Default)]
 struct Held {
     /// By stream and first offset.
-    by_place: BTreeMap<(PipelineId, u64), Run>,
+    by_place: BTreeMap<(PipelineId, u64), HeldRun>,
     /// Where they stand by that number: the oldest first.
     order: BTreeMap<u64, (PipelineId, u64)>,
     /// How many have ever been put in.
@@ -27,7 +27,7 @@ struct Held {
 }
 
 #[derive(Debug)]
-struct Run {
+struct HeldRun {
     /// The number it was put in with.
     number: u64,
     events: LoggedEvents,
@@ -60,7 +60,7 @@ impl RecentRuns {
         held.count += 1;
         held.bytes += events.lines.len();
         held.order.insert(number, place);
-        held.by_place.insert(place, Run { number, events, readers });
+        held.by_place.insert(place, HeldRun { number, events, readers });
         while held.bytes > self.bytes_max
             && let Some(oldest) = held.order.values().next().copied()
         {

@@ -84,67 +84,69 @@ pub(crate) struct Rows {
 /// Passes the events of a batch through a transform, [`PART_ROWS`] at a time.
 pub(crate) fn rows(batch: Batch, schema: Option<&DeclaredSchema>, transform: &Transform) -> Result<Rows> {
     let count = batch.rows();
-    let (mut dead, mut parts) = (DeadLetters::default(), Vec::new());
-    let mut steps = vec![StepCounts::default(); transform.steps().len()];
+    let steps = vec![StepCounts::default(); transform.steps().len()];
+    let mut passed = Passed { parts: Vec::new(), dead: DeadLetters::default(), steps };
     for part in batch.parts(PART_ROWS) {
-        part_rows(part, schema, transform, &mut parts, &mut dead, &mut steps)?;
+        passed.add(part, schema, transform)?;
     }
+    let Passed { parts, dead, steps } = passed;
     let batch = concat_batches(transform.schema(), &parts).map_err(|source| Error::columns(count, source))?;
     Ok(Rows { batch, dead, steps })
 }
 
-/// Adds what a transform makes of the events of a part.
-fn part_rows(
-    mut part: Batch,
-    schema: Option<&DeclaredSchema>,
-    transform: &Transform,
-    parts: &mut Vec<RecordBatch>,
-    dead: &mut DeadLetters,
-    steps: &mut [StepCounts],
-) -> Result<()> {
-    let mut kept = part.clone(); // the same bytes: what fails is looked up again
-    let count = part.rows();
-    let (columns, offsets) = match schema {
-        Some(schema) => declared::numbered_rows(&mut part, schema, dead),
-        None => values(&mut part, dead),
-    }
-    .map_err(|source| Error::columns(count, source))?;
-    let mut refused = Vec::new();
-    run(transform, &columns, 0, parts, &mut refused, steps)?;
-    if !refused.is_empty() {
-        let reasons: BTreeMap<u64, &str> =
-            refused.iter().map(|failed| (offsets[failed.row], failed.reason.as_str())).collect();
-        kept.drain(|offset, event| {
-            if let Some(reason) = reasons.get(&offset) {
-                dead.push(offset, &format!("sql: {reason}"), event);
-            }
-        });
-    }
-    Ok(())
+/// What has passed through a transform so far.
+struct Passed {
+    parts: Vec<RecordBatch>,
+    dead: DeadLetters,
+    steps: Vec<StepCounts>,
 }
 
-/// Runs a transform over a batch whose first row is the `base`th; in halves if the result would be too large.
-fn run(
-    transform: &Transform,
-    batch: &RecordBatch,
-    base: usize,
-    parts: &mut Vec<RecordBatch>,
-    refused: &mut Vec<FailedRow>,
-    steps: &mut [StepCounts],
-) -> Result<()> {
-    match transform.run(batch) {
-        Ok(done) => {
-            parts.push(done.batch);
-            refused.extend(done.failed.into_iter().map(|failed| FailedRow { row: base + failed.row, ..failed }));
-            steps.iter_mut().zip(done.steps).for_each(|(sum, step)| *sum += step);
-            Ok(())
+impl Passed {
+    /// Adds the events of a part.
+    fn add(&mut self, mut part: Batch, schema: Option<&DeclaredSchema>, transform: &Transform) -> Result<()> {
+        let mut kept = part.clone(); // the same bytes: what fails is looked up again
+        let count = part.rows();
+        let (columns, offsets) = match schema {
+            Some(schema) => declared::numbered_rows(&mut part, schema, &mut self.dead),
+            None => values(&mut part, &mut self.dead),
         }
-        Err(cistern_sql::Error::OutputTooLarge) if batch.num_rows() > 1 => {
-            let half = batch.num_rows() / 2;
-            run(transform, &batch.slice(0, half), base, parts, refused, steps)?;
-            run(transform, &batch.slice(half, batch.num_rows() - half), base + half, parts, refused, steps)
+        .map_err(|source| Error::columns(count, source))?;
+        let mut refused = Vec::new();
+        self.run(transform, &columns, 0, &mut refused)?;
+        if !refused.is_empty() {
+            let reasons: BTreeMap<u64, &str> =
+                refused.iter().map(|failed| (offsets[failed.row], failed.reason.as_str())).collect();
+            kept.drain(|offset, event| {
+                if let Some(reason) = reasons.get(&offset) {
+                    self.dead.push(offset, &format!("sql: {reason}"), event);
+                }
+            });
         }
-        Err(error) => Err(error.into()),
+        Ok(())
+    }
+
+    /// Runs a transform over a batch whose first row is the `base`th; in halves if the result would be too large.
+    fn run(
+        &mut self,
+        transform: &Transform,
+        batch: &RecordBatch,
+        base: usize,
+        refused: &mut Vec<FailedRow>,
+    ) -> Result<()> {
+        match transform.run(batch) {
+            Ok(done) => {
+                self.parts.push(done.batch);
+                refused.extend(done.failed.into_iter().map(|failed| FailedRow { row: base + failed.row, ..failed }));
+                self.steps.iter_mut().zip(done.steps).for_each(|(sum, step)| *sum += step);
+                Ok(())
+            }
+            Err(cistern_sql::Error::OutputTooLarge) if batch.num_rows() > 1 => {
+                let half = batch.num_rows() / 2;
+                self.run(transform, &batch.slice(0, half), base, refused)?;
+                self.run(transform, &batch.slice(half, batch.num_rows() - half), base + half, refused)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
