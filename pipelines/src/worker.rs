@@ -129,11 +129,13 @@ impl PipelineWorker {
         if !run.pending.is_empty() {
             return self.deliver(run, &output).await;
         }
-        run.batcher.close_due(&spec.batch, self.parts.clock.now());
+        let at_head = run.reader.position() >= self.live.head_next();
+        if at_head {
+            run.batcher.close_due(&spec.batch, self.parts.clock.now());
+        }
         if run.batcher.memory_bytes() > self.memory_share() {
             run.batcher.relieve(self.memory_share() / 2);
         }
-        let at_head = run.reader.position() >= self.live.head_next();
         if output.next.is_some() || (stream.draining && at_head) {
             run.batcher.close_all();
         }
@@ -357,10 +359,12 @@ impl Run {
         pending.chain(self.batcher.first().map(Batch::opened_at)).min()
     }
 
-    /// Puts the events of a run into their batches, those left out that are in objects already.
+    /// Puts the events of a run into their batches, those left out that are in objects already. While it catches up, a batch is as old
+    /// as the log was when the run was logged: what had to wait is batched as if it had not.
     async fn gather(&mut self, events: LoggedEvents, output: &Arc<OutputRecord>) {
         let mut batcher = std::mem::take(&mut self.batcher);
         let mut done = std::mem::take(&mut self.done);
+        batcher.close_due(&output.spec.batch, events.at);
         let watermark = self.progress.watermark;
         if events.lines.len() <= INLINE_BYTES_MAX {
             split(&mut batcher, &done, watermark, &events, &output.spec);

@@ -108,6 +108,28 @@ async fn events_wait_while_the_bucket_is_gone_and_go_on_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_had_to_wait_is_batched_as_if_it_had_not() {
+    let house = House::new().await;
+    let running = house.open().await;
+    let spec = house.spec("clicks");
+    let every = spec.output.batch.timeout / 10;
+    running.create(spec).await;
+    house.objects.delete_bucket(&house.bucket).await.unwrap();
+    for n in 0..35 {
+        running.send("clicks", &format!("{{\"n\":{n}}}")).await;
+        tokio::time::sleep(every).await;
+    }
+    running.stop().await;
+    tokio::time::sleep(every * 100).await;
+    let running = house.open().await;
+    tokio::time::sleep(every).await;
+    house.make_bucket().await;
+    running.settle().await;
+    let rows: Vec<usize> = summary(&house).await.into_iter().map(|(_, rows)| rows).collect();
+    assert_eq!(rows, [10, 10, 10, 5]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pipeline_needs_a_bucket_and_a_name_of_its_own() {
     let house = House::new().await;
     let running = house.open().await;
