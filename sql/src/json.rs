@@ -1,5 +1,6 @@
 //! JSON in SQL: columns of text with a mark, functions that read them, and the operators `->`, `->>` and `?`.
 
+mod decimal;
 mod function;
 mod path;
 mod scan;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 /// What says that a column of text holds JSON; in Parquet it becomes the logical type JSON.
 const JSON_EXTENSION: &str = "arrow.json";
-/// Whole numbers up to this are exact as DOUBLE.
+/// Whole numbers below this are exact as DOUBLE, and no others are read as one of them.
 const EXACT_MAX: i128 = 1 << 53;
 
 /// A column of JSON text.
@@ -114,7 +115,7 @@ fn compared(other: &Expr, schema: &DFSchema) -> Result<Option<Kind>> {
         && let Ok(ScalarValue::Decimal128(Some(number), ..)) = value.cast_to(&DataType::Decimal128(38, 0))
         && value.data_type().is_integer()
     {
-        return Ok(Some(if number.abs() <= EXACT_MAX { Kind::AsDouble } else { Kind::AsDecimal }));
+        return Ok(Some(if number.abs() < EXACT_MAX { Kind::AsDouble } else { Kind::AsDecimal }));
     }
     Ok(match other.get_type(schema)? {
         data_type if data_type.is_floating() => Some(Kind::AsDouble),

@@ -1,5 +1,6 @@
 //! The functions that read JSON, one row at a time. What is not there, or is no JSON, gives NULL.
 
+use super::decimal;
 use super::field;
 use super::path::JsonPath;
 use super::scan::{self, Step};
@@ -7,9 +8,8 @@ use arrow_array::builder::{
     BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder, ListBuilder, StringBuilder,
 };
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Decimal128Type, Int64Type};
+use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
-use arrow_cast::parse::parse_decimal;
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::expr::ScalarFunction;
@@ -17,9 +17,6 @@ use datafusion_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use std::sync::Arc;
-
-/// Digits, and those behind the point, of numbers that DOUBLE does not hold exactly.
-const DECIMAL: (u8, i8) = (38, 9);
 
 /// What a function gives of the value it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,7 +101,7 @@ impl Kind {
             Self::Int | Self::Length => DataType::Int64,
             Self::Float | Self::AsDouble => DataType::Float64,
             Self::Bool | Self::Contains | Self::AsBoolean => DataType::Boolean,
-            Self::AsDecimal => DataType::Decimal128(DECIMAL.0, DECIMAL.1),
+            Self::AsDecimal => DataType::Decimal128(decimal::DIGITS, decimal::SCALE),
             Self::Extract => DataType::List(field(Field::LIST_FIELD_DEFAULT_NAME)),
         }
     }
@@ -311,10 +308,9 @@ fn compared(kind: Kind, texts: &StringArray) -> Result<ArrayRef> {
             Arc::new(builder.finish())
         }
         Kind::AsDecimal => {
-            let (digits, scale) = DECIMAL;
-            let mut builder = Decimal128Builder::with_capacity(texts.len()).with_precision_and_scale(digits, scale)?;
-            let decimal =
-                |text: &str| number(text).and_then(|_| parse_decimal::<Decimal128Type>(text, digits, scale).ok());
+            let builder = Decimal128Builder::with_capacity(texts.len());
+            let mut builder = builder.with_precision_and_scale(decimal::DIGITS, decimal::SCALE)?;
+            let decimal = |text: &str| number(text).map(|_| decimal::decimal(text));
             values.for_each(|text| builder.append_option(text.and_then(|text| decimal(text.trim()))));
             Arc::new(builder.finish())
         }

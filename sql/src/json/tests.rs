@@ -35,6 +35,34 @@ fn json_beside_a_number_is_compared_as_a_number() {
 }
 
 #[test]
+fn numbers_of_every_size_are_compared() {
+    let events = [
+        "0",
+        "1e30",
+        "1e-20",
+        "123456789012345678901234567890.5",
+        "-1e300",
+        "0.5",
+        "\"7\"",
+        "-1",
+        "1.0E+2",
+        "9007199254740993",
+    ];
+    let batch = unstructured(&events.map(|n| format!("{{\"n\":{n}}}")).each_ref().map(String::as_str));
+    let check = |condition: &str, expected: &[&str]| {
+        let done = run(&format!("SELECT value->'n' AS n FROM s WHERE {condition}"), &batch);
+        assert_eq!(texts(&done.batch), expected, "{condition}");
+    };
+    let positive = ["1e30", "1e-20", "123456789012345678901234567890.5", "0.5", "\"7\"", "1.0E+2", "9007199254740993"];
+    check("value->>'n' > 0", &positive);
+    check("value->>'n' > json_length(value) - 1", &positive);
+    check("value->>'n' > 9007199254740992", &["1e30", "123456789012345678901234567890.5", "9007199254740993"]);
+    check("value->>'n' > 9007199254740993", &["1e30", "123456789012345678901234567890.5"]);
+    check("value->>'n' = 9007199254740993", &["9007199254740993"]);
+    check("value->>'n' < 18446744073709551615 AND value->>'n' > 50", &["1.0E+2", "9007199254740993"]);
+}
+
+#[test]
 fn json_is_asked_for_what_it_holds() {
     check("value ? 'ok'", &[0, 1, 2]);
     check("value->'n' ? 'deep'", &[4]);
