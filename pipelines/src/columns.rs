@@ -16,7 +16,7 @@ mod number;
 pub(crate) use nulls::Nulls;
 pub(crate) use number::{EXACT_MAX, Number, read as read_number};
 
-use crate::schema::EventSchema;
+use crate::schema::{EventSchema, PathStep};
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use column::{Budget, FieldColumns};
@@ -42,8 +42,8 @@ pub(crate) struct Finished {
 #[derive(Debug)]
 pub(crate) struct Unfit {
     pub(crate) reason: String,
-    /// The path of the field that would have to hold values of more than one type.
-    pub(crate) mixed: Option<Vec<String>>,
+    /// The paths of the fields that would have to hold values of more than one type, if that is all that is wrong.
+    pub(crate) mixed: Vec<Vec<PathStep>>,
 }
 
 impl Columns {

@@ -7,7 +7,7 @@ use crate::object_name::Named;
 use crate::parquet::FileFacts;
 use crate::partition::key_id;
 use crate::rows::KeyId;
-use crate::schema::EventSchema;
+use crate::schema::{EventSchema, PathStep};
 use crate::{
     Error, JsonCompression, MixedTypes, OutputFormat, OutputSpec, Result, declared, json_lines, json_rows, object_name,
     parquet, transform,
@@ -17,9 +17,11 @@ use arrow_schema::ArrowError;
 use bytes::Bytes;
 use cistern_sql::{StepCounts, Transform};
 use cistern_types::{ObjectKey, Timestamp};
+use std::collections::BTreeSet;
 
-/// How many fields of a batch become JSON at most; each lays the batch out once more, and the next batch has them so already.
-const MIXED_FIELDS_MAX: usize = 32;
+/// How often a batch is laid out once more at most because fields of it become JSON. A field that becomes it can bring events in
+/// whose other fields follow.
+const LAYOUTS_MAX: usize = 32;
 
 /// The content type of events, one a line.
 const NDJSON: &str = "application/x-ndjson";
@@ -144,16 +146,16 @@ fn content(mut batch: Batch, spec: &OutputSpec, schema: &mut EventSchema) -> Res
     })
 }
 
-/// The events as columns that follow from them. Where mixed types are wanted, a field that turns out to hold some becomes
-/// one of JSON, and the batch is laid out anew.
+/// The events as columns that follow from them. Where mixed types are wanted, fields that turn out to hold some become
+/// ones of JSON, and the batch is laid out anew.
 fn inferred(batch: Batch, schema: &mut EventSchema, mixed: MixedTypes) -> Result<(Content, DeadLetters), ArrowError> {
-    let mut working = schema.clone();
     let kept = (mixed == MixedTypes::Json).then(|| batch.clone()); // the same bytes
-    let (mut laid_out, mut again) = (lay_out(batch, &working)?, 0);
-    while let (Some(kept), Some(path)) = (&kept, &laid_out.mixed) {
-        working = laid_out.finished.schema.clone();
-        again += 1;
-        if again > MIXED_FIELDS_MAX || !working.make_json(path) {
+    let mut laid_out = lay_out(batch, schema)?;
+    for _ in 0..LAYOUTS_MAX {
+        let Some(kept) = kept.as_ref().filter(|_| !laid_out.mixed.is_empty()) else { break };
+        let mut working = laid_out.finished.schema.clone();
+        laid_out.mixed.iter().for_each(|path| working.make_json(path));
+        if !working.fits() {
             break;
         }
         laid_out = lay_out(kept.clone(), &working)?;
@@ -178,8 +180,8 @@ struct LaidOut {
     /// Events that are rows of no column yet.
     accepted: Vec<(u64, Vec<u8>)>,
     dead: DeadLetters,
-    /// The first field that would have to hold more than one type.
-    mixed: Option<Vec<String>>,
+    /// The fields that would have to hold more than one type.
+    mixed: BTreeSet<Vec<PathStep>>,
 }
 
 /// So many rows tell how much room the columns of the others will take.
@@ -193,7 +195,7 @@ fn part(bytes: usize, of: usize) -> f64 {
 
 fn lay_out(mut batch: Batch, schema: &EventSchema) -> Result<LaidOut, ArrowError> {
     let mut columns = Columns::new(schema);
-    let (mut dead, mut accepted, mut mixed) = (DeadLetters::default(), Vec::new(), None);
+    let (mut dead, mut accepted, mut mixed) = (DeadLetters::default(), Vec::new(), BTreeSet::new());
     let (all_rows, all_bytes) = (batch.rows(), batch.bytes());
     let (mut rows, mut bytes) = (0, 0);
     batch.drain(|offset, event| {
@@ -211,7 +213,7 @@ fn lay_out(mut batch: Batch, schema: &EventSchema) -> Result<LaidOut, ArrowError
             Ok(()) => accepted.clear(),
             Err(unfit) => {
                 dead.push(offset, &unfit.reason, event);
-                mixed = mixed.take().or(unfit.mixed);
+                mixed.extend(unfit.mixed);
             }
         }
     });
@@ -369,5 +371,26 @@ mod tests {
         spec.mixed_types = MixedTypes::DeadLetters;
         let encoded = encode_as(&spec, batch(&events), &mut EventSchema::default());
         assert_eq!(encoded.dead_letters, 1);
+        spec.mixed_types = MixedTypes::Json;
+        let long = "n".repeat(300);
+        let long_events = [format!("{{\"{long}\":1}}"), format!("{{\"{long}\":\"x\"}}")];
+        let many = |value: &str| {
+            let fields: Vec<String> = (0..100).map(|n| format!("\"f{n}\":{value}")).collect();
+            format!("{{{}}}", fields.join(","))
+        };
+        let many = [many("1"), many("\"x\"")];
+        for events in [
+            &[r#"{"meta":[]}"#, r#"{"meta":{"k":1}}"#, r#"{"v":1}"#, r#"{"v":"two"}"#] as &[&str],
+            &[r#"{"a":{}}"#, r#"{"a":1}"#],
+            &[r#"{"a":[1,"x"]}"#, r#"{"b":{"c":[{"d":[1,"x"]}]}}"#, r#"{"b":{"c":[{"d":null},{}]}}"#],
+            &[r#"{"a":{"b":[1,"x"]}}"#, r#"{"a":1}"#],
+            &[&many[0], &many[1]],
+            &[&long_events[0], &long_events[1]],
+        ] {
+            let encoded = encode_as(&spec, batch(events), &mut EventSchema::default());
+            assert_eq!((encoded.dead_letters, rows(&encoded).len()), (0, events.len()), "{events:?}");
+        }
+        let encoded = encode_as(&spec, batch(&[r#"{"b":[{"c":[1,"x"]},{}]}"#]), &mut EventSchema::default());
+        assert_eq!(rows(&encoded), [serde_json::json!({ "b": [{ "c": "[1,\"x\"]" }, {}] })]);
     }
 }

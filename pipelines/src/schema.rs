@@ -45,7 +45,42 @@ pub(crate) enum Kind {
     Json,
 }
 
+/// One step to a field: its name, and how many lists lie between it and the object or value that is meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PathStep {
+    pub(crate) name: String,
+    pub(crate) lists: usize,
+}
+
+impl PathStep {
+    /// The kind inside the lists of this step.
+    fn kind_around(&self, item: Kind) -> Kind {
+        (0..self.lists).fold(item, |kind, _| Kind::List(Box::new(kind)))
+    }
+}
+
 impl Kind {
+    /// What is in the lists, if it is one.
+    fn item(&self) -> &Self {
+        let mut kind = self;
+        while let Self::List(item) = kind {
+            kind = item;
+        }
+        kind
+    }
+
+    /// How many lists lie around that.
+    fn lists(&self) -> usize {
+        if let Self::List(item) = self { 1 + item.lists() } else { 0 }
+    }
+
+    fn item_mut(&mut self) -> &mut Self {
+        match self {
+            Self::List(item) => item.item_mut(),
+            kind => kind,
+        }
+    }
+
     /// The kind as Arrow and Parquet know it.
     pub(crate) fn data_type(&self) -> DataType {
         match self {
@@ -75,22 +110,48 @@ impl EventSchema {
         Arc::new(Schema::new(arrow_fields(&self.fields)))
     }
 
-    /// Makes the field at a path one of JSON; whether there is such a field. Items of lists are passed through.
-    pub(crate) fn make_json(&mut self, path: &[String]) -> bool {
+    /// Makes the field at a path one of JSON, with what is missing around it. Where something else than the objects of the path stands
+    /// on the way, that becomes JSON.
+    pub(crate) fn make_json(&mut self, path: &[PathStep]) {
+        let Some((last, around)) = path.split_last() else { return };
         let mut fields = &mut self.fields;
-        let Some((last, around)) = path.split_last() else { return false };
-        for name in around {
-            let Some(field) = fields.iter_mut().find(|field| field.name == *name) else { return false };
-            let mut kind = &mut field.kind;
-            while let Kind::List(item) = kind {
-                kind = item;
+        for step in around {
+            let field = field_or_new(fields, &step.name, || step.kind_around(Kind::Struct(Vec::new())));
+            if !matches!(field.kind.item(), Kind::Struct(_)) {
+                field.kind = Kind::Json;
+                return;
             }
-            let Kind::Struct(inner) = kind else { return false };
+            let Kind::Struct(inner) = field.kind.item_mut() else { return };
             fields = inner;
         }
-        let found = fields.iter_mut().find(|field| field.name == *last);
-        found.map(|field| field.kind = Kind::Json).is_some()
+        field_or_new(fields, &last.name, || Kind::Json).kind = Kind::Json;
     }
+
+    /// Whether it keeps the limits of a schema.
+    pub(crate) fn fits(&self) -> bool {
+        let (columns, name_bytes) = size(&self.fields);
+        columns <= COLUMNS_MAX && name_bytes <= NAME_BYTES_MAX
+    }
+}
+
+/// The field of that name; a new one if there is none.
+fn field_or_new<'a>(fields: &'a mut Vec<SchemaField>, name: &str, kind: impl FnOnce() -> Kind) -> &'a mut SchemaField {
+    let at = fields.iter().position(|field| field.name == name).unwrap_or_else(|| {
+        fields.push(SchemaField { name: name.to_owned(), kind: kind() });
+        fields.len() - 1
+    });
+    &mut fields[at]
+}
+
+/// How many columns the fields are, as [`COLUMNS_MAX`] counts them, and the bytes of their names.
+fn size(fields: &[SchemaField]) -> (usize, usize) {
+    let mut size = (0, 0);
+    for field in fields {
+        let (columns, name_bytes) =
+            if let Kind::Struct(inner) = field.kind.item() { self::size(inner) } else { (0, 0) };
+        size = (size.0 + 1 + field.kind.lists() + columns, size.1 + field.name.len() + name_bytes);
+    }
+    size
 }
 
 #[cfg(test)]

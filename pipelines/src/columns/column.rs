@@ -317,7 +317,7 @@ impl FieldColumns {
     pub(super) fn insert(&mut self, name: String, column: Column) -> usize {
         let index = self.fields.len();
         self.by_name.insert(name.as_bytes().into(), index);
-        let token = Token::new(format!("\"{name}\"").into_bytes());
+        let token = Token::new(serde_json::Value::from(name.as_str()).to_string().into_bytes());
         self.fields.push(FieldColumn { name, token, column });
         self.successors.resize(index + 2, index + 1);
         index

@@ -4,6 +4,10 @@ use super::Unfit;
 use super::column::{Budget, Column, Data, FieldColumns};
 use super::number::{self, Number};
 use crate::scan::{RawText, Scanner, unescape};
+use crate::schema::{COLUMNS_MAX, NAME_BYTES_MAX, PathStep};
+
+/// So many characters of a name are told to people.
+const NAME_SHOWN_MAX: usize = 128;
 
 /// Why an event cannot be a row.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +30,12 @@ pub(super) enum Reason {
 #[derive(Debug)]
 pub(super) struct DecodeFault {
     reason: Reason,
-    /// The names of the fields around it, the innermost first.
-    path: Vec<String>,
+    /// The fields around it, the innermost first.
+    path: Vec<PathStep>,
+    /// Lists that lie between it and the innermost field whose name is not known yet.
+    lists: usize,
+    /// What else is wrong with the event, where this one does not end it.
+    others: Vec<DecodeFault>,
 }
 
 type Decoded = Result<(), Box<DecodeFault>>;
@@ -35,7 +43,7 @@ type Decoded = Result<(), Box<DecodeFault>>;
 impl From<Reason> for Box<DecodeFault> {
     #[cold]
     fn from(reason: Reason) -> Self {
-        Self::new(DecodeFault { reason, path: Vec::new() })
+        Self::new(DecodeFault { reason, path: Vec::new(), lists: 0, others: Vec::new() })
     }
 }
 
@@ -43,26 +51,60 @@ impl DecodeFault {
     #[cold]
     #[expect(clippy::unnecessary_box_returns, reason = "the box is handed on: results stay one word wide")]
     fn inside(mut self: Box<Self>, name: &str) -> Box<Self> {
-        self.path.push(name.chars().take(128).collect());
+        self.each(&mut |fault| {
+            let lists = std::mem::take(&mut fault.lists);
+            fault.path.push(PathStep { name: name.to_owned(), lists });
+        });
         self
     }
 
-    /// The fault for people, and the field of mixed types, if that is what it is.
+    #[cold]
+    #[expect(clippy::unnecessary_box_returns, reason = "as above")]
+    fn inside_list(mut self: Box<Self>) -> Box<Self> {
+        self.each(&mut |fault| fault.lists += 1);
+        self
+    }
+
+    fn each(&mut self, change: &mut impl FnMut(&mut Self)) {
+        change(self);
+        self.others.iter_mut().for_each(change);
+    }
+
+    /// Whether a field would have to hold more than one type: then the rest of the event is looked at all the same.
+    fn is_mixed(&self) -> bool {
+        matches!(self.reason, Reason::Conflict(..) | Reason::NotExact)
+    }
+
+    /// The fault for people, and the fields of mixed types, if that is all that is wrong.
     pub(super) fn describe(fault: Self) -> Unfit {
-        let mixed = matches!(fault.reason, Reason::Conflict(..) | Reason::NotExact);
-        let path: Vec<String> = fault.path.into_iter().rev().collect();
-        let field = path.join(".");
-        let reason = match fault.reason {
+        let reason = fault.reason_for_people();
+        let mixed = if fault.is_mixed() { fault.into_paths() } else { Vec::new() };
+        Unfit { reason, mixed }
+    }
+
+    fn into_paths(mut self) -> Vec<Vec<PathStep>> {
+        let others = std::mem::take(&mut self.others);
+        std::iter::once(self).chain(others).map(|fault| fault.path.into_iter().rev().collect()).collect()
+    }
+
+    fn reason_for_people(&self) -> String {
+        let names: Vec<String> =
+            self.path.iter().rev().map(|step| step.name.chars().take(NAME_SHOWN_MAX).collect()).collect();
+        let field = names.join(".");
+        match self.reason {
             Reason::Conflict(found, holds) => format!("field {field}: {found}, but the column holds {holds}"),
             Reason::NotExact => {
                 format!("field {field}: integers over 2^53 and fractions cannot share a column without loss")
             }
             Reason::Duplicate => format!("field {field}: stands twice in the event"),
-            Reason::TooManyColumns => format!("field {field}: the pipeline has as many columns as it may have"),
+            Reason::TooManyColumns => {
+                format!(
+                    "field {field}: the pipeline has as many columns as it may have, {COLUMNS_MAX} or {NAME_BYTES_MAX} bytes of names"
+                )
+            }
             Reason::TooMuch => format!("field {field}: more than 2 GiB of values in one batch"),
             Reason::Malformed => "the event is not valid JSON".to_owned(),
-        };
-        Unfit { reason, mixed: mixed.then_some(path) }
+        }
     }
 }
 
@@ -74,12 +116,15 @@ pub(super) fn event(fields: &mut FieldColumns, event: &[u8], row: usize, budget:
         return Err(Reason::Malformed.into());
     }
     scanner.step();
-    object(fields, &mut scanner, row, budget)
+    object(fields, &mut scanner, row, budget)?;
+    scanner.skip_space();
+    if scanner.peek().is_some() { Err(Reason::Malformed.into()) } else { Ok(()) }
 }
 
 /// The fields of an object whose brace has been passed.
 fn object(columns: &mut FieldColumns, scanner: &mut Scanner<'_>, row: usize, budget: &mut Budget) -> Decoded {
     let mut before = 0;
+    let mut mixed: Option<Box<DecodeFault>> = None;
     scanner.skip_space();
     if scanner.peek() == Some(b'}') {
         scanner.step();
@@ -108,20 +153,39 @@ fn object(columns: &mut FieldColumns, scanner: &mut Scanner<'_>, row: usize, bud
             return Err(Box::<DecodeFault>::from(Reason::Duplicate).inside(&field.name));
         }
         field.column.pad_to(row);
+        let here = *scanner;
         if let Err(fault) = value(&mut field.column, scanner, budget) {
-            return Err(fault.inside(&field.name));
+            note(&mut mixed, fault.inside(&field.name))?;
+            *scanner = here;
+            scanner.skip_value().ok_or(Reason::Malformed)?;
         }
         scanner.skip_space();
         match scanner.peek() {
             Some(b',') => scanner.step(),
             Some(b'}') => {
                 scanner.step();
-                return Ok(());
+                return mixed.map_or(Ok(()), Err);
             }
             _ => return Err(Reason::Malformed.into()),
         }
         scanner.skip_space();
     }
+}
+
+/// Keeps a fault that does not end the event with those before it; gives any other back.
+#[cold]
+fn note(mixed: &mut Option<Box<DecodeFault>>, mut fault: Box<DecodeFault>) -> Decoded {
+    if !fault.is_mixed() {
+        return Err(fault);
+    }
+    match mixed {
+        Some(first) => {
+            let others = std::mem::take(&mut fault.others);
+            first.others.extend(std::iter::once(*fault).chain(others));
+        }
+        None => *mixed = Some(fault),
+    }
+    Ok(())
 }
 
 /// The column of the field whose name stands here; a new one if there is none yet.
@@ -259,7 +323,7 @@ fn array(column: &mut Column, scanner: &mut Scanner<'_>, budget: &mut Budget) ->
         scanner.step();
     } else {
         loop {
-            value(items, scanner, budget)?;
+            value(items, scanner, budget).map_err(DecodeFault::inside_list)?;
             scanner.skip_space();
             match scanner.peek() {
                 Some(b',') => scanner.step(),

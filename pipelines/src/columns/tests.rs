@@ -113,6 +113,35 @@ fn columns_are_bounded_and_a_refused_event_does_not_use_them_up() {
 }
 
 #[test]
+fn names_that_need_escapes_are_themselves() {
+    let events =
+        [r#"{"a\\":1}"#, r#"{"a\":7}":"secret","z":1}"#, r#"{"a\":8,\"b":1}"#, r#"{"a\\":2}"#, r#"{"\u0061\u005c":3}"#];
+    let (finished, refused) = decode(&EventSchema::default(), &events);
+    assert_eq!(refused, []);
+    assert_eq!(finished.batch.unwrap(), reference(&finished.schema, &events));
+    check_refused(&[r#"{"a":1} {"a":2}"#], "the event is not valid JSON");
+}
+
+#[test]
+fn all_fields_of_mixed_types_are_told() {
+    let path = |steps: &[(&str, usize)]| -> Vec<PathStep> {
+        steps.iter().map(|(name, lists)| PathStep { name: (*name).to_owned(), lists: *lists }).collect()
+    };
+    let mut columns = Columns::new(&EventSchema::default());
+    columns.push(br#"{"a":1,"b":{"c":[[{"d":1,"e":1}]]},"f":0.5}"#).unwrap();
+    let unfit =
+        columns.push(br#"{"a":"x","b":{"c":[[{"d":1,"e":2},{"e":"x","d":[]}]]},"f":9007199254740993}"#).unwrap_err();
+    assert_eq!(unfit.reason, "field a: a string, but the column holds integers");
+    let lists = [("b", 0), ("c", 2)];
+    let inner = |name: &'static str| path(&[lists[0], lists[1], (name, 0)]);
+    assert_eq!(unfit.mixed, [path(&[("a", 0)]), inner("e"), inner("d"), path(&[("f", 0)])]);
+    let unfit = columns.push(br#"{"a":"x","f":1,"f":2}"#).unwrap_err();
+    assert_eq!((unfit.reason.as_str(), unfit.mixed.len()), ("field f: stands twice in the event", 0));
+    let unfit = columns.push(br#"{"new":[1,"x"]}"#).unwrap_err();
+    assert_eq!(unfit.mixed, [path(&[("new", 1)])]);
+}
+
+#[test]
 fn the_order_of_fields_does_not_matter() {
     let events = [r#"{"a":1,"b":"x","c":true}"#, r#"{"c":false,"a":2}"#, r#"{"b":"\u00e4","d":{"e":1},"a":3}"#];
     let (finished, refused) = decode(&EventSchema::default(), &events);
