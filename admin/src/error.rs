@@ -115,6 +115,7 @@ impl Error {
             // Texts of that crate continue "failed to".
             _ if matches!(self, Self::Access(_)) => format!("failed to {self}"),
             _ if let Self::Drives(cistern_drives::Error::Drive { source, .. }) = self => format!("{self}: {source}"),
+            _ if let Self::Pipelines(cistern_pipelines::Error::Objects(source)) = self => source.to_string(),
             _ => self.to_string(),
         }
     }
@@ -255,6 +256,7 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
         | Below::TooManyRejected { .. }
         | Below::OldSequence { .. }
         | Below::ReusedSequence { .. }
+        | Below::ReusedKey
         | Below::InvalidHeader { .. }
         | Below::IncompleteBody => MALFORMED,
         Below::Flush(_)

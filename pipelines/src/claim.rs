@@ -217,7 +217,10 @@ impl Claim {
         }
         if let Some(seen) = known.batches.iter().find(|seen| (seen.first, seen.count) == (self.first, self.count)) {
             if seen.digest != self.digest {
-                return Err(Error::ReusedSequence { sequence: self.first });
+                return Err(match self.producer.kind {
+                    ProducerKind::Key => Error::ReusedKey,
+                    _ => Error::ReusedSequence { sequence: self.first },
+                });
             }
             return Ok(Verdict::Seen { offset: seen.offset });
         }
@@ -228,9 +231,14 @@ impl Claim {
         if self.first == next {
             return Ok(Verdict::New);
         }
-        // Half of all numbers lie behind, half ahead: they go round.
+        // They go round: half of all numbers lie behind, half ahead. As long as they have not just done so, each larger one is ahead.
         let ahead = (i64::from(self.first) - i64::from(next)).rem_euclid(SEQUENCES);
-        if ahead < SEQUENCES / 2 { Err(self.gap(next)) } else { Err(Error::OldSequence { sequence: self.first }) }
+        let came_round = known.batches.iter().any(|seen| seen.first > next);
+        if ahead < SEQUENCES / 2 || (self.first > next && !came_round) {
+            Err(self.gap(next))
+        } else {
+            Err(Error::OldSequence { sequence: self.first })
+        }
     }
 
     fn gap(&self, expected: i32) -> Error {
@@ -306,7 +314,10 @@ mod tests {
         check(&sent, claim(1, 0, 1), "New");
         check(&sent, claim(1, 5, 1), "sequence 5 leaves a gap: 0 is next");
         check(&[claim(2, 0, 1)], claim(1, 1, 1), "another producer of this name has epoch 2");
+        check(&sent, claim(0, i32::MAX, 1), "sequence 2147483647 leaves a gap: 5 is next");
         check(&sent, Claim { digest: 8, ..claim(0, 3, 2) }, "sequence 3 was used before");
+        let key = |digest| Claim { producer: Producer::key("k"), digest, ..claim(0, 0, 1) };
+        check(&[key(1)], key(2), "this Idempotency-Key was used before");
     }
 
     #[test]

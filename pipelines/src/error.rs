@@ -211,7 +211,12 @@ pub enum Error {
         /// The number that was given.
         sequence: i32,
     },
-    /// The number, or the idempotency key, was used for something else.
+    /// The idempotency key was used for something else.
+    #[error(
+        "this Idempotency-Key was used before for other events: a retry must send the same, new events need a key of their own"
+    )]
+    ReusedKey,
+    /// The number was used for something else.
     #[error(
         "sequence {sequence} was used before for other events: retries must send the same, new events need a new one"
     )]
@@ -355,7 +360,8 @@ impl Error {
             | Self::SequenceGap { .. }
             | Self::UnknownProducer { .. }
             | Self::OldSequence { .. }
-            | Self::ReusedSequence { .. } => ErrorKind::Conflict,
+            | Self::ReusedSequence { .. }
+            | Self::ReusedKey => ErrorKind::Conflict,
             Self::Sql(_)
             | Self::NotDeadLetters { .. }
             | Self::NotInLog { .. }

@@ -117,6 +117,8 @@ fn sql_filters_and_shapes_events_and_what_fails_is_replayed_once_it_is_mended() 
     assert!(tail.len() == 3 && tail[0].starts_with("{\"offset\":0,\"at\":\"20"), "{tail:?}");
     let said = refused(&server, &["replay", "shaped", "--from-offset=5", "--to-offset=90000"]);
     assert!(said.contains("is no range of offsets in the log"), "{said}");
+    let said = refused(&server, &["replay", "shaped", "--dead-letters", "nope"]);
+    assert!(said.contains("no object nope in bucket shaped"), "{said}");
 
     let metrics = server.metrics().unwrap();
     let errors = metrics.iter().filter(|(name, _)| {

@@ -322,13 +322,14 @@ impl<'a> Walk<'a, '_> {
 
     #[inline]
     fn double(&mut self, first: u8, declared: &'static str) -> Decoded<f64> {
+        let whole = |value| if value == 0 && first == b'-' { -0.0 } else { rounded(value) };
         if let Some(value) = self.scanner.short_integer() {
-            return Ok(rounded(value));
+            return Ok(whole(value));
         }
         let token = self.number(first, declared)?;
         match read_number(token) {
             Some(Number::Float(value)) => Ok(value),
-            Some(Number::Int(value)) => Ok(rounded(value)),
+            Some(Number::Int(value)) => Ok(whole(value)),
             _ => float(token, declared, f64::is_finite),
         }
     }

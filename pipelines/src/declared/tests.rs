@@ -97,6 +97,10 @@ fn values_at_the_bounds_of_their_types_fit() {
     {
         fits(&json!("float64"), value, &json!(expected));
     }
+    for kind in ["float32", "float64"] {
+        let (batch, _) = decode(&only(&json!(kind), true), &["{\"f\":-0}"]);
+        assert_eq!(back(&batch)[0]["f"].to_string(), "-0.0", "{kind}");
+    }
     for value in ["1", "1.50", "\"x\\u0041\"", "{\"b\": [null, {}],\"a\":1.0}", "[ ]", "true"] {
         fits(&json!("json"), value, &json!(value));
     }

@@ -126,7 +126,8 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
         | Error::SequenceGap { .. }
         | Error::UnknownProducer { .. }
         | Error::OldSequence { .. }
-        | Error::ReusedSequence { .. } => (StatusCode::CONFLICT, 1021),
+        | Error::ReusedSequence { .. }
+        | Error::ReusedKey => (StatusCode::CONFLICT, 1021),
         Error::EventTooLarge { .. } => (StatusCode::BAD_REQUEST, 1018),
         Error::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 1019),
         Error::UnsupportedEncoding { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, 1020),

@@ -60,7 +60,7 @@ fn code_of(error: &Error) -> ResponseError {
         }
         Error::FencedProducer { .. } => ResponseError::InvalidProducerEpoch,
         // One that is behind may never have been stored: the code for duplicates would tell that it was.
-        Error::SequenceGap { .. } | Error::OldSequence { .. } | Error::ReusedSequence { .. } => {
+        Error::SequenceGap { .. } | Error::OldSequence { .. } | Error::ReusedSequence { .. } | Error::ReusedKey => {
             ResponseError::OutOfOrderSequenceNumber
         }
         Error::UnknownProducer { .. } => ResponseError::UnknownProducerId,
