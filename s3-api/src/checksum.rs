@@ -2,11 +2,12 @@
 
 use crate::error_map::Refusal;
 use crate::headers::set;
+use crate::rechunk::Trailers;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cistern_objects::{BodyError, ChecksumKind, ExpectedChecksum, StoredChecksum, TrailerSource};
 use cistern_types::{Checksum, ChecksumAlgorithm};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
 use s3s::{TrailingHeaders, dto};
@@ -85,10 +86,30 @@ pub(crate) fn named(headers: &HeaderMap, header: &str) -> Result<Option<Checksum
     parsed.map(Some).ok_or_else(unsupported)
 }
 
+/// What follows a body in chunks, for who reads the body to its end: s3s took the coding off, or we did.
+pub(crate) enum Trailing {
+    Below(TrailingHeaders),
+    Here(Trailers),
+}
+
+impl Trailing {
+    /// What a request has of it.
+    pub(crate) fn of(below: Option<TrailingHeaders>, extensions: &Extensions) -> Option<Self> {
+        below.map(Self::Below).or_else(|| extensions.get::<Trailers>().cloned().map(Self::Here))
+    }
+
+    fn get(&self, name: &str) -> Option<HeaderValue> {
+        match self {
+            Self::Below(trailers) => trailers.read(|headers| headers.get(name).cloned()).flatten(),
+            Self::Here(trailers) => trailers.get(name),
+        }
+    }
+}
+
 /// What the body of a PUT must turn out to have: by header, or by a trailer that is read once the body has ended.
 pub(crate) fn expected(
     headers: &HeaderMap,
-    trailers: Option<TrailingHeaders>,
+    trailers: Option<Trailing>,
 ) -> Result<(ExpectedChecksum, Option<TrailerSource>), Refusal> {
     let (claimed, announced) = (claimed(headers)?, announced(headers)?);
     let named = named(headers, "x-amz-sdk-checksum-algorithm")?;
@@ -121,8 +142,8 @@ pub(crate) fn expected(
     }
 }
 
-fn from_trailer(algorithm: ChecksumAlgorithm, trailers: &TrailingHeaders) -> Result<Option<Checksum>, BodyError> {
-    let value = trailers.read(|headers| headers.get(algorithm.header()).cloned()).flatten();
+fn from_trailer(algorithm: ChecksumAlgorithm, trailers: &Trailing) -> Result<Option<Checksum>, BodyError> {
+    let value = trailers.get(algorithm.header());
     let bad = |reason: &str| BodyError::BadTrailer { reason: format!("{} {reason}", algorithm.header()) };
     let value = value.ok_or_else(|| bad("was announced but did not come"))?;
     let text = value.to_str().map_err(|_| bad("is no text"))?;

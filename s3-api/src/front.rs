@@ -21,7 +21,7 @@ use crate::notes::{BodySeen, Notes, Respelled};
 use crate::ops::Operations;
 use crate::ops::cors::rules_of;
 use crate::query::{Query, decode_path};
-use crate::rechunk::{ChunkKind, rechunk};
+use crate::rechunk::{ChunkKind, rechunk, unchunk};
 use crate::screen::{Screen, is_form};
 use crate::signature::CONTENT_SHA256;
 use crate::{Result, S3Config, S3Metrics};
@@ -31,7 +31,7 @@ use cistern_net::{Listener, ServeLimits, Served, serve_http};
 use cistern_objects::{ConfigurationKind, Objects};
 use cistern_runtime::{Clock, Shutdown};
 use cistern_types::BucketName;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, ORIGIN, SERVER, VARY};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, ORIGIN, SERVER, VARY};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use s3s::config::{S3ConfigProvider, StaticConfigProvider};
@@ -236,6 +236,16 @@ impl S3Door {
                     "Only the bytes of objects may come in aws-chunked coding.",
                 ));
             }
+            (Some(ChunkKind::Signed), false) if !is_signed(&parts) => {
+                return Err(refusal(("InvalidRequest", 400), "Chunks with signatures need a signed request."));
+            }
+            (Some(ChunkKind::Unsigned), false) if !is_signed(&parts) => {
+                let (body, trailers) = unchunk(body);
+                parts.extensions.insert(trailers);
+                parts.headers.remove(&CONTENT_SHA256);
+                parts.headers.remove(CONTENT_LENGTH); // that of the coding
+                body
+            }
             (Some(kind), false) => rechunk(body, kind),
             (None, true) => {
                 let query = parts.uri.query().map(Query::parse).unwrap_or_default();
@@ -386,6 +396,12 @@ fn chunk_kind(parts: &Parts) -> Option<ChunkKind> {
         value if value.starts_with(b"STREAMING-") => Some(ChunkKind::Signed),
         _ => None,
     }
+}
+
+/// Whether somebody has signed the head, rightly or not.
+fn is_signed(parts: &Parts) -> bool {
+    parts.headers.contains_key(AUTHORIZATION)
+        || parts.uri.query().is_some_and(|query| Query::parse(query).has("X-Amz-Signature"))
 }
 
 /// Sub-resources of an object that a PUT describes in XML.

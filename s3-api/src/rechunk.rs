@@ -8,25 +8,40 @@
 //! signed    "10000;chunk-signature=.."    ─▶  unchanged, but refused above SIGNED_CHUNK_BYTES_MAX
 //! both      end before the 0 chunk        ─▶  an error
 //! ```
+//! Of requests that nobody signed s3s leaves the coding as it is, so it is taken off here: the data goes on, the trailers are kept.
 
 use bytes::Bytes;
 use futures::Stream;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::stream::{ByteStream, DynByteStream, RemainingLength};
 use s3s::{Body, StdError};
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 /// The largest signed chunk: all of it is in memory while its signature is checked. SDKs send 64 KiB to 1 MiB.
 const SIGNED_CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// The longest line in front of a chunk.
 const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// The most that may follow the last chunk where it is read here.
+const TRAILER_BYTES_MAX: usize = 8 << 10;
 
 /// Whether every chunk carries a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChunkKind {
     Signed,
     Unsigned,
+}
+
+/// What followed the last chunk of a body whose coding was taken off, once it has ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trailers(Arc<OnceLock<HeaderMap>>);
+
+impl Trailers {
+    pub(crate) fn get(&self, name: &str) -> Option<HeaderValue> {
+        self.0.get()?.get(name).cloned()
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,19 +63,21 @@ enum At {
     Data(u64),
     /// In the line end after the data; this many of its two bytes have come.
     DataEnd(usize),
-    /// After the 0 chunk's line: trailers, if any.
-    Trailer,
+    /// After the 0 chunk's line: trailers, if any; what came of them, where they are read here.
+    Trailer(Vec<u8>),
 }
 
 #[derive(Debug)]
 struct Rechunker {
     kind: ChunkKind,
     at: At,
+    /// Where the trailers go of a body whose coding is taken off.
+    trailers: Option<Trailers>,
 }
 
 impl Rechunker {
-    fn new(kind: ChunkKind) -> Self {
-        Self { kind, at: At::Line(Vec::new()) }
+    fn new(kind: ChunkKind, trailers: Option<Trailers>) -> Self {
+        Self { kind, at: At::Line(Vec::new()), trailers }
     }
 
     /// Takes a piece of the body and appends what to pass on.
@@ -70,7 +87,11 @@ impl Rechunker {
         }
         while !piece.is_empty() {
             match &mut self.at {
-                At::Trailer => {
+                At::Trailer(read) => {
+                    if self.trailers.is_some() {
+                        read.extend_from_slice(&piece);
+                        return if read.len() > TRAILER_BYTES_MAX { Err(ChunkError::Malformed) } else { Ok(()) };
+                    }
                     if self.kind == ChunkKind::Unsigned {
                         out.push_back(piece);
                     }
@@ -94,7 +115,9 @@ impl Rechunker {
                     if *remaining == 0 {
                         self.at = At::DataEnd(0);
                     }
-                    if self.kind == ChunkKind::Unsigned {
+                    if self.trailers.is_some() {
+                        out.push_back(data);
+                    } else if self.kind == ChunkKind::Unsigned {
                         out.extend([format!("{taken:x}\r\n").into(), data, Bytes::from_static(b"\r\n")]);
                     }
                 }
@@ -116,17 +139,32 @@ impl Rechunker {
         if self.kind == ChunkKind::Signed && bytes > SIGNED_CHUNK_BYTES_MAX {
             return Err(ChunkError::TooLarge { bytes });
         }
-        self.at = if bytes == 0 { At::Trailer } else { At::Data(bytes) };
-        if bytes == 0 && self.kind == ChunkKind::Unsigned {
+        self.at = if bytes == 0 { At::Trailer(Vec::new()) } else { At::Data(bytes) };
+        if bytes == 0 && self.kind == ChunkKind::Unsigned && self.trailers.is_none() {
             out.push_back(Bytes::from_static(b"0\r\n"));
         }
         Ok(())
     }
 
-    /// Whether the body may end here.
-    fn may_end(&self) -> bool {
-        matches!(self.at, At::Trailer)
+    /// Ends the body, if it may end here.
+    fn end(&self) -> Result<(), ChunkError> {
+        let At::Trailer(read) = &self.at else { return Err(ChunkError::EndedEarly) };
+        if let Some(Trailers(trailers)) = &self.trailers {
+            trailers.get_or_init(|| trailer_fields(read));
+        }
+        Ok(())
     }
+}
+
+/// The fields after the last chunk, one a line. What is none is no field of theirs: whoever waits for one that does not come says so.
+fn trailer_fields(read: &[u8]) -> HeaderMap {
+    let lines = read.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let field = |line: &[u8]| {
+        let colon = memchr::memchr(b':', line)?;
+        let name = HeaderName::from_bytes(line[..colon].trim_ascii()).ok()?;
+        Some((name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
+    };
+    lines.filter_map(field).collect()
 }
 
 /// The length in a chunk's line: `hex [";" anything] CR LF`.
@@ -148,7 +186,16 @@ struct RechunkedBody {
 
 /// `body`, whose coding is aws-chunked, in chunks that may be held in memory.
 pub(crate) fn rechunk(body: Body, kind: ChunkKind) -> Body {
-    let rechunker = Rechunker::new(kind);
+    rechunked(body, Rechunker::new(kind, None))
+}
+
+/// The data of `body`, whose coding is aws-chunked without signatures, and its trailers, which are there once it has ended.
+pub(crate) fn unchunk(body: Body) -> (Body, Trailers) {
+    let trailers = Trailers::default();
+    (rechunked(body, Rechunker::new(ChunkKind::Unsigned, Some(trailers.clone()))), trailers)
+}
+
+fn rechunked(body: Body, rechunker: Rechunker) -> Body {
     let body: DynByteStream = Box::pin(RechunkedBody { body, rechunker, out: VecDeque::new(), ended: false });
     Body::from(body)
 }
@@ -170,7 +217,7 @@ impl Stream for RechunkedBody {
                 Some(Err(error)) => Err(error),
                 None => {
                     this.ended = true;
-                    if this.rechunker.may_end() { Ok(()) } else { Err(ChunkError::EndedEarly.into()) }
+                    this.rechunker.end().map_err(StdError::from)
                 }
             };
             if let Err(error) = passed {
@@ -194,13 +241,15 @@ mod tests {
 
     /// Feeds `body` in pieces of `step` bytes.
     fn pass(kind: ChunkKind, body: &[u8], step: usize) -> Result<Vec<u8>, ChunkError> {
-        let (mut rechunker, mut out) = (Rechunker::new(kind), VecDeque::new());
+        run(Rechunker::new(kind, None), body, step)
+    }
+
+    fn run(mut rechunker: Rechunker, body: &[u8], step: usize) -> Result<Vec<u8>, ChunkError> {
+        let mut out = VecDeque::new();
         for piece in body.chunks(step) {
             rechunker.push(Bytes::copy_from_slice(piece), &mut out)?;
         }
-        if !rechunker.may_end() {
-            return Err(ChunkError::EndedEarly);
-        }
+        rechunker.end()?;
         Ok(out.into_iter().flatten().collect())
     }
 
@@ -229,6 +278,21 @@ mod tests {
             assert_eq!(data, b"hello worldabc", "step {step}");
             assert_eq!(trailer, b"x-amz-checksum-crc32:AAAAAA==\r\n\r\n", "step {step}");
         }
+    }
+
+    #[test]
+    fn the_coding_is_taken_off_however_the_body_is_cut() {
+        for step in 1..=UNSIGNED.len() {
+            let trailers = Trailers::default();
+            let rechunker = Rechunker::new(ChunkKind::Unsigned, Some(trailers.clone()));
+            assert_eq!(run(rechunker, UNSIGNED, step).unwrap(), b"hello worldabc", "step {step}");
+            assert_eq!(trailers.get("x-amz-checksum-crc32").unwrap(), "AAAAAA==", "step {step}");
+            assert_eq!(trailers.get("x-amz-checksum-crc32c"), None);
+        }
+        let long = [b"0\r\n".as_slice(), &[b'x'; TRAILER_BYTES_MAX + 1]].concat();
+        let rechunker = || Rechunker::new(ChunkKind::Unsigned, Some(Trailers::default()));
+        assert_eq!(run(rechunker(), &long, 64), Err(ChunkError::Malformed));
+        assert_eq!(run(rechunker(), b"1\r\na\r\n", 64), Err(ChunkError::EndedEarly));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Refused here: signature version 2 (always on in s3s, and compared in variable time), two signatures at once, stale or far-reaching signatures, and `x-amz-*` headers and R2's own that the signature does not
 //! cover: whoever holds a presigned PUT could otherwise add `x-amz-copy-source` and read what its signer may read.
+//! What a presigned URL says in its query instead of headers, as some SDKs write it, becomes those headers.
 //! Pure: the head and the time come in, a refusal comes out. Whether a signature is right is s3s's to say.
 
 use crate::error_map::refusal;
@@ -10,7 +11,7 @@ use crate::r2;
 use crate::signature::{ALGORITHM, AMZ_DATE, CONTENT_SHA256};
 use cistern_types::Timestamp;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use s3s::S3Error;
 use std::ops::Range;
 use std::time::Duration;
@@ -29,6 +30,25 @@ const AMZ_DATE_FORM: &[BorrowedFormatItem<'_>] = format_description!("[year][mon
 /// two mean nothing here.
 const UNSIGNED_HEADERS: [&str; 3] = ["x-amz-content-sha256", "x-amz-user-agent", "x-amz-request-payer"];
 
+/// Headers that a presigned URL may have in its query. Not those that S3 does not read there: tags, the source of a copy, and checksums, which
+/// SDKs compute of the empty body that they sign.
+const HEADERS_IN_QUERY: [&str; 14] = [
+    "x-amz-acl",
+    "x-amz-checksum-mode",
+    "x-amz-expected-bucket-owner",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-server-side-encryption",
+    "x-amz-storage-class",
+    "x-amz-website-redirect-location",
+];
+
 /// What is judged by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screen {
@@ -46,7 +66,12 @@ impl Screen {
         if let Some(date) = by_date {
             headers.insert(&AMZ_DATE, date);
         }
-        Ok(())
+        match uri.query() {
+            Some(query) if memchr::memmem::find(query.as_bytes(), b"X-Amz-Signature").is_some() => {
+                add_headers_of_query(query, headers)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_signatures(&self, uri: &Uri, headers: &HeaderMap, by_date: Option<&HeaderValue>) -> Result<(), S3Error> {
@@ -145,6 +170,22 @@ impl Screen {
     }
 }
 
+/// Adds the headers that a presigned URL has in its query, which its signature covers; a header that came itself counts.
+fn add_headers_of_query(query: &str, headers: &mut HeaderMap) -> Result<(), S3Error> {
+    for (name, value) in Query::parse(query).into_pairs() {
+        let name = name.to_ascii_lowercase();
+        if !name.starts_with("x-amz-meta-") && !HEADERS_IN_QUERY.contains(&name.as_str()) {
+            continue;
+        }
+        let malformed =
+            || refusal(("InvalidArgument", 400), format!("{name} in the query is not the value of a header."));
+        let name = HeaderName::try_from(&name).map_err(|_| malformed())?;
+        let value = HeaderValue::try_from(value).map_err(|_| malformed())?;
+        headers.entry(name).or_insert(value);
+    }
+    Ok(())
+}
+
 /// The words of a credential's scope are key, date, region, service and `aws4_request`.
 fn check_service(credential: &str) -> Result<(), String> {
     match credential.rsplit('/').nth(1) {
@@ -165,7 +206,7 @@ fn too_skewed() -> S3Error {
 /// `Host`, every `x-amz-*` header that came and every one of R2's that does something must be among the signed ones.
 fn check_covered(signed: &str, headers: &HeaderMap) -> Result<(), S3Error> {
     let covers = |name: &str| signed.split(';').any(|own| own.trim().eq_ignore_ascii_case(name));
-    let names = headers.keys().map(http::HeaderName::as_str);
+    let names = headers.keys().map(HeaderName::as_str);
     let must_be = |name: &&str| (name.starts_with("x-amz-") && !UNSIGNED_HEADERS.contains(name)) || r2::is_own(name);
     let uncovered = names.filter(must_be);
     match std::iter::once("host").chain(uncovered).find(|name| !covers(name)) {

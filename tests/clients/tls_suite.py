@@ -10,6 +10,7 @@ import urllib.request
 
 import aiokafka
 import boto3
+import botocore
 import botocore.exceptions
 import confluent_kafka
 import kafka
@@ -50,6 +51,19 @@ def check_s3_with_the_authority_and_not_without(bucket):
             raise AssertionError("served without TLS")
         except (botocore.exceptions.HTTPClientError, botocore.exceptions.ClientError):
             pass
+
+
+def check_uploads_that_nobody_signed_come_in_chunks_over_tls(bucket):
+    policy = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/*"},
+    ]}
+    signed, data = client(verify=CA), suite.content(2, MIB)
+    signed.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    config = Config(signature_version=botocore.UNSIGNED, s3={"addressing_style": "path"}, retries={"max_attempts": 1})
+    anonymous = boto3.client("s3", config=config, verify=CA)
+    answer = anonymous.put_object(Bucket=bucket, Key="k", Body=data)
+    assert answer.get("ChecksumCRC32"), answer
+    assert signed.get_object(Bucket=bucket, Key="k")["Body"].read() == data
 
 
 def check_a_policy_that_asks_for_tls_is_met_over_tls(bucket):

@@ -6,7 +6,7 @@ use super::put::body_checks;
 use super::{Answer, Operations, facts_of, place, written};
 use crate::acl::{of_new_object, owner_of};
 use crate::body_stream::RequestBody;
-use crate::checksum::{Fields, algorithm_of, claimed_of_parts, kind_of, kind_text, named};
+use crate::checksum::{Fields, Trailing, algorithm_of, claimed_of_parts, kind_of, kind_text, named};
 use crate::encryption::{answer_headers, asked, customer_key, key_of, key_of_request, key_of_source};
 use crate::error_map::Refusal;
 use crate::headers::{
@@ -120,11 +120,11 @@ pub(super) async fn upload_part(
     notes: &Notes,
     request: S3Request<UploadPartInput>,
 ) -> Answer<UploadPartOutput> {
-    let S3Request { input, headers, trailing_headers, .. } = request;
+    let S3Request { input, headers, trailing_headers, extensions, .. } = request;
     let at = upload_of(&input.bucket, &input.key, &input.upload_id)?;
     let number = part_number(input.part_number)?;
     check_uploader(objects, notes, &at).await?;
-    let checks = body_checks(&headers, trailing_headers)?;
+    let checks = body_checks(&headers, Trailing::of(trailing_headers, &extensions))?;
     let customer_key = key_of_request(&headers)?;
     let body = RequestBody::new(input.body);
     let part = objects.put_part(&at, number, customer_key.as_ref(), checks, body).await?;

@@ -4,7 +4,7 @@ use super::lifecycle::rules_in_force;
 use super::{Answer, EXPIRATION, Operations, VERSION_ID, judged, written};
 use crate::acl::of_new_object;
 use crate::body_stream::RequestBody;
-use crate::checksum::{add_checksum, content_md5, expected};
+use crate::checksum::{Trailing, add_checksum, content_md5, expected};
 use crate::encryption::{answer_headers, asked, key_of};
 use crate::error_map::Refusal;
 use crate::headers::{attributes, set, storage_class, stored_headers, write_conditions};
@@ -14,10 +14,10 @@ use cistern_objects::{Attributes, BodyChecks, Objects, PutRequest};
 use http::HeaderMap;
 use http::header::ETAG;
 use s3s::dto::{PutObjectInput, PutObjectOutput, StreamingBlob};
-use s3s::{S3Request, S3Response, TrailingHeaders};
+use s3s::{S3Request, S3Response};
 
 /// What the headers promise about the body. The signed SHA-256 of what comes through s3s is checked there, as the body passes.
-pub(super) fn body_checks(headers: &HeaderMap, trailers: Option<TrailingHeaders>) -> Result<BodyChecks, Refusal> {
+pub(super) fn body_checks(headers: &HeaderMap, trailers: Option<Trailing>) -> Result<BodyChecks, Refusal> {
     let (checksum, trailer) = expected(headers, trailers)?;
     let length = body_length(headers)?;
     Ok(BodyChecks { length: Some(length), content_md5: content_md5(headers)?, sha256: None, checksum, trailer })
@@ -40,7 +40,7 @@ pub(crate) struct Write<'a> {
     /// What the object shall be, and what its body has to be.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: Option<StreamingBlob>,
-    pub(crate) trailers: Option<TrailingHeaders>,
+    pub(crate) trailers: Option<Trailing>,
     /// What the body has to hash to, if nobody else checks what was signed.
     pub(crate) sha256: Option<[u8; 32]>,
 }
@@ -84,7 +84,8 @@ pub(super) async fn put_object(
     notes: &Notes,
     request: S3Request<PutObjectInput>,
 ) -> Answer<PutObjectOutput> {
-    let S3Request { input, headers, trailing_headers, .. } = request;
-    let asks = Write { key: &input.key, headers: &headers, body: input.body, trailers: trailing_headers, sha256: None };
+    let S3Request { input, headers, trailing_headers, extensions, .. } = request;
+    let trailers = Trailing::of(trailing_headers, &extensions);
+    let asks = Write { key: &input.key, headers: &headers, body: input.body, trailers, sha256: None };
     Ok(S3Response::with_headers(PutObjectOutput::default(), put(objects, notes, asks).await?))
 }

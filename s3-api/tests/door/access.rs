@@ -438,3 +438,36 @@ async fn forms_are_bounded_and_end_as_they_should() {
     assert_eq!(managed.header("x-amz-server-side-encryption"), "AES256");
     house.send(&whole).await.expect(204);
 }
+
+/// SDKs write the headers that a presigned URL stands for into its query.
+#[tokio::test]
+async fn what_a_presigned_url_says_in_its_query_is_as_good_as_headers() {
+    let house = house_with_bucket().await;
+    let put = Call::put("/photos/k").body("hello").presigned("60");
+    let put = put.query("x-amz-meta-Color", "r\u{fc}ck+en").query("x-amz-storage-class", "STANDARD_IA");
+    let ignored = put.clone().query("x-amz-checksum-crc32", "AAAAAA==").query("x-amz-sdk-checksum-algorithm", "CRC32");
+    house.send(&ignored.query("x-amz-tagging", "a=b")).await.expect(200);
+    let stored = house.send(&Call::get("/photos/k")).await.expect(200);
+    let meta = stored.headers.get("x-amz-meta-color").unwrap().as_bytes();
+    assert!(meta == "r\u{fc}ck+en".as_bytes() || stored.header("x-amz-meta-color").starts_with("=?UTF-8?"), "{meta:?}");
+    assert_eq!((stored.header("x-amz-storage-class"), stored.header("x-amz-tagging-count")), ("STANDARD_IA", ""));
+    let by_header = put.clone().header("x-amz-storage-class", "STANDARD");
+    house.send(&by_header).await.expect(200);
+    assert_eq!(
+        house.send(&Call::get("/photos/k")).await.expect(200).header("x-amz-storage-class"),
+        "",
+        "a header counts"
+    );
+    house.check_refused(&put.clone().query("x-amz-expected-bucket-owner", "111122223333"), "AccessDenied", 403).await;
+    house.check_refused(&put.clone().query("x-amz-acl", "everybody"), "InvalidArgument", 400).await;
+    house.check_refused(&put.query("x-amz-meta-a", "line\nend"), "InvalidArgument", 400).await;
+    let get = Call::get("/photos/k").presigned("60").query("x-amz-expected-bucket-owner", "111122223333");
+    house.send(&get).await.expect_error("AccessDenied", 403);
+    let signed = Call::put("/photos/k2").body("hello").query("x-amz-meta-a", "1");
+    house.send(&signed).await.expect(200);
+    assert_eq!(
+        house.send(&Call::get("/photos/k2")).await.expect(200).header("x-amz-meta-a"),
+        "",
+        "it is no presigned URL"
+    );
+}

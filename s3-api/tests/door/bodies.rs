@@ -176,3 +176,35 @@ async fn a_chunked_length_that_is_not_the_bodys_is_refused() {
     }
     assert_eq!(house.state().await, before);
 }
+
+#[tokio::test]
+async fn the_coding_is_taken_off_bodies_that_nobody_signed() {
+    let house = house_with_bucket().await;
+    let policy = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::photos/*"}}"#;
+    house.send(&Call::put("/photos?policy").body(policy)).await.expect(204);
+    let call = |payload: &str, body: &[u8]| {
+        let call = Call::put("/photos/k").anonymous().header("content-encoding", "aws-chunked").body(body.to_vec());
+        call.header("x-amz-content-sha256", payload).header("x-amz-decoded-content-length", "11")
+    };
+    let with_trailer = |body: &[u8]| call(UNSIGNED_TRAILER, body).header("x-amz-trailer", CRC32);
+    let body = unsigned_chunks(&CHUNKS, Some((CRC32, HELLO_CRC32)));
+    for (call, checksum) in [(call(UNSIGNED_TRAILER, &body), ""), (with_trailer(&body), HELLO_CRC32)] {
+        let answer = house.send(&call).await.expect(200);
+        assert_eq!(answer.header(CRC32), checksum);
+        let stored = house.send(&Call::get("/photos/k")).await.expect(200);
+        assert_eq!((stored.text().as_str(), stored.header("content-encoding")), ("hello world", ""));
+    }
+    let other_sum = unsigned_chunks(&CHUNKS, Some((CRC32, "AAAAAA==")));
+    house.check_refused(&with_trailer(&other_sum), "BadDigest", 400).await;
+    house.check_refused(&with_trailer(&unsigned_chunks(&CHUNKS, None)), "MalformedTrailerError", 400).await;
+    house.check_refused(&with_trailer(&body[..12]), "IncompleteBody", 400).await;
+    house.check_refused(&with_trailer(b"hello world"), "IncompleteBody", 400).await;
+    let shorter = unsigned_chunks(&CHUNKS[..1], Some((CRC32, HELLO_CRC32)));
+    house.check_refused(&with_trailer(&shorter), "IncompleteBody", 400).await;
+    for payload in [SIGNED, SIGNED_TRAILER] {
+        house.check_refused(&call(payload, &body), "InvalidRequest", 400).await;
+    }
+    let without_length =
+        Call::put("/photos/k").anonymous().header("x-amz-content-sha256", UNSIGNED_TRAILER).body(body.to_vec());
+    house.check_refused(&without_length, "MissingContentLength", 411).await;
+}

@@ -260,6 +260,11 @@ const checks = {
     const got = await fetch(await signed("GetObject", { ResponseContentType: "text/weird" }));
     assert.deepEqual([got.status, got.headers.get("content-type"), await got.text()], [200, "text/weird", "1,2\n"]);
     assert.equal((await s3("HeadObject", at)).ContentType, "text/csv");
+    // What stands for headers is in the query.
+    const described = await signed("PutObject", { Metadata: { color: "r\u00fcd" }, StorageClass: "STANDARD_IA" });
+    assert.equal((await fetch(described, { method: "PUT", body: "3,4\n" })).status, 200);
+    const { Metadata, StorageClass } = await s3("HeadObject", at);
+    assert.deepEqual([Object.keys(Metadata), StorageClass], [["color"], "STANDARD_IA"]);
     assert.equal((await fetch(await signed("HeadObject"), { method: "HEAD" })).headers.get("content-length"), "4");
     const address = await signed("GetObject");
     assert.equal((await fetch(address.replace(/(Signature=)..../, "$10000"))).status, 403);
