@@ -124,8 +124,8 @@ pub(crate) async fn head(objects: &Objects, notes: &Notes, asked: &Read<'_>) -> 
         _ => None,
     };
     let bytes = range.map(|range| range.of_size(record.size)).transpose()?.flatten();
-    let length = bytes.as_ref().map(|bytes| bytes.end - bytes.start).or(part.as_ref().map(|part| part.size));
-    let length = length.unwrap_or(record.size);
+    let bytes = bytes.or(part.as_ref().map(|part| part.range.clone()));
+    let length = bytes.as_ref().map_or(record.size, |bytes| bytes.end - bytes.start);
     let shown = Shown {
         record: &record,
         length,

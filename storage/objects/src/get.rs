@@ -54,6 +54,15 @@ pub struct ObjectPart {
     pub checksum: Option<Checksum>,
 }
 
+/// The bytes of one part of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartBytes {
+    /// Where in the object they are.
+    pub range: Range<u64>,
+    /// Their checksum, when the upload asked for one.
+    pub checksum: Option<Checksum>,
+}
+
 /// The bytes asked for, in order, in pieces of about 1 MiB at most. An `Err` ends it: the answer must then be cut off.
 pub type ObjectBody = BoxStream<'static, Result<Bytes>>;
 
@@ -161,13 +170,12 @@ impl Objects {
         Ok((0..).zip(1..=count).skip(first).take(limit.min(PART_PAGE_MAX)).map(part).collect())
     }
 
-    /// One part of an object; parts count from 1, and an object that no multipart upload made is its only part.
-    pub async fn object_part(&self, record: &ObjectRecord, number: u32) -> Result<ObjectPart> {
+    /// Where one part of an object lies; parts count from 1, and an object that no multipart upload made is its only part.
+    pub async fn object_part(&self, record: &ObjectRecord, number: u32) -> Result<PartBytes> {
         let txn = self.store().read().await?;
         let extents = extents(&txn, record.version, &record.layout).await?;
         let range = part_range(record, &extents, number)?;
-        let size = range.end - range.start;
-        Ok(ObjectPart { number, size, checksum: part_checksum(record, &extents, number) })
+        Ok(PartBytes { range, checksum: part_checksum(record, &extents, number) })
     }
 
     /// The record of an object as the transaction sees it, or of one of its versions.

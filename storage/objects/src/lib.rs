@@ -71,7 +71,7 @@ pub use delete::{DeleteItem, DeleteOutcome};
 pub use encryption::{Encryption, EncryptionKind, Sealing};
 pub use error::{Condition, Error, ErrorKind, Result};
 pub use garbage::{SweepSchedule, Sweeper};
-pub use get::{ByteRange, ObjectBody, ObjectPart, ObjectRead, PART_PAGE_MAX};
+pub use get::{ByteRange, ObjectBody, ObjectPart, ObjectRead, PART_PAGE_MAX, PartBytes};
 pub use limits::Limits;
 pub use list::{ListPage, ListRequest, ListedObject};
 pub use list_versions::{ListVersions, ListedVersion, VersionPage};
