@@ -11,13 +11,14 @@ use crate::headers::{
     add_metadata, content_headers, http_date_text, not_modified_headers, range, read_conditions, set,
 };
 use crate::notes::Notes;
+use crate::query::Query;
 use cistern_objects::{BucketRecord, ByteRange, CustomerKey, Error, ObjectRecord, Objects, VersionRef};
 use cistern_types::{Checksum, ObjectKey, StorageClass};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
     CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response};
 use std::ops::Range;
@@ -201,29 +202,12 @@ pub(super) async fn get_object(
     notes: &Notes,
     request: S3Request<GetObjectInput>,
 ) -> Answer<GetObjectOutput> {
-    let S3Request { input, headers, .. } = request;
+    let S3Request { input, headers, uri, .. } = request;
     let version = version_of(input.version_id.as_deref())?;
     let asked = Read { key: &input.key, version, part: input.part_number, headers: &headers };
+    let overrides = overrides(notes, &uri)?;
     let ObjectAnswer { headers: mut own, body, .. } = get(objects, notes, &asked).await?;
-    // s3s has put what the request overrides into the answer already; ours would go over it.
-    for (overridden, name) in [
-        (input.response_cache_control.is_some(), CACHE_CONTROL),
-        (input.response_content_disposition.is_some(), CONTENT_DISPOSITION),
-        (input.response_content_encoding.is_some(), CONTENT_ENCODING),
-        (input.response_content_language.is_some(), CONTENT_LANGUAGE),
-        (input.response_content_type.is_some(), CONTENT_TYPE),
-        (input.response_expires.is_some(), EXPIRES),
-    ] {
-        if overridden && notes.asker().is_none() {
-            // somebody's upload must not become a page of this origin
-            return Err(Refusal::invalid_request(
-                "Request specific response headers cannot be used for anonymous GET requests.",
-            ));
-        }
-        if overridden {
-            own.remove(name);
-        }
-    }
+    own.extend(overrides);
     // By this one s3s knows that the answer is a part.
     let content_range = own.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
     Ok(S3Response::with_headers(GetObjectOutput { body, content_range, ..GetObjectOutput::default() }, own))
@@ -234,11 +218,39 @@ pub(super) async fn head_object(
     notes: &Notes,
     request: S3Request<HeadObjectInput>,
 ) -> Answer<HeadObjectOutput> {
-    let S3Request { input, headers, .. } = request;
+    let S3Request { input, headers, uri, .. } = request;
     let version = version_of(input.version_id.as_deref())?;
     let asked = Read { key: &input.key, version, part: input.part_number, headers: &headers };
-    let answer = head(objects, notes, &asked).await?;
-    Ok(S3Response::with_headers(HeadObjectOutput::default(), answer.headers))
+    let overrides = overrides(notes, &uri)?;
+    let mut own = head(objects, notes, &asked).await?.headers;
+    own.extend(overrides);
+    Ok(S3Response::with_headers(HeadObjectOutput::default(), own))
+}
+
+/// The headers that a read asks its answer to have in place of the object's.
+fn overrides(notes: &Notes, uri: &Uri) -> Result<HeaderMap, Refusal> {
+    let query = uri.query().map(Query::parse).unwrap_or_default();
+    let mut overrides = HeaderMap::new();
+    for (parameter, name) in [
+        ("response-cache-control", CACHE_CONTROL),
+        ("response-content-disposition", CONTENT_DISPOSITION),
+        ("response-content-encoding", CONTENT_ENCODING),
+        ("response-content-language", CONTENT_LANGUAGE),
+        ("response-content-type", CONTENT_TYPE),
+        ("response-expires", EXPIRES),
+    ] {
+        let Some(value) = query.only(parameter) else { continue };
+        if notes.asker().is_none() {
+            // somebody's upload must not become a page of this origin
+            return Err(Refusal::invalid_request(
+                "Request specific response headers cannot be used for anonymous GET requests.",
+            ));
+        }
+        let value = HeaderValue::try_from(value);
+        let value = value.map_err(|_| Refusal::invalid_request(format!("{parameter} cannot be a header's value.")))?;
+        overrides.insert(name, value);
+    }
+    Ok(overrides)
 }
 
 /// `Content-Range`; of no bytes there is none.

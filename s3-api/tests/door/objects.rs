@@ -36,9 +36,33 @@ async fn an_object_without_a_type_is_a_stream_of_bytes() {
     house.put("/photos/k", "x").await;
     let answer = house.send(&Call::get("/photos/k")).await.expect(200);
     assert_eq!((answer.header("content-type"), answer.header("x-amz-storage-class")), ("binary/octet-stream", ""));
-    let overridden = Call::get("/photos/k?response-content-type=text/x&response-cache-control=no-store");
-    let answer = house.send(&overridden).await.expect(200);
-    assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("text/x", "no-store"));
+}
+
+#[tokio::test]
+async fn a_read_says_which_headers_its_answer_has() {
+    let house = house_with_bucket().await;
+    house.send(&Call::put("/photos/k").header("content-language", "de").body("x")).await.expect(200);
+    let policy = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": "*",
+        "Action": "s3:GetObject", "Resource": "arn:aws:s3:::photos/*"}}"#;
+    house.send(&Call::put("/photos?policy").body(policy)).await.expect(204);
+    let overridden = [
+        ("content-type", "text/x"),
+        ("content-disposition", "attachment; filename=\"x\""),
+        ("content-encoding", "gzip"),
+        ("content-language", "fr"),
+        ("cache-control", "no-store"),
+        ("expires", "Thu, 01 Dec 2033 16:00:00 GMT"),
+    ];
+    for call in [Call::get("/photos/k"), Call::head("/photos/k")] {
+        let ask = |call: Call, (name, value): &(&str, &str)| call.query(&format!("response-{name}"), value);
+        let answer = house.send(&overridden.iter().fold(call.clone(), ask)).await.expect(200);
+        for (name, value) in overridden {
+            assert_eq!(answer.header(name), value, "{name} of {}", call.method);
+        }
+        house.send(&call.clone().anonymous()).await.expect(200);
+        house.send(&ask(call.clone().anonymous(), &overridden[0])).await.expect(400);
+        house.send(&ask(call, &("content-type", "a\nb"))).await.expect(400);
+    }
 }
 
 #[tokio::test]
