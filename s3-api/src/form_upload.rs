@@ -12,6 +12,7 @@ use crate::form::{
     Fields, Form, FormBodyError, FormSignature, PostPolicy, SuccessAction, Uploaded, put_headers, read_form,
 };
 use crate::headers::{attributes, storage_class, stored_headers, tags_from_xml};
+use crate::host::{BucketHost, object_url};
 use crate::judge::{Judge, Subject};
 use crate::notes::Notes;
 use crate::operations::{PUT_OBJECT, besides};
@@ -20,7 +21,7 @@ use cistern_net::Peer;
 use cistern_objects::{Attributes, BodyChecks, BodyError, Conditions, Objects, PutRequest, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
 use futures::StreamExt;
-use http::header::{CONTENT_TYPE, HOST, REFERER, USER_AGENT};
+use http::header::{CONTENT_TYPE, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use s3s::Body;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 pub(crate) struct FormUploads<'a> {
     pub(crate) objects: &'a Objects,
     pub(crate) judge: &'a Judge,
+    pub(crate) hosts: Option<&'a BucketHost>,
     pub(crate) notes: &'a Notes,
 }
 
@@ -44,13 +46,7 @@ struct Made {
 
 impl FormUploads<'_> {
     /// Stores the file of a form in `bucket`, or says why not. Nothing is visible before the form has ended as it should.
-    pub(crate) async fn answer(
-        &self,
-        parts: &Parts,
-        bucket: &str,
-        by_host: bool,
-        body: Body,
-    ) -> Result<Response<Body>, Refusal> {
+    pub(crate) async fn answer(&self, parts: &Parts, bucket: &str, body: Body) -> Result<Response<Body>, Refusal> {
         let content_type = parts.headers.get(CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static(""));
         let form = read_form(&content_type, body).await?;
         let key = form.fields.key()?.to_owned();
@@ -89,9 +85,8 @@ impl FormUploads<'_> {
         }
         let length = policy.and_then(|policy| policy.length_range());
         let made = self.store(key.parse()?, &headers, form, length).await?;
-        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let url = if by_host { format!("http://{host}") } else { format!("http://{host}/{name}") };
-        let uploaded = Uploaded { bucket_url: &url, bucket: name.as_str(), key: &key, etag: &made.etag };
+        let url = object_url(self.hosts, &parts.headers, &parts.extensions, (name.as_str(), &key));
+        let uploaded = Uploaded { object_url: &url, bucket: name.as_str(), key: &key, etag: &made.etag };
         let mut answer = SuccessAction::of(&made.fields).answer(&uploaded).map(Body::from);
         if let Some(version) = made.version.filter(|version| *version != VersionRef::Null)
             && let Ok(version) = HeaderValue::try_from(version.to_string())

@@ -71,7 +71,7 @@ impl S3Door {
         let hosts = config.domain.as_deref().map(BucketHost::new).transpose()?;
         let access_check = AccessCheck { judge: judge.clone(), objects: objects.clone() };
         let service = || {
-            let mut builder = S3ServiceBuilder::new(Operations::new(objects.clone(), judge.clone()));
+            let mut builder = S3ServiceBuilder::new(Operations::new(objects.clone(), judge.clone(), hosts.clone()));
             builder.set_config(Arc::clone(&below));
             builder.set_auth(KeyAuth { access: judge.access.clone() });
             builder.set_access(access_check.clone());
@@ -203,11 +203,11 @@ impl S3Door {
         notes.set_operation("PostObject");
         let (parts, body) = request.into_parts();
         let body = limit_idle(body, self.config.body_idle_max);
-        let uploads = FormUploads { objects: &self.objects, judge: &self.judge, notes };
+        let uploads = FormUploads { objects: &self.objects, judge: &self.judge, hosts: self.hosts.as_ref(), notes };
         let stored = match (check_head(&parts, asks.key.as_deref()), asks.bucket.as_deref()) {
             (Err(refusal), _) => Err(refusal),
             (Ok(()), None) => Err(Refusal::from(method_not_allowed())),
-            (Ok(()), Some(bucket)) => uploads.answer(&parts, bucket, asks.by_host, body).await,
+            (Ok(()), Some(bucket)) => uploads.answer(&parts, bucket, body).await,
         };
         stored.unwrap_or_else(|refusal| error_answer(refusal.logged(notes)))
     }

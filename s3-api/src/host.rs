@@ -1,6 +1,11 @@
-//! Which bucket a host name means: `bucket.domain` names one, everything else leaves it to the path.
+//! Which bucket a host name means: `bucket.domain` names one, everything else leaves it to the path. And where a client finds an
+//! object, given how its request came.
 
+use crate::query::percent_encode;
 use crate::{Error, Result};
+use cistern_net::Peer;
+use http::header::HOST;
+use http::{Extensions, HeaderMap};
 use s3s::S3Result;
 use s3s::host::{S3Host, VirtualHost};
 
@@ -26,6 +31,21 @@ impl BucketHost {
         let bucket = bucket.strip_suffix('.')?;
         (domain.eq_ignore_ascii_case(&self.domain) && !bucket.is_empty()).then_some(bucket)
     }
+}
+
+/// The URL of an object in the words of the request with these headers and extensions: its scheme, its host, and the bucket where
+/// the request has it.
+pub(crate) fn object_url(
+    hosts: Option<&BucketHost>,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    (bucket, key): (&str, &str),
+) -> String {
+    let scheme = if extensions.get::<Peer>().is_some_and(|peer| peer.secure) { "https" } else { "http" };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let by_host = hosts.is_some_and(|hosts| hosts.bucket(host).is_some());
+    let (slash, bucket) = if by_host { ("", "") } else { ("/", bucket) };
+    format!("{scheme}://{host}{slash}{bucket}/{}", percent_encode(key, b"/"))
 }
 
 impl S3Host for BucketHost {
@@ -55,6 +75,23 @@ mod tests {
             ("ä.com", None),
         ] {
             assert_eq!(hosts.bucket(host), bucket, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_where_the_request_went() {
+        let hosts = BucketHost::new("s3.test").unwrap();
+        for (host, secure, url) in [
+            ("s3.test:9000", None, "http://s3.test:9000/photos/a%20b/%C3%A4%26%2B~"),
+            ("s3.test:9000", Some(false), "http://s3.test:9000/photos/a%20b/%C3%A4%26%2B~"),
+            ("127.0.0.1", Some(true), "https://127.0.0.1/photos/a%20b/%C3%A4%26%2B~"),
+            ("photos.s3.test:9000", Some(false), "http://photos.s3.test:9000/a%20b/%C3%A4%26%2B~"),
+            ("photos.s3.test", Some(true), "https://photos.s3.test/a%20b/%C3%A4%26%2B~"),
+        ] {
+            let headers = [(HOST, host.parse().unwrap())].into_iter().collect();
+            let mut extensions = Extensions::new();
+            secure.map(|secure| extensions.insert(Peer { ip: [127, 0, 0, 1].into(), secure }));
+            assert_eq!(object_url(Some(&hosts), &headers, &extensions, ("photos", "a b/ä&+~")), url);
         }
     }
 

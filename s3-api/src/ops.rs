@@ -22,6 +22,7 @@ mod versioning;
 
 use crate::error_map::Refusal;
 use crate::facts::Facts;
+use crate::host::BucketHost;
 use crate::judge::Judge;
 use crate::lenient::AsSent;
 use crate::notes::Notes;
@@ -72,11 +73,12 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 pub(crate) struct Operations {
     objects: Objects,
     judge: Judge,
+    hosts: Option<BucketHost>,
 }
 
 impl Operations {
-    pub(crate) fn new(objects: Objects, judge: Judge) -> Self {
-        Self { objects, judge }
+    pub(crate) fn new(objects: Objects, judge: Judge, hosts: Option<BucketHost>) -> Self {
+        Self { objects, judge, hosts }
     }
 }
 

@@ -71,6 +71,19 @@ fn unescape(text: &str, plus_is_space: bool) -> String {
     String::from_utf8(decoded).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
+/// `text` with all but letters, digits, `-._~` and `kept` escaped.
+pub(crate) fn percent_encode(text: &str, kept: &[u8]) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
+            encoded.push(byte.into());
+        } else {
+            write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail");
+        }
+    }
+    encoded
+}
+
 /// `text` as lists with `encoding-type=url` carry it: all but letters, digits and `-_./*` escaped.
 pub(crate) fn encode_for_list(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());

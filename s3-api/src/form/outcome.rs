@@ -1,6 +1,7 @@
 //! What a successful upload is answered with: a status, or a redirect to where the form says.
 
 use super::Fields;
+use crate::query::percent_encode;
 use http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use http::{HeaderValue, Response, StatusCode, Uri};
 use std::fmt::Write as _;
@@ -17,8 +18,8 @@ pub(crate) enum SuccessAction<'a> {
 /// What was stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Uploaded<'a> {
-    /// `http://host/bucket` or `http://bucket.host`, as the client reached it; without a slash at its end.
-    pub(crate) bucket_url: &'a str,
+    /// Where it is, as the client finds it.
+    pub(crate) object_url: &'a str,
     /// The bucket.
     pub(crate) bucket: &'a str,
     /// The key, the file's name put in.
@@ -44,14 +45,11 @@ impl<'a> SuccessAction<'a> {
 
     /// The answer to an upload, complete but for the ids. Only 201 has a body.
     pub(crate) fn answer(&self, uploaded: &Uploaded<'_>) -> Response<String> {
-        let object_url = format!("{}/{}", uploaded.bucket_url, percent_encode(uploaded.key, b"/"));
+        let object_url = || uploaded.object_url.to_owned();
         let (status, location, body) = match *self {
             Self::Redirect(url) => (StatusCode::SEE_OTHER, redirect_location(url, uploaded), String::new()),
-            Self::Status(StatusCode::CREATED) => {
-                let body = post_response(&object_url, uploaded);
-                (StatusCode::CREATED, object_url, body)
-            }
-            Self::Status(status) => (status, object_url, String::new()),
+            Self::Status(StatusCode::CREATED) => (StatusCode::CREATED, object_url(), post_response(uploaded)),
+            Self::Status(status) => (status, object_url(), String::new()),
         };
         let mut answer = Response::new(body);
         *answer.status_mut() = status;
@@ -87,26 +85,13 @@ fn redirect_location(url: &str, uploaded: &Uploaded<'_>) -> String {
     format!("{url}{joint}bucket={bucket}&key={key}&etag={etag}{fragment}")
 }
 
-fn post_response(object_url: &str, uploaded: &Uploaded<'_>) -> String {
-    let (location, bucket) = (escape(object_url), escape(uploaded.bucket));
+fn post_response(uploaded: &Uploaded<'_>) -> String {
+    let (location, bucket) = (escape(uploaded.object_url), escape(uploaded.bucket));
     let (key, etag) = (escape(uploaded.key), escape(uploaded.etag));
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<PostResponse><Location>{location}</Location>\
          <Bucket>{bucket}</Bucket><Key>{key}</Key><ETag>{etag}</ETag></PostResponse>"
     )
-}
-
-/// `text` with all but letters, digits, `-._~` and `kept` escaped.
-fn percent_encode(text: &str, kept: &[u8]) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
-            encoded.push(byte.into());
-        } else {
-            write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail");
-        }
-    }
-    encoded
 }
 
 /// `text` as XML carries it.
@@ -132,7 +117,7 @@ mod tests {
     use super::*;
 
     const UPLOADED: Uploaded<'_> =
-        Uploaded { bucket_url: "http://host:9000/b", bucket: "b", key: "a b/ä&<1>.txt", etag: "\"0f\"" };
+        Uploaded { object_url: "http://host:9000/b/a%20b", bucket: "b", key: "a b/ä&<1>.txt", etag: "\"0f\"" };
 
     #[track_caller]
     fn check_action(fields: &[(&str, &str)], expected: SuccessAction<'_>) {
@@ -193,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_status_is_answered_with_location_and_tag_and_201_with_xml() {
-        let url = "http://host:9000/b/a%20b/%C3%A4%26%3C1%3E.txt";
+        let url = UPLOADED.object_url;
         for code in [200, 201, 204] {
             let answer = SuccessAction::Status(StatusCode::from_u16(code).unwrap()).answer(&UPLOADED);
             assert_eq!(answer.status().as_u16(), code);
@@ -206,7 +191,7 @@ mod tests {
             );
             assert_eq!(answer.body(), if code == 201 { &xml } else { "" });
         }
-        let odd = Uploaded { bucket_url: "http://h\n", key: "\u{1}", ..UPLOADED };
+        let odd = Uploaded { object_url: "http://h\n", key: "\u{1}", ..UPLOADED };
         let answer = SuccessAction::Status(StatusCode::CREATED).answer(&odd);
         assert!(!answer.headers().contains_key("location") && answer.body().contains("<Key>&#x1;</Key>"));
     }

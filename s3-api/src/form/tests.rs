@@ -358,7 +358,7 @@ fn judge(body: &[u8]) -> String {
             file = file.bounded(policy.length_range().unwrap_or(0..=u64::MAX));
         }
         drain(file).map_err(|error| code_of_form_body(&error))?;
-        let uploaded = Uploaded { bucket_url: "http://h/b", bucket: "b", key: fields.key().unwrap(), etag: "\"0\"" };
+        let uploaded = Uploaded { object_url: "http://h/b/k", bucket: "b", key: fields.key().unwrap(), etag: "\"0\"" };
         Ok(SuccessAction::of(fields).answer(&uploaded).status().as_u16())
     };
     judged().map_or_else(text, |status| status.to_string())

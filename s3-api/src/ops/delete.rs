@@ -20,7 +20,7 @@ use s3s::{S3Request, S3Response};
 const KEYS_MAX: usize = 1000;
 
 pub(super) async fn delete_object(
-    Operations { objects, judge }: &Operations,
+    Operations { objects, judge, .. }: &Operations,
     notes: &Notes,
     request: S3Request<DeleteObjectInput>,
 ) -> Answer<DeleteObjectOutput> {
@@ -58,7 +58,7 @@ pub(crate) async fn delete(objects: &Objects, bucket: &BucketName, item: DeleteI
 }
 
 pub(super) async fn delete_objects(
-    Operations { objects, judge }: &Operations,
+    Operations { objects, judge, .. }: &Operations,
     notes: &Notes,
     request: S3Request<DeleteObjectsInput>,
 ) -> Answer<DeleteObjectsOutput> {

@@ -146,7 +146,7 @@ pub(super) async fn get_object_retention(
 }
 
 pub(super) async fn put_object_retention(
-    Operations { objects, judge }: &Operations,
+    Operations { objects, judge, .. }: &Operations,
     notes: &Notes,
     request: S3Request<PutObjectRetentionInput>,
 ) -> Answer<PutObjectRetentionOutput> {

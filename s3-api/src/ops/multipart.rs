@@ -13,6 +13,7 @@ use crate::headers::{
     SOURCE_CONDITIONS, attributes, class_of, conditions, etag_of, size_of, storage_class, stored_headers, time_of,
     write_conditions,
 };
+use crate::host::object_url;
 use crate::judge::owner_in;
 use crate::notes::Notes;
 use cistern_access::Identity;
@@ -22,7 +23,6 @@ use cistern_objects::{
 };
 use cistern_types::{ChecksumAlgorithm, StorageClass, UploadId};
 use http::HeaderMap;
-use http::header::HOST;
 use s3s::dto::{
     self, AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CopyPartResult, CreateMultipartUploadInput, CreateMultipartUploadOutput, Initiator,
@@ -300,11 +300,11 @@ fn listed_upload(upload: &ListedUpload, text: KeyText) -> MultipartUpload {
 }
 
 pub(super) async fn complete_multipart_upload(
-    Operations { objects, .. }: &Operations,
+    Operations { objects, hosts, .. }: &Operations,
     notes: &Notes,
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> Answer<CompleteMultipartUploadOutput> {
-    let S3Request { input, headers, .. } = request;
+    let S3Request { input, headers, extensions, .. } = request;
     let at = upload_of(&input.bucket, &input.key, &input.upload_id)?;
     let named = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
     if named.is_empty() || named.len() > usize::from(PART_NUMBER_MAX) {
@@ -322,7 +322,7 @@ pub(super) async fn complete_multipart_upload(
     };
     let made = objects.complete_upload(&at, complete).await?;
     let sums = Fields::stored(made.checksum.as_ref());
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let place = (at.bucket.as_str(), at.key.as_str());
     let output = CompleteMultipartUploadOutput {
         checksum_crc32: sums.crc32,
         checksum_crc32c: sums.crc32c,
@@ -331,7 +331,7 @@ pub(super) async fn complete_multipart_upload(
         checksum_sha256: sums.sha256,
         checksum_type: made.checksum.as_ref().map(|stored| kind_of(stored.kind)),
         e_tag: Some(etag_of(&made.etag)),
-        location: Some(format!("http://{host}/{}/{}", at.bucket, at.key)),
+        location: Some(object_url(hosts.as_ref(), &headers, &extensions, place)),
         bucket: Some(input.bucket),
         key: Some(input.key),
         version_id: written(made.shown_version),

@@ -58,7 +58,7 @@ pub(super) async fn delete_bucket_policy(
 }
 
 pub(super) async fn get_bucket_policy_status(
-    Operations { objects, judge }: &Operations,
+    Operations { objects, judge, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetBucketPolicyStatusInput>,
 ) -> Answer<GetBucketPolicyStatusOutput> {

@@ -1,6 +1,7 @@
 //! Multipart uploads from beginning to end.
 
-use crate::house::{Call, House, house_with_bucket};
+use crate::house::{Call, House, house_with, house_with_bucket};
+use cistern_s3_api::S3Config;
 
 async fn begin(house: &House, key: &str) -> String {
     house.send(&Call::post(&format!("/photos/{key}?uploads"))).await.expect(200).element("UploadId")
@@ -45,6 +46,26 @@ async fn parts_become_an_object_and_repeating_the_end_answers_the_same() {
     }
     house.check_refused(&Call::get("/photos/film?partNumber=3"), "InvalidPart", 400).await;
     house.check_refused(&Call::get("/photos/film?partNumber=0"), "InvalidArgument", 400).await;
+}
+
+#[tokio::test]
+async fn a_completion_says_where_the_object_is_as_its_client_sees_it() {
+    let config = S3Config { domain: Some("s3.test".into()), ..S3Config::default() };
+    let house = house_with(config);
+    house.send(&Call::put("/photos")).await.expect(200);
+    for (path, host, secure, location) in [
+        ("/photos/a b/ä&c", "s3.test:9000", false, "http://s3.test:9000/photos/a%20b/%C3%A4%26c"),
+        ("/photos/a b/ä&c", "s3.test:9000", true, "https://s3.test:9000/photos/a%20b/%C3%A4%26c"),
+        ("/a b/ä&c", "photos.s3.test:9000", false, "http://photos.s3.test:9000/a%20b/%C3%A4%26c"),
+        ("/a b/ä&c", "photos.s3.test:9000", true, "https://photos.s3.test:9000/a%20b/%C3%A4%26c"),
+    ] {
+        let begun = house.send(&Call::post(path).query("uploads", "").host(host)).await.expect(200);
+        let upload = begun.element("UploadId");
+        let put = Call::put(path).query("partNumber", "1").query("uploadId", &upload).host(host).body("x");
+        let tag = house.send(&put).await.expect(200).header("etag").to_owned();
+        let end = Call::post(path).query("uploadId", &upload).host(host).body(completion(&[(1, &tag)]));
+        assert_eq!(house.send_over(&end, secure).await.expect(200).element("Location"), location);
+    }
 }
 
 #[tokio::test]
