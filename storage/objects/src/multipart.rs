@@ -24,7 +24,10 @@ use crate::retry::Tries;
 use crate::rows::{UPLOADS, UploadRow};
 use crate::{Error, Objects, Result};
 use cistern_metadata::Transaction;
-use cistern_types::{BucketId, BucketName, ChecksumAlgorithm, ObjectKey, Owner, StorageClass, UploadId};
+use cistern_types::{BucketId, BucketName, ChecksumAlgorithm, ObjectKey, Owner, StorageClass, Timestamp, UploadId};
+
+/// How many bytes of an upload's id are the time, in milliseconds.
+const ID_TIME_BYTES: usize = 6;
 
 /// An upload to begin.
 #[derive(Debug, Clone)]
@@ -87,7 +90,6 @@ impl Objects {
             let reason = format!("there is no checksum of type {kind:?} with {algorithm} for multipart uploads");
             return Err(Error::InvalidRequest { reason });
         }
-        let upload = UploadId::random();
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
@@ -95,8 +97,10 @@ impl Objects {
             bucket.check_locks(&request.attributes, self.now())?;
             let (sealing, _) = NewSealing::split(self.new_sealing(&request.encryption, &bucket, &request.key).await?);
             let encryption = sealing.as_ref().map(Sealing::kind);
+            let initiated = self.now();
+            let upload = new_id(initiated);
             let row = UploadRow {
-                initiated: self.now(),
+                initiated,
                 initiator: request.initiator.clone(),
                 class: request.class.unwrap_or(bucket.class),
                 checksum: request.checksum,
@@ -131,6 +135,15 @@ impl Objects {
         let row = UPLOADS.peek(txn, &at.row_key(bucket)).await?;
         Ok((bucket, row.ok_or_else(|| at.missing())?))
     }
+}
+
+/// A new id. It begins with the time, so that a list has the uploads of a key in the order in which they were begun; ids of earlier
+/// versions are random, and stand anywhere between.
+fn new_id(now: Timestamp) -> UploadId {
+    let mut bytes: [u8; 16] = rand::random();
+    let millis = now.as_millis().to_be_bytes();
+    bytes[..ID_TIME_BYTES].copy_from_slice(&millis[millis.len() - ID_TIME_BYTES..]);
+    UploadId::from_bytes(bytes)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub struct ListedUpload {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
 }
 
-/// A page of uploads, in the order of their keys and ids.
+/// A page of uploads, in the order of their keys; those of one key in the order in which they were begun.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UploadPage {
     /// The uploads.
