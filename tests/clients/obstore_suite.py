@@ -97,10 +97,10 @@ def check_large_bodies_go_in_parts_and_stream_back(bucket):
 
 def check_attributes_and_tags(bucket):
     attributes = {"Content-Type": "text/csv", "Cache-Control": "max-age=7", "colour": "blue"}
-    obstore.put(store(bucket), "a", b"1,2\n", attributes=attributes, tags={"team": "red & blue"})
+    obstore.put(store(bucket), "a", b"1,2\n", attributes=attributes, tags={"team": "red + blue"})
     found = s3.head_object(Bucket=bucket, Key="a")
     assert (found["ContentType"], found["CacheControl"], found["Metadata"]) == ("text/csv", "max-age=7", {"colour": "blue"})
-    assert s3.get_object_tagging(Bucket=bucket, Key="a")["TagSet"] == [{"Key": "team", "Value": "red & blue"}]
+    assert s3.get_object_tagging(Bucket=bucket, Key="a")["TagSet"] == [{"Key": "team", "Value": "red + blue"}]
     assert dict(obstore.get(store(bucket), "a").attributes) == attributes
 
 

@@ -17,13 +17,16 @@ pub const BUCKET_TAGS_MAX: usize = 50;
 const TAG_KEY_CHARS_MAX: usize = 128;
 const TAG_VALUE_CHARS_MAX: usize = 256;
 
+/// What keys of tags that nobody may set begin with.
+const RESERVED_TAGS: &str = "aws:";
+
 /// Tags: names with values, in the order of the names, no name twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tags(Vec<(String, String)>);
 
 impl Tags {
-    /// Checked tags: at most `count_max`, names of 1 to 128 characters, values of at most 256, none twice; `InvalidTag` says which
-    /// is not.
+    /// Checked tags: at most `count_max`, names of 1 to 128 characters, values of at most 256, of the characters that S3 has for them,
+    /// no name reserved, none twice; `InvalidTag` says which is not.
     pub fn new(mut pairs: Vec<(String, String)>, count_max: usize) -> Result<Self> {
         let invalid = |reason: String| Err(Error::InvalidTag { reason });
         if pairs.len() > count_max {
@@ -37,12 +40,25 @@ impl Tags {
             if value.chars().count() > TAG_VALUE_CHARS_MAX {
                 return invalid(format!("a tag value has at most {TAG_VALUE_CHARS_MAX} characters"));
             }
+            if name.starts_with(RESERVED_TAGS) {
+                return invalid(format!("tag keys that begin with {RESERVED_TAGS} are reserved"));
+            }
+            if !name.chars().chain(value.chars()).all(fits_tag) {
+                return invalid(
+                    "tags have letters, digits, spaces and _ . : / = + - @, and no other characters".into(),
+                );
+            }
             if !seen.insert(name) {
                 return invalid("a tag key is there twice".into());
             }
         }
         pairs.sort_unstable();
         Ok(Self(pairs))
+    }
+
+    /// Tags as they were stored, not checked again: once there were no rules for characters.
+    pub fn of_stored(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
     }
 
     /// The pairs, in order.
@@ -74,6 +90,11 @@ impl Tags {
     pub fn len(&self) -> usize {
         self.0.len()
     }
+}
+
+fn fits_tag(letter: char) -> bool {
+    let is_space = letter.is_whitespace() && !letter.is_control();
+    letter.is_alphanumeric() || is_space || "_.:/=+-@".contains(letter)
 }
 
 /// Who may shorten a retention.
@@ -229,12 +250,17 @@ mod tests {
         let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let long = "ä".repeat(TAG_KEY_CHARS_MAX);
         assert!(Tags::new(vec![tag(&long, &"ä".repeat(256)), tag("b", "")], 2).is_ok());
+        assert!(Tags::new(vec![tag("aA1٣日 _.:/=+-@", "\u{a0}aws:"), tag("awsome", ""), tag("AWS", "")], 3).is_ok());
         for (bad, count_max) in [
             (vec![tag("a", ""), tag("b", "")], 1),
             (vec![tag("a", "1"), tag("a", "2")], 10),
             (vec![tag("", "")], 10),
             (vec![tag(&format!("{long}x"), "")], 10),
             (vec![tag("a", &"v".repeat(257))], 10),
+            (vec![tag("a&b", "")], 10),
+            (vec![tag("a", "tab\tand line\n")], 10),
+            (vec![tag("a", "\u{200b}")], 10),
+            (vec![tag("aws:a", "")], 10),
         ] {
             assert!(matches!(Tags::new(bad, count_max), Err(Error::InvalidTag { .. })));
         }
