@@ -151,7 +151,9 @@ fn code_of(error: &ObjectsError) -> Code {
         ObjectsError::EntityTooSmall { .. } => ("EntityTooSmall", 400),
         ObjectsError::InvalidPartOrder { .. } => ("InvalidPartOrder", 400),
         ObjectsError::MetadataTooLarge { .. } => ("MetadataTooLarge", 400),
-        ObjectsError::BadDigest { .. } | ObjectsError::ChecksumMismatch { .. } => ("BadDigest", 400),
+        ObjectsError::BadDigest { .. }
+        | ObjectsError::ChecksumMismatch { .. }
+        | ObjectsError::OtherChecksumKind { .. } => ("BadDigest", 400),
         ObjectsError::InvalidDigest { .. } => ("InvalidDigest", 400),
         ObjectsError::IncompleteBody { .. } => ("IncompleteBody", 400),
         ObjectsError::Sha256Mismatch { .. } => ("XAmzContentSHA256Mismatch", 400),

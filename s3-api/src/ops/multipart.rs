@@ -54,16 +54,19 @@ async fn check_uploader(objects: &Objects, notes: &Notes, at: &UploadRef) -> Res
     Err(Refusal::access_denied())
 }
 
+/// `x-amz-checksum-type`
+fn checksum_kind(headers: &HeaderMap) -> Result<Option<ChecksumKind>, Refusal> {
+    match headers.get("x-amz-checksum-type").map(http::HeaderValue::as_bytes) {
+        None => Ok(None),
+        Some(b"FULL_OBJECT") => Ok(Some(ChecksumKind::FullObject)),
+        Some(b"COMPOSITE") => Ok(Some(ChecksumKind::Composite)),
+        Some(_) => Err(Refusal::invalid_request("Value for x-amz-checksum-type header is invalid.")),
+    }
+}
+
 /// The checksum an upload's object gets: `x-amz-checksum-algorithm` and `x-amz-checksum-type`.
 fn upload_checksum(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, ChecksumKind)>, Refusal> {
-    let algorithm = named(headers, "x-amz-checksum-algorithm")?;
-    let kind = match headers.get("x-amz-checksum-type").map(http::HeaderValue::as_bytes) {
-        None => None,
-        Some(b"FULL_OBJECT") => Some(ChecksumKind::FullObject),
-        Some(b"COMPOSITE") => Some(ChecksumKind::Composite),
-        Some(_) => return Err(Refusal::invalid_request("Value for x-amz-checksum-type header is invalid.")),
-    };
-    match (algorithm, kind) {
+    match (named(headers, "x-amz-checksum-algorithm")?, checksum_kind(headers)?) {
         (None, None) => Ok(None),
         (None, Some(_)) => Err(Refusal::invalid_request(
             "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
@@ -317,6 +320,7 @@ pub(super) async fn complete_multipart_upload(
         parts: named.iter().map(completed_part).collect::<Result<_, _>>()?,
         conditions: write_conditions(&headers),
         checksum: claimed_of_parts(&headers)?,
+        checksum_kind: checksum_kind(&headers)?,
         size: size.map_err(|_| Refusal::invalid_request("Value for x-amz-mp-object-size header is invalid."))?,
         customer_key: customer_key.clone(),
     };

@@ -161,8 +161,11 @@ async fn an_upload_with_a_checksum_checks_its_parts_and_answers_the_whole() {
         house.check_refused(&end.clone().body(wrong), "InvalidPart", 400).await;
         let end = end.body(completion(&[(1, &tag)]));
         house.check_refused(&end.clone().header("x-amz-checksum-crc32", "AAAAAA=="), "BadDigest", 400).await;
+        let other = if kind == "COMPOSITE" { "FULL_OBJECT" } else { "COMPOSITE" };
+        house.check_refused(&end.clone().header("x-amz-checksum-type", other), "BadDigest", 400).await;
+        house.check_refused(&end.clone().header("x-amz-checksum-type", "HALF"), "InvalidRequest", 400).await;
         house.check_refused(&end.clone().header("x-amz-checksum-crc32", "AAAAAA==-1"), "BadDigest", 400).await;
-        let answer = house.send(&end).await.expect(200);
+        let answer = house.send(&end.header("x-amz-checksum-type", kind)).await.expect(200);
         let found = answer.element("ChecksumCRC32");
         assert_eq!(answer.element("ChecksumType"), kind);
         assert!(if whole.is_empty() { found.ends_with("-1") } else { found == "DUoRhQ==" }, "{kind} {found}");

@@ -1,7 +1,7 @@
 //! What can go wrong with buckets and objects, each with what a person needs to know; doors translate it in one table.
 
 use crate::seal::{KeyError, SealError};
-use crate::{BodyError, VersionRef};
+use crate::{BodyError, ChecksumKind, VersionRef};
 use cistern_types::{BucketName, ChecksumAlgorithm, ObjectKey, Timestamp, UploadId};
 use std::fmt;
 
@@ -222,6 +222,14 @@ pub enum Error {
         /// What the body has, in base64.
         computed: String,
     },
+    /// The upload was begun with another type of checksum than its completion says.
+    #[error("upload was begun with a checksum of type {begun_as:?}, its completion says {expected:?}")]
+    OtherChecksumKind {
+        /// What the completion says.
+        expected: ChecksumKind,
+        /// What the upload was begun with.
+        begun_as: ChecksumKind,
+    },
     /// The request contradicts itself or asks for what cannot be.
     #[error("invalid request: {reason}")]
     InvalidRequest {
@@ -316,6 +324,7 @@ impl Error {
             | Self::IncompleteBody { .. }
             | Self::Sha256Mismatch { .. }
             | Self::ChecksumMismatch { .. }
+            | Self::OtherChecksumKind { .. }
             | Self::InvalidRequest { .. }
             | Self::InvalidTag { .. }
             | Self::RetentionOver

@@ -8,7 +8,7 @@ use crate::digest::{multipart_checksum, multipart_etag};
 use crate::encryption::check_customer_key;
 use crate::garbage::{release, release_completed_upload};
 use crate::put::PutOutcome;
-use crate::record::{Extent, StoredChecksum};
+use crate::record::{ChecksumKind, Extent, StoredChecksum};
 use crate::retry::Tries;
 use crate::rows::{COMPLETED, CompletedRow, PARTS, PartRow, UPLOADS, UploadRow};
 use crate::{BucketRecord, CustomerKey, Error, Limits, Objects, Result};
@@ -36,6 +36,8 @@ pub struct CompleteUpload {
     pub conditions: Conditions,
     /// The checksum the object must turn out to have.
     pub checksum: Option<Checksum>,
+    /// What its upload's checksum must have been begun as; without one it counts as one of the whole object.
+    pub checksum_kind: Option<ChecksumKind>,
     /// The size in bytes the object must turn out to have.
     pub size: Option<u64>,
     /// The customer key that the upload was begun with, if it was with one. Needed only where the object gets a checksum, which would
@@ -157,6 +159,10 @@ fn assemble(upload: &UploadRow, parts: &[PartRow], request: &CompleteUpload, lim
 }
 
 fn object_checksum(upload: &UploadRow, parts: &[PartRow], request: &CompleteUpload) -> Result<Option<StoredChecksum>> {
+    let begun_as = upload.checksum.map_or(ChecksumKind::FullObject, |(_, kind)| kind);
+    if let Some(expected) = request.checksum_kind.filter(|expected| *expected != begun_as) {
+        return Err(Error::OtherChecksumKind { expected, begun_as });
+    }
     let computed = upload.checksum.map(|(algorithm, kind)| {
         let checksum = |part: &PartRow| part.checksum.clone().expect("put_part gives every part its upload's checksum");
         let checksums: Vec<(Checksum, u64)> = parts.iter().map(|part| (checksum(part), part.size)).collect();
