@@ -368,13 +368,15 @@ struct Asks {
 impl Asks {
     fn of(request: &Request<Body>, hosts: Option<&BucketHost>) -> Self {
         let path = decode_path(request.uri().path());
-        let path = path.trim_start_matches('/');
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let by_host = hosts.zip(host).and_then(|(hosts, host)| hosts.bucket(host));
-        let (bucket, key) = match (by_host, path.split_once('/')) {
-            (Some(bucket), _) => (bucket.to_ascii_lowercase(), path),
-            (None, Some((bucket, key))) => (bucket.to_owned(), key),
-            (None, None) => (path.to_owned(), ""),
+        let (bucket, key) = match by_host {
+            Some(bucket) => (bucket.to_ascii_lowercase(), path.strip_prefix('/').unwrap_or(&path)),
+            None => {
+                let path = path.trim_start_matches('/');
+                let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+                (bucket.to_owned(), key)
+            }
         };
         Self {
             method: request.method().clone(),
@@ -522,5 +524,16 @@ mod tests {
         check(Method::PUT, "/?versioning", "photos.s3.example.com", Some("photos"), true);
         check(Method::POST, "/photos/film.mp4?uploads", "localhost", Some("photos"), true);
         check(Method::GET, "/", "localhost", None, false);
+    }
+
+    #[test]
+    fn a_key_may_begin_with_slashes_when_the_host_names_the_bucket() {
+        let hosts = BucketHost::new("s3.example.com").unwrap();
+        for (uri, key) in [("/", None), ("//", Some("/")), ("///a", Some("//a")), ("/%2Fa", Some("/a"))] {
+            let request =
+                Request::builder().uri(uri).header(HOST, "photos.s3.example.com").body(Body::empty()).unwrap();
+            let asks = Asks::of(&request, Some(&hosts));
+            assert_eq!((asks.bucket.as_deref(), asks.key.as_deref()), (Some("photos"), key), "{uri}");
+        }
     }
 }

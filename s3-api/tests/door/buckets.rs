@@ -1,6 +1,7 @@
 //! Buckets: made, listed, looked at, deleted.
 
 use crate::house::{Call, house, house_with, house_with_bucket};
+use crate::sign::unsigned_chunks;
 use cistern_s3_api::S3Config;
 
 #[tokio::test]
@@ -88,6 +89,13 @@ async fn a_host_name_can_name_the_bucket() {
     let house = house_with(config);
     house.send(&Call::put("/photos")).await.expect(200);
     assert_eq!(house.send(&Call::get("/")).await.expect(200).elements("Name"), ["photos"]);
+    for path in ["//", "//a"] {
+        let call = |method| Call::new(method, path).host("photos.s3.test:9000");
+        let put = call("PUT").header("x-amz-decoded-content-length", "1").payload("STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+        house.send_chunked(&put, |_, _, _| unsigned_chunks(&[b"x"], None)).await.expect(200);
+        assert_eq!(house.send(&call("GET")).await.expect(200).text(), "x");
+    }
+    assert_eq!(house.send(&Call::get("/photos")).await.expect(200).elements("Key"), ["/", "/a"]);
 }
 
 #[tokio::test]
