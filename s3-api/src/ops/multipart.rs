@@ -258,7 +258,8 @@ pub(super) async fn list_multipart_uploads(
     let delimiter = delimiter_of(input.delimiter);
     // Without a key marker S3 ignores the upload marker, whatever it is.
     let marker = input.upload_id_marker.as_deref().filter(|id| input.key_marker.is_some() && !id.is_empty());
-    let upload_marker = marker.map(str::parse::<UploadId>).transpose()?;
+    let upload_marker = marker.map(str::parse::<UploadId>).transpose();
+    let upload_marker = upload_marker.map_err(|_| Refusal::invalid_argument("Invalid uploadId marker"))?;
     let list = ListUploads {
         bucket: input.bucket.parse()?,
         prefix: input.prefix.clone().unwrap_or_default(),

@@ -125,6 +125,8 @@ async fn uploads_and_parts_are_listed_in_pages() {
         ];
     }
     assert_eq!(keys, ["a", "b/1", "b/2", "c"]);
+    let malformed = Call::get("/photos?uploads&key-marker=a&upload-id-marker=nonsense");
+    house.check_refused(&malformed, "InvalidArgument", 400).await;
     let page = house.send(&Call::get("/photos?uploads&delimiter=/&prefix=b")).await.expect(200);
     assert_eq!(
         (page.elements("Key").len(), page.elements("CommonPrefixes")),
