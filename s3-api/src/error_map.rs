@@ -370,6 +370,9 @@ impl From<cistern_types::Invalid> for Refusal {
     fn from(invalid: cistern_types::Invalid) -> Self {
         match invalid.what {
             "bucket name" => Self::new(("InvalidBucketName", 400), "The specified bucket is not valid."),
+            "object key" if invalid.given.is_empty() => {
+                Self::new(("UserKeyMustBeSpecified", 400), "A key must be specified.")
+            }
             "object key" => Self::new(("KeyTooLongError", 400), "Your key is too long"),
             "storage class" => Self::new(
                 ("InvalidStorageClass", 400),

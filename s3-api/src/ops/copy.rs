@@ -32,6 +32,9 @@ pub(super) async fn source_of(
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(Refusal::not_implemented());
     };
+    if key.is_empty() {
+        return Err(Refusal::invalid_argument("Invalid copy source object key"));
+    }
     let (bucket, key) = place(bucket, &with_spaces(headers, key))?;
     let version = version_of(version_id.as_deref())?;
     let record = judge.bucket(notes.asker(), &READ_OBJECT, (&bucket, Some(key.as_str())), facts).await?;
