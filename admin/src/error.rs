@@ -144,9 +144,10 @@ fn objects(error: &cistern_objects::Error) -> Coded {
         Below::MetadataTooLarge { .. } => (StatusCode::BAD_REQUEST, 10012),
         Below::IncompleteBody { .. } => (StatusCode::BAD_REQUEST, 10013),
         Below::InvalidDigest { .. } => (StatusCode::BAD_REQUEST, 10014),
-        Below::BadDigest { .. } | Below::Sha256Mismatch { .. } | Below::ChecksumMismatch { .. } => {
-            (StatusCode::BAD_REQUEST, 10037)
-        }
+        Below::BadDigest { .. }
+        | Below::Sha256Mismatch { .. }
+        | Below::ChecksumMismatch { .. }
+        | Below::OtherChecksumKind { .. } => (StatusCode::BAD_REQUEST, 10037),
         Below::InvalidRequest { .. }
         | Below::NoCustomerKey
         | Below::OtherCustomerKey

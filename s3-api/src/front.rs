@@ -370,13 +370,12 @@ impl Asks {
         let path = decode_path(request.uri().path());
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let by_host = hosts.zip(host).and_then(|(hosts, host)| hosts.bucket(host));
-        let (bucket, key) = match by_host {
-            Some(bucket) => (bucket.to_ascii_lowercase(), path.strip_prefix('/').unwrap_or(&path)),
-            None => {
-                let path = path.trim_start_matches('/');
-                let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-                (bucket.to_owned(), key)
-            }
+        let (bucket, key) = if let Some(bucket) = by_host {
+            (bucket.to_ascii_lowercase(), path.strip_prefix('/').unwrap_or(&path))
+        } else {
+            let path = path.trim_start_matches('/');
+            let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+            (bucket.to_owned(), key)
         };
         Self {
             method: request.method().clone(),
