@@ -14,19 +14,19 @@
 //! because appends behind may name bytes in it; the next group begins a new segment, whose header ends the old one before the
 //! failed stripe for good.
 
-use crate::append::Append;
 use crate::apply::{LaneRecords, States, changes};
 use crate::config::DriveLogConfig;
 use crate::error::{Error, Result};
 use crate::frame::{FRAME_HEADER_BYTES, Predecessor, SEGMENT_HEADER_BYTES, SegmentHeader, StripeHeader, stripe_bytes};
 use crate::lanes::{Begun, LaneWrite, LaneWriters};
-use crate::log::{Core, Queue};
+use crate::log::Core;
+use crate::queue::{Entry, Queue, Work};
 use crate::record::decode_heads;
 use crate::segment::{ActiveSegment, NewSegment, Tail, begin, check_room, segment_name};
 use crate::status::count;
-use crate::stripe::{FrameBuffer, Lanes, Record, StripePlace, encoded_bytes, records};
+use crate::stripe::{FrameBuffer, Lanes, Record, StripePlace, records};
 use crate::upkeep::{Upkeep, move_records, retire_records, state_part, state_records};
-use crate::view::{Batch, Snapshot, VIEW_VERSION, Watermark};
+use crate::view::{Batch, VIEW_VERSION, Watermark};
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::sync::Arc;
@@ -40,14 +40,10 @@ use tokio::time::Instant;
 const FLUSH_EVERY_BYTES: u64 = 16 << 20;
 /// ... and when nothing was written for this long.
 const FLUSH_IDLE: Duration = Duration::from_millis(500);
-/// Appends in one group at most.
-const GROUP_APPENDS_MAX: usize = 4096;
 /// From so many entries on the writers are a crowd, and a group waits for it.
 const CROWD_MIN: usize = 16;
 /// How long it waits for them.
 const GATHER_MAX: Duration = Duration::from_millis(1);
-/// From this part of the largest group on, a group is coded while another is written.
-const LARGE_GROUP_SHARE: usize = 16;
 /// An ended segment is not cut for less than this part of its size.
 const LITTLE_SHARE: u64 = 16;
 
@@ -69,24 +65,6 @@ impl Purpose {
             Self::Upkeep => 0,
         }
     }
-}
-
-/// What is in the queue.
-#[derive(Debug)]
-pub(crate) enum Work {
-    Append(Append),
-    /// A group of its own.
-    Upkeep(Upkeep),
-}
-
-/// An entry of the queue.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) stamp: u64,
-    pub(crate) work: Work,
-    pub(crate) reply: oneshot::Sender<Result<()>>,
-    /// Its room in the queue, given back when it is answered.
-    pub(crate) permit: OwnedSemaphorePermit,
 }
 
 struct Waiting {
@@ -166,7 +144,7 @@ impl InlinePump {
         let mut committer = self.0.lock();
         loop {
             let core = Arc::clone(&committer.core);
-            let group = core.take_group(&mut core.queue.lock());
+            let group = core.queue.lock().take_group(&core.config);
             if group.is_empty() {
                 return;
             }
@@ -187,42 +165,6 @@ impl Drop for LastWord {
         };
         self.0.room.close();
         drop(abandoned);
-    }
-}
-
-impl Core {
-    /// The entries of the next group: as many as fit, at least one when any waits.
-    fn take_group(&self, queue: &mut Queue) -> Vec<Entry> {
-        let (mut bytes, mut taken) = (0, 0);
-        for entry in queue.entries.iter().take(GROUP_APPENDS_MAX) {
-            let Work::Append(append) = &entry.work else {
-                taken = taken.max(1);
-                break;
-            };
-            bytes += encoded_bytes(append, self.config.data);
-            if taken > 0 && bytes > self.config.group_bytes_max {
-                break;
-            }
-            taken += 1;
-        }
-        let group = queue.entries.drain(..taken).collect();
-        queue.urgent &= !queue.entries.is_empty();
-        group
-    }
-}
-
-impl Core {
-    /// Whether what waits makes a group that is worth coding by itself.
-    fn large_group_waits(&self, queue: &Queue) -> bool {
-        let appends = queue.entries.iter().map_while(|entry| match &entry.work {
-            Work::Append(append) => Some(encoded_bytes(append, self.config.data)),
-            Work::Upkeep(_) => None,
-        });
-        let sums = appends.scan(0, |sum, bytes| {
-            *sum += bytes;
-            Some(*sum)
-        });
-        queue.urgent && sums.take(GROUP_APPENDS_MAX).any(|sum| sum >= self.config.group_bytes_max / LARGE_GROUP_SHARE)
     }
 }
 
@@ -267,7 +209,7 @@ impl Committer {
         loop {
             if !queue.entries.is_empty() && (queue.urgent || queue.closed) {
                 self.gather(core, &mut queue);
-                return Some(core.take_group(&mut queue));
+                return Some(queue.take_group(&core.config));
             }
             if queue.closed {
                 return None;
@@ -469,10 +411,10 @@ impl Committer {
         }
         let entries = {
             let mut queue = core.queue.lock();
-            if !core.large_group_waits(&queue) {
+            if !queue.large_group_waits(&core.config) {
                 return None;
             }
-            core.take_group(&mut queue)
+            queue.take_group(&core.config)
         };
         let (group, _) = self.group(entries);
         let at = 1 - ahead.lanes;
@@ -702,37 +644,6 @@ fn all_waiting(group: Group, behind: Option<Group>) -> Vec<Waiting> {
 fn refuse(waiting: Vec<Waiting>, error: &Error) {
     for entry in waiting {
         drop(entry.permit);
-        drop(entry.reply.send(Err(repeat(error))));
-    }
-}
-
-/// The same error once more, for the next one who waits.
-fn repeat(error: &Error) -> Error {
-    match error {
-        Error::Full { drive, free_bytes, needed_bytes } => {
-            Error::Full { drive: drive.clone(), free_bytes: *free_bytes, needed_bytes: *needed_bytes }
-        }
-        Error::ReadOnly { reason } => Error::ReadOnly { reason: reason.clone() },
-        Error::Unavailable { reason } => Error::Unavailable { reason: reason.clone() },
-        other => Error::Unavailable { reason: other.to_string() },
-    }
-}
-
-impl Core {
-    /// What the readers see now.
-    pub(crate) fn current_view(&self) -> Arc<dyn crate::view::ViewSnapshot> {
-        Arc::clone(&self.published.read().view)
-    }
-
-    /// What the readers see from now on; `None` keeps the rows and moves the stamp.
-    pub(crate) fn publish(&self, view: Option<Arc<dyn crate::view::ViewSnapshot>>, applied: u64) {
-        let former = {
-            let mut published = self.published.write();
-            let next = Snapshot { applied, view: view.unwrap_or_else(|| Arc::clone(&published.view)) };
-            std::mem::replace(&mut *published, next)
-        };
-        // outside the lock: dropping the last handle of a snapshot may make the engine clean up
-        drop(former);
-        self.applied.send_replace(applied);
+        drop(entry.reply.send(Err(error.repeated())));
     }
 }

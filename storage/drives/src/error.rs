@@ -285,6 +285,18 @@ impl Error {
         }
     }
 
+    /// The same error once more, for the next one who waits for what failed.
+    pub(crate) fn repeated(&self) -> Self {
+        match self {
+            Self::Full { drive, free_bytes, needed_bytes } => {
+                Self::Full { drive: drive.clone(), free_bytes: *free_bytes, needed_bytes: *needed_bytes }
+            }
+            Self::ReadOnly { reason } => Self::ReadOnly { reason: reason.clone() },
+            Self::Unavailable { reason } => Self::Unavailable { reason: reason.clone() },
+            other => Self::Unavailable { reason: other.to_string() },
+        }
+    }
+
     pub(crate) fn drive(drive: &str, action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let (drive, action) = (drive.to_owned(), action.into());
         move |source| Self::Drive { drive, action, source }

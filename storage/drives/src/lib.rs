@@ -43,6 +43,7 @@ mod log;
 mod names;
 mod occupancy;
 mod passes;
+mod queue;
 mod read;
 mod read_buffers;
 mod record;

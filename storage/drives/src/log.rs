@@ -4,7 +4,7 @@
 //! know that the order of stamps is the order of its decisions.
 
 use crate::append::{Append, Committed, Pending, Reservation};
-use crate::committer::{Committer, Entry, InlinePump, Work};
+use crate::committer::{Committer, InlinePump};
 use crate::config::{DriveLogConfig, Threads};
 use crate::disk::Disk;
 use crate::drives::Drives;
@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::assemble;
 use crate::lanes::LaneWriters;
 use crate::passes::PassBook;
+use crate::queue::{Entry, Queue, Work};
 use crate::read_buffers::ReadBuffers;
 use crate::recovery::recover;
 use crate::scrub::{Asked, load};
@@ -21,34 +22,16 @@ use crate::slow::ReadTimes;
 use crate::status::{Counters, DriveState, DriveStatus, LogStatus, SpaceUsage};
 use crate::stripe::encoded_bytes;
 use crate::upkeep::Upkeep;
-use crate::view::{Snapshot, View};
+use crate::view::{Snapshot, View, ViewSnapshot};
 use cistern_runtime::{Clock, offload};
 use cistern_types::{Receipt, Timestamp};
 use parking_lot::{Condvar, Mutex, RwLock};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
-
-/// What waits to be written, and what decides whether more may.
-#[derive(Debug)]
-pub(crate) struct Queue {
-    pub(crate) entries: VecDeque<Entry>,
-    /// Somebody waits for an entry: without that they stay for the next group that is written anyway.
-    pub(crate) urgent: bool,
-    /// The committer waits for so many entries before it is woken for another; 0 while it waits for any.
-    pub(crate) awaited: usize,
-    pub(crate) next_stamp: u64,
-    /// Goes up when a group fails.
-    pub(crate) era: u64,
-    pub(crate) closed: bool,
-    /// Why no write is taken until the next open, if so.
-    pub(crate) read_only: Option<String>,
-    /// The last group found no room for a segment.
-    pub(crate) full: bool,
-}
 
 /// What the handle, the committer and the readers share.
 #[derive(Debug)]
@@ -86,6 +69,23 @@ impl Core {
     /// The first segment that a run, or one behind it, has begun.
     pub(crate) fn first_segment_of(&self, run: u64) -> Option<u64> {
         first_segment_of(&self.segments.read(), run)
+    }
+
+    /// What the readers see now.
+    pub(crate) fn current_view(&self) -> Arc<dyn ViewSnapshot> {
+        Arc::clone(&self.published.read().view)
+    }
+
+    /// What the readers see from now on; `None` keeps the rows and moves the stamp.
+    pub(crate) fn publish(&self, view: Option<Arc<dyn ViewSnapshot>>, applied: u64) {
+        let former = {
+            let mut published = self.published.write();
+            let next = Snapshot { applied, view: view.unwrap_or_else(|| Arc::clone(&published.view)) };
+            std::mem::replace(&mut *published, next)
+        };
+        // outside the lock: dropping the last handle of a snapshot may make the engine clean up
+        drop(former);
+        self.applied.send_replace(applied);
     }
 }
 
@@ -174,16 +174,6 @@ impl DriveLog {
         let recovered = recover(&config, &drives, &erasure, &counters)?;
         let tail = recovered.tail;
         drives.mark_old_stale(|run| first_segment_of(&recovered.segments, run));
-        let queue = Queue {
-            entries: VecDeque::new(),
-            urgent: false,
-            awaited: 0,
-            next_stamp: tail.last_stamp + 1,
-            era: 1,
-            closed: false,
-            read_only: None,
-            full: false,
-        };
         let published = Snapshot { applied: tail.last_stamp, view: recovered.view.snapshot() };
         let (lanes, write_timeout) = (config.lanes(), config.write_timeout);
         let passes = load(&drives);
@@ -194,7 +184,7 @@ impl DriveLog {
             erasure,
             view: recovered.view,
             counters,
-            queue: Mutex::new(queue),
+            queue: Mutex::new(Queue::new(tail.last_stamp + 1)),
             work: Condvar::new(),
             segments: RwLock::new(recovered.segments),
             checkpoint: AtomicU64::new(tail.checkpoint),
