@@ -94,7 +94,8 @@ fn the_cause_of_our_own_faults_is_for_the_log_only() {
 fn words_that_break_their_rule_get_the_code_of_their_word() {
     for (invalid, code) in [
         ("A".parse::<cistern_types::BucketName>().unwrap_err(), "InvalidBucketName"),
-        ("".parse::<cistern_types::ObjectKey>().unwrap_err(), "KeyTooLongError"),
+        ("".parse::<cistern_types::ObjectKey>().unwrap_err(), "UserKeyMustBeSpecified"),
+        ("k".repeat(1025).parse::<cistern_types::ObjectKey>().unwrap_err(), "KeyTooLongError"),
         ("x".parse::<cistern_types::UploadId>().unwrap_err(), "NoSuchUpload"),
         ("GLACIER".parse::<cistern_types::StorageClass>().unwrap_err(), "InvalidStorageClass"),
         ("x".parse::<cistern_types::AccessKeyId>().unwrap_err(), "InvalidArgument"),
