@@ -313,6 +313,14 @@ impl LifecycleConfiguration {
         let (due, id) = (http_date_text(due), encode_for_list(&rule.id));
         Some(format!(r#"expiry-date="{due}", rule-id="{id}""#))
     }
+
+    /// When an upload to `key` is aborted if it is not completed, and by which rule: the earliest, and of equal ones the first.
+    pub(crate) fn abort(&self, key: &str, initiated: Timestamp) -> Option<(Timestamp, &LifecycleRule)> {
+        // such rules ask for nothing but prefixes
+        let upload = Candidate { key, size: 0, tags: &Tags::default(), modified: initiated };
+        let due = self.rules.iter().filter_map(|rule| Some((rule.abort(&upload)?, rule)));
+        due.min_by_key(|(due, _)| *due)
+    }
 }
 
 impl LifecycleRule {
@@ -385,6 +393,11 @@ impl LifecycleRule {
             Expiration::Objects(due) if !self.disabled && self.matches(object) => Some(due.after(object.modified)),
             Expiration::Objects(_) | Expiration::DeleteMarkers(_) => None,
         }
+    }
+
+    fn abort(&self, upload: &Candidate<'_>) -> Option<Timestamp> {
+        let days = self.abort_days.filter(|_| !self.disabled && self.matches(upload))?;
+        Some(Due::Days(days).after(upload.modified))
     }
 }
 

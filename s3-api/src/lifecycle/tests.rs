@@ -207,6 +207,30 @@ const ABORT_XML: &str = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1<
                          </AbortIncompleteMultipartUpload>";
 
 #[test]
+fn an_upload_is_aborted_by_the_rule_that_comes_first() {
+    let rule = |id: &str, prefix: &str, days: u32, disabled| LifecycleRule {
+        id: id.into(),
+        disabled,
+        prefix: Some(prefix.into()),
+        abort_days: Some(days),
+        ..LifecycleRule::default()
+    };
+    let expires = LifecycleRule { expiration: Some(Expiration::Objects(Due::Days(1))), ..LifecycleRule::default() };
+    let rules = vec![
+        expires,
+        rule("off", "", 1, true),
+        rule("late", "a", 3, false),
+        rule("a", "a", 2, false),
+        rule("b", "ab", 2, false),
+    ];
+    let rules = LifecycleConfiguration { rules };
+    let day = |days: u64| Timestamp::from_millis(days * DAY_MILLIS);
+    let found = |key| rules.abort(key, day(7)).map(|(due, rule)| (due, rule.id.as_str()));
+    assert_eq!(found("abc"), Some((day(9), "a")));
+    assert_eq!(found("b"), None);
+}
+
+#[test]
 fn a_filter_means_what_all_its_parts_mean() {
     let tags = Tags::new(vec![("a".into(), "1".into()), ("b".into(), "2".into())], 10).unwrap();
     let candidate = Candidate { key: "logs/x", size: 100, tags: &tags, modified: Timestamp::default() };

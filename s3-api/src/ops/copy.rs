@@ -1,6 +1,7 @@
 //! CopyObject: inside the server, under conditions on the source and on what it replaces.
 
-use super::{Answer, Operations, facts_of, place, shown, version_of, written};
+use super::lifecycle::{expiration_of_written, rules_in_force};
+use super::{Answer, EXPIRATION, Operations, facts_of, place, shown, version_of, written};
 use crate::access_check::check_expected_owner;
 use crate::acl::of_new_object;
 use crate::checksum::{Fields, kind_of, named};
@@ -8,7 +9,8 @@ use crate::encryption::{answer_headers, asked, key_of, key_of_source};
 use crate::error_map::Refusal;
 use crate::facts::Facts;
 use crate::headers::{
-    SOURCE_CONDITIONS, conditions, etag_of, locks, storage_class, stored_headers, tagging, target_conditions, time_of,
+    SOURCE_CONDITIONS, conditions, etag_of, locks, set, storage_class, stored_headers, tagging, target_conditions,
+    time_of,
 };
 use crate::judge::Subject;
 use crate::notes::Notes;
@@ -108,7 +110,11 @@ pub(super) async fn copy_object(
         checksum: named(&headers, "x-amz-checksum-algorithm")?,
         ..CopyRequest::new((source_bucket, source_key), target)
     };
+    let key = copy.target_key.clone();
+    let rules = rules_in_force(&operations.objects, notes).await?;
     let CopyOutcome { target: made, source_version } = operations.objects.copy(copy).await.map_err(source_refusal)?;
+    let mut own = answer_headers(made.encryption, customer_key.as_ref());
+    set(&mut own, EXPIRATION, expiration_of_written(&operations.objects, notes, rules, (&key, &made)).await);
     let sums = Fields::stored(made.checksum.as_ref());
     let output = CopyObjectOutput {
         copy_object_result: Some(CopyObjectResult {
@@ -125,5 +131,5 @@ pub(super) async fn copy_object(
         version_id: written(made.shown_version),
         ..CopyObjectOutput::default()
     };
-    Ok(S3Response::with_headers(output, answer_headers(made.encryption, customer_key.as_ref())))
+    Ok(S3Response::with_headers(output, own))
 }

@@ -1,11 +1,15 @@
-//! The lifecycle rules of a bucket: set, read, removed; and when an object expires by them, for answers about it.
+//! The lifecycle rules of a bucket: set, read, removed; and when an object expires by them or an upload is aborted, for answers about
+//! it.
 
 use super::{Answer, Operations};
 use crate::error_map::Refusal;
+use crate::headers::{http_date_text, set};
 use crate::lifecycle::{Candidate, LifecycleConfiguration, LifecycleError};
 use crate::notes::Notes;
-use cistern_objects::{CONFIGURATION_BYTES_MAX, ConfigurationKind, ObjectRecord, Objects};
-use cistern_types::BucketName;
+use crate::query::encode_for_list;
+use cistern_objects::{CONFIGURATION_BYTES_MAX, ConfigurationKind, ObjectRecord, Objects, PutOutcome};
+use cistern_types::{BucketName, ObjectKey, Timestamp};
+use http::{HeaderMap, HeaderName};
 use s3s::dto::{
     DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, GetBucketLifecycleConfigurationInput,
     GetBucketLifecycleConfigurationOutput, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
@@ -40,14 +44,39 @@ pub(super) async fn expiration_of(
     if by_version {
         return Ok(None);
     }
-    let candidate = Candidate {
-        key: record.key.as_str(),
-        size: record.size,
-        tags: &record.attributes.tags,
-        modified: record.modified,
-    };
     let rules = rules_in_force(objects, notes).await?;
-    Ok(rules.and_then(|rules| rules.expiration_header(&candidate)))
+    Ok(rules.and_then(|rules| rules.expiration_header(&candidate(record))))
+}
+
+/// `x-amz-expiration` of the object that was just written at `key`; of one that has been replaced since there is none. `rules` were
+/// read before: once the object is there, nothing must turn the answer into an error.
+pub(super) async fn expiration_of_written(
+    objects: &Objects,
+    notes: &Notes,
+    rules: Option<LifecycleConfiguration>,
+    (key, made): (&ObjectKey, &PutOutcome),
+) -> Option<String> {
+    let rules = rules?;
+    let record = objects.head_in(notes.known_bucket()?, key, None).await.ok()?;
+    rules.expiration_header(&candidate(&record)).filter(|_| record.version == made.version)
+}
+
+fn candidate(record: &ObjectRecord) -> Candidate<'_> {
+    let tags = &record.attributes.tags;
+    Candidate { key: record.key.as_str(), size: record.size, tags, modified: record.modified }
+}
+
+/// Adds to an answer about an upload when it is aborted, if a rule says so.
+pub(super) fn add_abort(
+    rules: Option<&LifecycleConfiguration>,
+    (key, initiated): (&ObjectKey, Timestamp),
+    headers: &mut HeaderMap,
+) {
+    const DATE: HeaderName = HeaderName::from_static("x-amz-abort-date");
+    const RULE: HeaderName = HeaderName::from_static("x-amz-abort-rule-id");
+    let Some((due, rule)) = rules.and_then(|rules| rules.abort(key.as_str(), initiated)) else { return };
+    set(headers, DATE, Some(http_date_text(due)));
+    set(headers, RULE, Some(encode_for_list(&rule.id)));
 }
 
 pub(super) async fn get_bucket_lifecycle_configuration(

@@ -1,16 +1,17 @@
 //! Multipart uploads: create, parts by body and by copy, lists, complete, abort.
 
 use super::copy::{source_of, source_refusal};
+use super::lifecycle::{add_abort, expiration_of_written, rules_in_force};
 use super::list::{KeyText, delimiter_of, page_limit, shown_limit};
 use super::put::body_checks;
-use super::{Answer, Operations, facts_of, place, written};
+use super::{Answer, EXPIRATION, Operations, facts_of, place, written};
 use crate::acl::{of_new_object, owner_of};
 use crate::body_stream::RequestBody;
 use crate::checksum::{Fields, Trailing, algorithm_of, claimed_of_parts, kind_of, kind_text, named};
 use crate::encryption::{answer_headers, asked, customer_key, key_of, key_of_request, key_of_source};
 use crate::error_map::Refusal;
 use crate::headers::{
-    SOURCE_CONDITIONS, attributes, class_of, conditions, etag_of, size_of, storage_class, stored_headers, time_of,
+    SOURCE_CONDITIONS, attributes, class_of, conditions, etag_of, set, size_of, storage_class, stored_headers, time_of,
     write_conditions,
 };
 use crate::host::object_url;
@@ -106,7 +107,10 @@ pub(super) async fn create_multipart_upload(
         checksum,
         initiator: notes.asker().map_or_else(|| bucket_owner.clone(), Identity::owner),
     };
+    let (key, rules) = (create.key.clone(), rules_in_force(objects, notes).await?);
     let begun = objects.create_upload(create).await?;
+    let mut own = answer_headers(begun.encryption, customer_key.as_ref());
+    add_abort(rules.as_ref(), (&key, begun.initiated), &mut own);
     let output = CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
         checksum_algorithm: checksum.map(|(algorithm, _)| algorithm_of(algorithm)),
@@ -115,7 +119,7 @@ pub(super) async fn create_multipart_upload(
         upload_id: Some(begun.upload.to_string()),
         ..CreateMultipartUploadOutput::default()
     };
-    Ok(S3Response::with_headers(output, answer_headers(begun.encryption, customer_key.as_ref())))
+    Ok(S3Response::with_headers(output, own))
 }
 
 pub(super) async fn upload_part(
@@ -211,7 +215,9 @@ pub(super) async fn list_parts(
     let page = objects.parts(&at, after, limit).await?;
     let owner = owner_of(&owner_in(notes.bucket()?, Some(page.initiator.clone())));
     let last = page.parts.last().map(|part| i32::from(part.number));
-    Ok(S3Response::new(ListPartsOutput {
+    let mut own = HeaderMap::new();
+    add_abort(rules_in_force(objects, notes).await?.as_ref(), (&at.key, page.initiated), &mut own);
+    let output = ListPartsOutput {
         bucket: Some(input.bucket),
         checksum_algorithm: page.checksum.map(|(algorithm, _)| algorithm_of(algorithm)),
         checksum_type: page.checksum.map(|(_, kind)| kind_of(kind)),
@@ -226,7 +232,8 @@ pub(super) async fn list_parts(
         storage_class: Some(dto::StorageClass::from_static(page.class.s3_name())),
         upload_id: Some(input.upload_id),
         ..ListPartsOutput::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, own))
 }
 
 fn part_of(part: &ListedPart) -> Part {
@@ -325,7 +332,10 @@ pub(super) async fn complete_multipart_upload(
         size: size.map_err(|_| Refusal::invalid_request("Value for x-amz-mp-object-size header is invalid."))?,
         customer_key: customer_key.clone(),
     };
+    let rules = rules_in_force(objects, notes).await?;
     let made = objects.complete_upload(&at, complete).await?;
+    let mut own = answer_headers(made.encryption, customer_key.as_ref());
+    set(&mut own, EXPIRATION, expiration_of_written(objects, notes, rules, (&at.key, &made)).await);
     let sums = Fields::stored(made.checksum.as_ref());
     let place = (at.bucket.as_str(), at.key.as_str());
     let output = CompleteMultipartUploadOutput {
@@ -342,7 +352,7 @@ pub(super) async fn complete_multipart_upload(
         version_id: written(made.shown_version),
         ..CompleteMultipartUploadOutput::default()
     };
-    Ok(S3Response::with_headers(output, answer_headers(made.encryption, customer_key.as_ref())))
+    Ok(S3Response::with_headers(output, own))
 }
 
 fn completed_part(part: &dto::CompletedPart) -> Result<CompletedPart, Refusal> {

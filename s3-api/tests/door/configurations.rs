@@ -164,3 +164,34 @@ async fn what_no_bucket_has_is_answered_as_for_a_bucket_without_it() {
         house.check_refused(&Call::get(&format!("/nowhere?{name}")), "NoSuchBucket", 404).await;
     }
 }
+
+#[tokio::test]
+async fn every_write_says_when_its_object_expires_and_an_upload_when_it_is_aborted() {
+    let house = house_with_bucket().await;
+    let abort = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>3</DaysAfterInitiation>\
+                 </AbortIncompleteMultipartUpload>";
+    let tagged = "<Rule><Expiration><Days>1</Days></Expiration><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter>\
+                  <ID>tagged</ID><Status>Enabled</Status></Rule>";
+    let rules = [rule("seldom", "a", abort), rule("soon", "a", &abort.replace('3', "2")), tagged.to_owned()];
+    house.send(&lifecycle(&rules.concat())).await.expect(200);
+    house.send(&Call::put("/photos/source").header("x-amz-tagging", "k=v").body("x")).await.expect(200);
+    let copy = house.send(&Call::put("/photos/b").header("x-amz-copy-source", "photos/source")).await.expect(200);
+    let begun = house.send(&Call::post("/photos/a?uploads").header("x-amz-tagging", "k=v")).await.expect(200);
+    let path = format!("/photos/a?uploadId={}", begun.element("UploadId"));
+    let listed = house.send(&Call::get(&path)).await.expect(200);
+    for answer in [&begun, &listed] {
+        assert_eq!(answer.header("x-amz-abort-rule-id"), "soon");
+        assert!(answer.header("x-amz-abort-date").ends_with(" 00:00:00 GMT"));
+    }
+    assert_eq!(begun.header("x-amz-abort-date"), listed.header("x-amz-abort-date"));
+    assert_eq!(house.send(&Call::post("/photos/b?uploads")).await.expect(200).header("x-amz-abort-date"), "");
+    let part = house.send(&Call::put(&format!("{path}&partNumber=1")).body("x")).await.expect(200);
+    let part = format!("<Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part>", part.header("etag"));
+    let end = format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>");
+    let made = house.send(&Call::post(&path).body(end)).await.expect(200);
+    for (answer, path) in [(copy, "/photos/b"), (made, "/photos/a")] {
+        let expiration = answer.header("x-amz-expiration");
+        assert!(expiration.contains(r#"rule-id="tagged""#), "{path} {expiration:?}");
+        assert_eq!(expiration, expiration_on_head(&house, path).await);
+    }
+}

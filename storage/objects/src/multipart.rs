@@ -55,6 +55,8 @@ pub struct CreateUpload {
 pub struct UploadBegun {
     /// The upload.
     pub upload: UploadId,
+    /// When it was begun.
+    pub initiated: Timestamp,
     /// How its object will be encrypted.
     pub encryption: Option<EncryptionKind>,
 }
@@ -109,7 +111,7 @@ impl Objects {
             };
             UPLOADS.put(&mut txn, &(bucket.id, request.key.clone(), upload), &row)?;
             if tries.commit(txn).await? {
-                return Ok(UploadBegun { upload, encryption });
+                return Ok(UploadBegun { upload, initiated, encryption });
             }
         }
     }

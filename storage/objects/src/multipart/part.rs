@@ -77,7 +77,9 @@ pub struct PartPage {
     pub parts: Vec<ListedPart>,
     /// What to list after for the next page; `None` when this is the last.
     pub next: Option<u16>,
-    /// Who began the upload.
+    /// When the upload was begun.
+    pub initiated: Timestamp,
+    /// Who began it.
     pub initiator: Owner,
     /// The class the object will have.
     pub class: StorageClass,
@@ -156,8 +158,8 @@ impl Objects {
         let parts: Vec<ListedPart> = rows.into_iter().take(limit).map(listed).collect();
         let next = parts.last().filter(|_| more).map(|last| last.number);
         let encryption = upload.attributes.sealing.as_ref().map(Sealing::kind);
-        let UploadRow { initiator, class, checksum, headers, .. } = upload;
-        Ok(PartPage { parts, next, initiator, class, checksum, headers, encryption })
+        let UploadRow { initiated, initiator, class, checksum, headers, .. } = upload;
+        Ok(PartPage { parts, next, initiated, initiator, class, checksum, headers, encryption })
     }
 
     async fn upload_for_part(&self, at: &UploadRef, number: u16) -> Result<(BucketId, UploadRow)> {
