@@ -104,13 +104,16 @@ impl Refusal {
         self.0
     }
 
-    /// The answer, once a fault of ours is in the log. Whatever a request fails with behind the front passes here once.
+    /// The answer, once a fault of ours is in the log, and in the notes what it is about. Whatever a request fails with behind the front passes here once.
     pub(crate) fn logged(self, notes: &Notes) -> S3Error {
         let Self(error) = self;
         let ours = error.status_code().is_some_and(|status| status.is_server_error());
         if let Some(source) = error.source().filter(|_| ours) {
             let (request_id, operation) = (&notes.request_id, notes.operation());
             tracing::error!(request_id, operation, cause = chain(source), "a request failed");
+        }
+        if let Some(source) = error.source().and_then(|source| source.downcast_ref()) {
+            notes.set_about(members_of(source));
         }
         error
     }
@@ -296,6 +299,24 @@ fn marker_headers(error: &ObjectsError) -> Option<HeaderMap> {
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml")); // set ones replace all
     Some(headers)
+}
+
+/// What an error is about, as its XML has it beside code and message.
+fn members_of(error: &ObjectsError) -> Vec<(&'static str, String)> {
+    match error {
+        ObjectsError::NoSuchBucket { bucket }
+        | ObjectsError::BucketNotEmpty { bucket }
+        | ObjectsError::BucketAlreadyExists { bucket }
+        | ObjectsError::BucketAlreadyOwnedByYou { bucket } => vec![("BucketName", bucket.to_string())],
+        ObjectsError::NoSuchKey { key, .. } => vec![("Key", key.to_string())],
+        ObjectsError::NoSuchVersion { key, version, .. } => {
+            vec![("Key", key.to_string()), ("VersionId", version.to_string())]
+        }
+        ObjectsError::NoSuchUpload { upload, .. } => vec![("UploadId", upload.to_string())],
+        ObjectsError::InvalidRange { size_bytes } => vec![("ActualObjectSize", size_bytes.to_string())],
+        ObjectsError::PreconditionFailed { condition } => vec![("Condition", condition.to_string())],
+        _ => Vec::new(),
+    }
 }
 
 /// Errors whose texts are answers as they stand.

@@ -24,6 +24,7 @@ use crate::query::{Query, decode_path};
 use crate::rechunk::{ChunkKind, rechunk, unchunk};
 use crate::screen::{Screen, is_form};
 use crate::signature::CONTENT_SHA256;
+use crate::xml_text::{escape, fits};
 use crate::{Result, S3Config, S3Metrics};
 use bytes::Bytes;
 use cistern_access::Access;
@@ -486,7 +487,7 @@ fn unquote_tag(answer: &mut Response<Body>) {
     *answer.body_mut() = Body::from(Bytes::from(plain));
 }
 
-/// Adds the ids to an error's XML, and words when it has none.
+/// Adds the ids to an error's XML, what it is about, and words when it has none.
 fn with_ids(answer: &mut Response<Body>, notes: &Notes) {
     const END: &str = "</Error>";
     let Some(xml) = answer.body().bytes() else { return };
@@ -496,7 +497,12 @@ fn with_ids(answer: &mut Response<Body>, notes: &Notes) {
     let code = before.split("<Code>").nth(1).and_then(|rest| rest.split("</Code>").next()).unwrap_or_default();
     let words = if before.contains("<Message>") { "" } else { words_of(code) };
     let message = if words.is_empty() { String::new() } else { format!("<Message>{words}</Message>") };
-    let whole = format!("{before}{message}<RequestId>{request_id}</RequestId><HostId>{extended_id}</HostId>{END}");
+    // A text that XML cannot hold would make the code unreadable too.
+    let members = notes.about().iter().filter(|(_, text)| fits(text));
+    let members = members.map(|(name, text)| format!("<{name}>{}</{name}>", escape(text)));
+    let about = members.collect::<Vec<_>>().concat();
+    let ids = format!("<RequestId>{request_id}</RequestId><HostId>{extended_id}</HostId>");
+    let whole = format!("{before}{message}{about}{ids}{END}");
     answer.headers_mut().remove(CONTENT_LENGTH);
     *answer.body_mut() = Body::from(Bytes::from(whole));
 }

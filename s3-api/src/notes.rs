@@ -44,6 +44,7 @@ pub(crate) struct Notes {
     bucket: OnceLock<Arc<BucketRecord>>,
     body_seen: Mutex<BodySeen>,
     respelled: OnceLock<Respelled>,
+    about: OnceLock<Vec<(&'static str, String)>>,
     reached: AtomicBool,
 }
 
@@ -70,6 +71,7 @@ impl Notes {
             bucket: OnceLock::new(),
             body_seen: Mutex::default(),
             respelled: OnceLock::new(),
+            about: OnceLock::new(),
             reached: AtomicBool::new(false),
         })
     }
@@ -142,6 +144,15 @@ impl Notes {
 
     pub(crate) fn set_respelled(&self, body: Respelled) {
         self.respelled.get_or_init(|| body);
+    }
+
+    /// What the error that the request ends with is about: names and texts of XML elements.
+    pub(crate) fn about(&self) -> &[(&'static str, String)] {
+        self.about.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn set_about(&self, members: Vec<(&'static str, String)>) {
+        self.about.get_or_init(|| members);
     }
 
     /// Whether the request got as far as its operation.

@@ -1,7 +1,8 @@
 //! XML text in spellings that `s3s` does not read: sections of character data (`<![CDATA[..]]>`), which it drops, and references to
-//! characters above U+FFFF, which it refuses.
+//! characters above U+FFFF, which it refuses. And text as the answers carry it that s3s does not write.
 
 use memchr::memmem;
+use std::fmt::Write as _;
 
 const SECTION: &[u8] = b"<![CDATA[";
 const SECTION_END: &[u8] = b"]]>";
@@ -63,6 +64,29 @@ fn reference(xml: &[u8]) -> Option<(usize, Vec<u8>)> {
     };
     let letter = char::from_u32(number).filter(|letter| *letter > '\u{FFFF}')?;
     Some((b"&#;".len() + inner.len(), letter.to_string().into_bytes()))
+}
+
+/// `text` as XML carries it.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '"' => escaped.push_str("&quot;"),
+            _ if letter.is_control() => {
+                write!(escaped, "&#x{:X};", u32::from(letter)).expect("writing to a string cannot fail");
+            }
+            _ => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// Whether XML has all characters of `text`, by reference or not.
+pub(crate) fn fits(text: &str) -> bool {
+    text.chars().all(|letter| matches!(letter, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..))
 }
 
 #[cfg(test)]

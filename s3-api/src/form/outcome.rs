@@ -2,9 +2,9 @@
 
 use super::Fields;
 use crate::query::percent_encode;
+use crate::xml_text::escape;
 use http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use http::{HeaderValue, Response, StatusCode, Uri};
-use std::fmt::Write as _;
 
 /// What the form asks for in case of success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,24 +92,6 @@ fn post_response(uploaded: &Uploaded<'_>) -> String {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<PostResponse><Location>{location}</Location>\
          <Bucket>{bucket}</Bucket><Key>{key}</Key><ETag>{etag}</ETag></PostResponse>"
     )
-}
-
-/// `text` as XML carries it.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '"' => escaped.push_str("&quot;"),
-            _ if letter.is_control() => {
-                write!(escaped, "&#x{:X};", u32::from(letter)).expect("writing to a string cannot fail");
-            }
-            _ => escaped.push(letter),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

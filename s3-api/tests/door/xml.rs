@@ -101,3 +101,27 @@ async fn an_object_whose_path_is_escaped_is_no_description() {
     house.send_request(request.map(Into::into)).await.expect(200);
     assert_eq!(house.send(&Call::get("/photos/big")).await.text(), content);
 }
+
+#[tokio::test]
+async fn an_error_says_what_it_is_about() {
+    let house = house_with_bucket().await;
+    house.put("/photos/k", "0123456789").await;
+    let id = "0".repeat(32);
+    for (call, members) in [
+        (Call::get("/photos/a<b"), vec![("Key", "a&lt;b")]),
+        (Call::get("/photos/x\u{1}y"), vec![("Code", "NoSuchKey")]),
+        (Call::get("/nothing/k"), vec![("BucketName", "nothing")]),
+        (Call::delete("/photos"), vec![("BucketName", "photos")]),
+        (Call::get("/photos/k").query("versionId", &id), vec![("Key", "k"), ("VersionId", &id)]),
+        (Call::get("/photos/k").query("uploadId", &id), vec![("UploadId", &id)]),
+        (Call::get("/photos/k").header("range", "bytes=10-"), vec![("ActualObjectSize", "10")]),
+        (Call::get("/photos/k").header("if-match", "\"a\""), vec![("Condition", "If-Match")]),
+        (Call::put("/photos/k").header("if-none-match", "*"), vec![("Condition", "If-None-Match")]),
+    ] {
+        let answer = house.send(&call).await;
+        for (name, text) in members {
+            assert_eq!(answer.elements(name), [text], "{name} in {}", answer.text());
+        }
+        assert!(!answer.text().contains("&#x"), "{}", answer.text());
+    }
+}
