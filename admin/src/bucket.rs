@@ -87,6 +87,7 @@ pub(crate) async fn create(State(admin): State<Admin>, request: Body) -> Result<
         object_lock: false,
         acl: None,
         object_ownership: None,
+        tags: None,
     };
     Ok(Success::new(body(&admin.objects.create_bucket(spec).await?)))
 }

@@ -109,6 +109,7 @@ impl House {
             object_lock: false,
             acl: None,
             object_ownership: None,
+            tags: None,
         };
         self.objects.create_bucket(spec).await.unwrap();
     }

@@ -212,6 +212,7 @@ impl AccessCheck {
             object_lock: false,
             acl: None,
             object_ownership: None,
+            tags: None,
         };
         match self.objects.create_bucket(spec).await {
             Err(Error::BucketAlreadyOwnedByYou { .. } | Error::BucketAlreadyExists { .. }) => {

@@ -80,6 +80,7 @@ impl Stream for WatchedBody {
                     self.notes.set_body_seen(BodySeen::Misspelled);
                     return Poll::Ready(Some(Err(WatchError::Misspelled.into())));
                 }
+                self.notes.set_xml(original);
             }
         }
         Poll::Ready(piece)

@@ -44,6 +44,7 @@ pub(crate) struct Notes {
     bucket: OnceLock<Arc<BucketRecord>>,
     body_seen: Mutex<BodySeen>,
     respelled: OnceLock<Respelled>,
+    xml: OnceLock<Bytes>,
     about: OnceLock<Vec<(&'static str, String)>>,
     reached: AtomicBool,
 }
@@ -71,6 +72,7 @@ impl Notes {
             bucket: OnceLock::new(),
             body_seen: Mutex::default(),
             respelled: OnceLock::new(),
+            xml: OnceLock::new(),
             about: OnceLock::new(),
             reached: AtomicBool::new(false),
         })
@@ -144,6 +146,15 @@ impl Notes {
 
     pub(crate) fn set_respelled(&self, body: Respelled) {
         self.respelled.get_or_init(|| body);
+    }
+
+    /// The XML body in a spelling that s3s reads, once it has been read; for what s3s does not take out of it.
+    pub(crate) fn xml(&self) -> Option<&Bytes> {
+        self.respelled().map(|respelled| &respelled.body).or(self.xml.get())
+    }
+
+    pub(crate) fn set_xml(&self, body: Bytes) {
+        self.xml.get_or_init(|| body);
     }
 
     /// What the error that the request ends with is about: names and texts of XML elements.

@@ -4,19 +4,21 @@ use super::policy::{check_enforced, ownership_from};
 use super::{Answer, Operations};
 use crate::acl::{asked, owner_of};
 use crate::error_map::Refusal;
-use crate::headers::time_of;
+use crate::headers::{tags_of, time_of};
 use crate::notes::Notes;
 use crate::ops::list::{decode_token, encode_token, page_limit};
+use crate::ops::tagging::stored_tags;
 use crate::r2::{BucketListing, IS_TRUNCATED, NEXT_TOKEN};
 use cistern_access::Identity;
-use cistern_objects::{BucketRecord, BucketSpec, Error, ListBuckets, Objects};
+use cistern_objects::{BUCKET_TAGS_MAX, BucketRecord, BucketSpec, Error, ListBuckets, Objects, Tags};
 use cistern_types::{Acl, BucketName, StorageClass};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto::{
-    Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
-    GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
-    ListBucketsOutput,
+    Bucket, BucketInfo, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
+    DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput,
+    ListBucketsInput, ListBucketsOutput, LocationInfo, Tagging,
 };
+use s3s::xml::Deserializer;
 use s3s::{S3Request, S3Response};
 use std::sync::Arc;
 
@@ -109,7 +111,8 @@ pub(super) async fn create_bucket(
     let acl = asked(&request.headers, &owner, &owner)?;
     check_enforced(object_ownership, acl.as_ref())?;
     let private = Acl::canned("private", &owner, &owner);
-    let spec = BucketSpec { name: name.clone(), owner, class, location, object_lock, acl, object_ownership };
+    let tags = notes.xml().filter(|xml| !xml.is_empty()).map(|xml| tags_of_new(xml)).transpose()?.flatten();
+    let spec = BucketSpec { name: name.clone(), owner, class, location, object_lock, acl, object_ownership, tags };
     let asked = spec.acl.clone().or_else(|| private.clone());
     loop {
         match objects.create_bucket(spec.clone()).await {
@@ -122,7 +125,8 @@ pub(super) async fn create_bucket(
                 };
                 let same = present.settings.acl.as_ref().or(private.as_ref()) == asked.as_ref()
                     && present.settings.object_ownership == object_ownership
-                    && present.settings.object_lock.is_some() >= object_lock;
+                    && present.settings.object_lock.is_some() >= object_lock
+                    && (spec.tags.is_none() || spec.tags == stored_tags(objects, &bucket).await?);
                 if same {
                     break;
                 }
@@ -132,6 +136,22 @@ pub(super) async fn create_bucket(
         }
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
+}
+
+/// The tags in the body of a CreateBucket, which s3s passes over.
+fn tags_of_new(xml: &[u8]) -> Result<Option<Tags>, Refusal> {
+    let mut tag_set = Vec::new();
+    let read = Deserializer::new(xml).named_element("CreateBucketConfiguration", |reader| {
+        reader.for_each_element(|reader, name| match name {
+            b"Tags" => reader.for_each_element(|reader, _| reader.content().map(|tag| tag_set.push(tag))),
+            b"Bucket" => reader.content::<BucketInfo>().map(drop),
+            b"Location" => reader.content::<LocationInfo>().map(drop),
+            _ => reader.text(|_| Ok(())),
+        })
+    });
+    read.map_err(|_| Refusal::malformed_xml())?;
+    let tags = tags_of(Tagging { tag_set }, BUCKET_TAGS_MAX)?;
+    Ok(Some(tags).filter(|tags| !tags.is_empty()))
 }
 
 pub(super) async fn head_bucket(

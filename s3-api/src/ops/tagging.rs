@@ -5,7 +5,8 @@ use crate::error_map::Refusal;
 use crate::headers::tags_of;
 use crate::notes::Notes;
 use crate::query::Query;
-use cistern_objects::{BUCKET_TAGS_MAX, ConfigurationKind, OBJECT_TAGS_MAX, Tags};
+use cistern_objects::{BUCKET_TAGS_MAX, ConfigurationKind, OBJECT_TAGS_MAX, Objects, Tags};
+use cistern_types::BucketName;
 use s3s::dto::{
     DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
     GetBucketTaggingInput, GetBucketTaggingOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
@@ -55,16 +56,20 @@ pub(super) async fn delete_object_tagging(
     Ok(S3Response::new(DeleteObjectTaggingOutput { version_id: shown(record.shown_version) }))
 }
 
+/// The tags of a bucket, if it has some.
+pub(super) async fn stored_tags(objects: &Objects, bucket: &BucketName) -> Result<Option<Tags>, Refusal> {
+    let text = objects.configuration(bucket, ConfigurationKind::Tagging).await?;
+    Ok(text.map(|text| Tags::of_stored(Query::parse(&text).into_pairs())))
+}
+
 pub(super) async fn get_bucket_tagging(
     Operations { objects, .. }: &Operations,
     _notes: &Notes,
     request: S3Request<GetBucketTaggingInput>,
 ) -> Answer<GetBucketTaggingOutput> {
     let bucket = request.input.bucket.parse()?;
-    let Some(text) = objects.configuration(&bucket, ConfigurationKind::Tagging).await? else {
-        return Err(Refusal::new(("NoSuchTagSet", 404), "The TagSet does not exist"));
-    };
-    let tags = Tags::of_stored(Query::parse(&text).into_pairs());
+    let tags = stored_tags(objects, &bucket).await?;
+    let tags = tags.ok_or_else(|| Refusal::new(("NoSuchTagSet", 404), "The TagSet does not exist"))?;
     Ok(S3Response::new(GetBucketTaggingOutput { tag_set: tag_set(&tags) }))
 }
 

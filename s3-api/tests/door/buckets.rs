@@ -101,6 +101,32 @@ async fn a_host_name_can_name_the_bucket() {
 }
 
 #[tokio::test]
+async fn a_bucket_is_made_with_its_tags() {
+    let house = house();
+    let create = "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                  <LocationConstraint>eu-west-7</LocationConstraint><Tags><Tag><Key>b</Key><Value>2</Value></Tag>\
+                  <Tag><Key>a</Key><Value>1</Value></Tag></Tags></CreateBucketConfiguration>";
+    let respelled = create.replace(">1<", "><![CDATA[1]]><");
+    for body in [create, create, &respelled] {
+        house.send(&Call::put("/photos").body(body.to_owned())).await.expect(200);
+        let tags = house.send(&Call::get("/photos?tagging")).await.expect(200);
+        assert_eq!(
+            (tags.elements("Key"), tags.elements("Value")),
+            (vec!["a".into(), "b".into()], vec!["1".into(), "2".into()])
+        );
+    }
+    house.check_refused(&Call::put("/photos").body(create.replace(">1<", ">3<")), "BucketAlreadyExists", 409).await;
+    house.send(&Call::put("/photos")).await.expect(200);
+    for (part, other, code) in
+        [("<Key>b</Key>", "<Key>aws:b</Key>", "InvalidTag"), ("<Key>b</Key>", "", "MalformedXML")]
+    {
+        house.check_refused(&Call::put("/other").body(create.replace(part, other)), code, 400).await;
+    }
+    house.send(&Call::put("/other").body(create.replace("<Tag>", "<!--").replace("</Tag>", "-->"))).await.expect(200);
+    house.check_refused(&Call::get("/other?tagging"), "NoSuchTagSet", 404).await;
+}
+
+#[tokio::test]
 async fn a_domain_that_is_none_is_refused() {
     let objects = house().objects;
     let config = S3Config { domain: Some("http://x".into()), ..S3Config::default() };

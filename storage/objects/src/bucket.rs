@@ -1,9 +1,12 @@
 //! Buckets: create, look up, list, delete.
 
+use crate::attributes::Tags;
 use crate::garbage::release_upload;
 use crate::retry::Tries;
-use crate::rows::{BUCKETS, CONFIGURATIONS, Marker, OBJECTS, OWNED_BUCKETS, UPLOADS, VERSIONS};
-use crate::settings::{BucketSettings, ObjectLock, ObjectOwnership, Versioning};
+use crate::rows::{BUCKETS, CONFIGURATIONS, ConfigurationRow, Marker, OBJECTS, OWNED_BUCKETS, UPLOADS, VERSIONS};
+use crate::settings::{
+    BucketSettings, ConfigurationKind, ObjectLock, ObjectOwnership, Versioning, check_configuration,
+};
 use crate::{Error, Objects, Result};
 use cistern_metadata::{Scan, Transaction};
 use cistern_types::{Acl, BucketId, BucketName, Owner, OwnerId, StorageClass, Timestamp};
@@ -30,6 +33,8 @@ pub struct BucketSpec {
     pub acl: Option<Acl>,
     /// Whose the objects are that others write, if that is said.
     pub object_ownership: Option<ObjectOwnership>,
+    /// Its tags, if it has some.
+    pub tags: Option<Tags>,
 }
 
 /// A bucket.
@@ -78,6 +83,8 @@ pub struct BucketPage {
 impl Objects {
     /// Makes a bucket. `BucketAlreadyOwnedByYou` and `BucketAlreadyExists` when the name is taken.
     pub async fn create_bucket(&self, spec: BucketSpec) -> Result<BucketRecord> {
+        let tags = spec.tags.as_ref().map(Tags::to_query);
+        check_configuration(tags.as_deref())?;
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
@@ -101,6 +108,10 @@ impl Objects {
             };
             BUCKETS.put(&mut txn, &record.name, &record)?;
             OWNED_BUCKETS.put(&mut txn, &(record.owner, record.name.clone()), &Marker)?;
+            if let Some(text) = &tags {
+                let row = ConfigurationRow { text: text.clone() };
+                CONFIGURATIONS.put(&mut txn, &(record.id, ConfigurationKind::Tagging as u8), &row)?;
+            }
             if tries.commit(txn).await? {
                 return Ok(record);
             }
@@ -210,6 +221,7 @@ fn first_settings(spec: &BucketSpec) -> BucketSettings {
         object_lock: spec.object_lock.then(ObjectLock::default),
         acl: spec.acl.clone(),
         object_ownership: spec.object_ownership,
+        configured: spec.tags.iter().map(|_| ConfigurationKind::Tagging).collect(),
         ..BucketSettings::default()
     }
 }

@@ -32,6 +32,7 @@ pub(crate) fn bucket_spec(name: &str) -> BucketSpec {
         object_lock: false,
         acl: None,
         object_ownership: None,
+        tags: None,
     }
 }
 

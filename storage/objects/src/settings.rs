@@ -357,11 +357,7 @@ impl Objects {
         kind: ConfigurationKind,
         text: Option<String>,
     ) -> Result<()> {
-        let size_bytes = text.as_ref().map_or(0, String::len);
-        if size_bytes > CONFIGURATION_BYTES_MAX {
-            let limit_bytes = CONFIGURATION_BYTES_MAX as u64;
-            return Err(Error::EntityTooLarge { size_bytes: size_bytes as u64, limit_bytes });
-        }
+        check_configuration(text.as_deref())?;
         let mut tries = Tries::new();
         loop {
             let mut txn = self.store().begin().await?;
@@ -382,6 +378,16 @@ impl Objects {
             }
         }
     }
+}
+
+/// Refuses the text of a configuration that is over its limit.
+pub(crate) fn check_configuration(text: Option<&str>) -> Result<()> {
+    let size_bytes = text.map_or(0, str::len);
+    if size_bytes > CONFIGURATION_BYTES_MAX {
+        let limit_bytes = CONFIGURATION_BYTES_MAX as u64;
+        return Err(Error::EntityTooLarge { size_bytes: size_bytes as u64, limit_bytes });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
