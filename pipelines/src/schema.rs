@@ -61,19 +61,6 @@ impl PathStep {
 
 impl Kind {
     /// What is in the lists, if it is one.
-    fn item(&self) -> &Self {
-        let mut kind = self;
-        while let Self::List(item) = kind {
-            kind = item;
-        }
-        kind
-    }
-
-    /// How many lists lie around that.
-    fn lists(&self) -> usize {
-        if let Self::List(item) = self { 1 + item.lists() } else { 0 }
-    }
-
     fn item_mut(&mut self) -> &mut Self {
         match self {
             Self::List(item) => item.item_mut(),
@@ -113,24 +100,28 @@ impl EventSchema {
     /// Makes the field at a path one of JSON, with what is missing around it. Where something else than the objects of the path stands
     /// on the way, that becomes JSON.
     pub(crate) fn make_json(&mut self, path: &[PathStep]) {
-        let Some((last, around)) = path.split_last() else { return };
-        let mut fields = &mut self.fields;
-        for step in around {
-            let field = field_or_new(fields, &step.name, || step.kind_around(Kind::Struct(Vec::new())));
-            if !matches!(field.kind.item(), Kind::Struct(_)) {
-                field.kind = Kind::Json;
-                return;
-            }
-            let Kind::Struct(inner) = field.kind.item_mut() else { return };
-            fields = inner;
-        }
-        field_or_new(fields, &last.name, || Kind::Json).kind = Kind::Json;
+        make_json(&mut self.fields, path);
     }
 
     /// Whether it keeps the limits of a schema.
     pub(crate) fn fits(&self) -> bool {
-        let (columns, name_bytes) = size(&self.fields);
+        let (columns, name_bytes) = fields_size(&self.fields);
         columns <= COLUMNS_MAX && name_bytes <= NAME_BYTES_MAX
+    }
+}
+
+fn make_json(fields: &mut Vec<SchemaField>, path: &[PathStep]) {
+    match path {
+        [] => {}
+        [last] => field_or_new(fields, &last.name, || Kind::Json).kind = Kind::Json,
+        [step, further @ ..] => {
+            let field = field_or_new(fields, &step.name, || step.kind_around(Kind::Struct(Vec::new())));
+            if let Kind::Struct(inner) = field.kind.item_mut() {
+                make_json(inner, further);
+            } else {
+                field.kind = Kind::Json;
+            }
+        }
     }
 }
 
@@ -144,14 +135,23 @@ fn field_or_new<'a>(fields: &'a mut Vec<SchemaField>, name: &str, kind: impl FnO
 }
 
 /// How many columns the fields are, as [`COLUMNS_MAX`] counts them, and the bytes of their names.
-fn size(fields: &[SchemaField]) -> (usize, usize) {
-    let mut size = (0, 0);
-    for field in fields {
-        let (columns, name_bytes) =
-            if let Kind::Struct(inner) = field.kind.item() { self::size(inner) } else { (0, 0) };
-        size = (size.0 + 1 + field.kind.lists() + columns, size.1 + field.name.len() + name_bytes);
+fn fields_size(fields: &[SchemaField]) -> (usize, usize) {
+    fields.iter().fold((0, 0), |(columns, name_bytes), field| {
+        let (inside, names_inside) = size_inside(&field.kind);
+        (columns + 1 + inside, name_bytes + field.name.len() + names_inside)
+    })
+}
+
+/// The same of what is in a column.
+fn size_inside(kind: &Kind) -> (usize, usize) {
+    match kind {
+        Kind::Struct(fields) => fields_size(fields),
+        Kind::List(item) => {
+            let (inside, name_bytes) = size_inside(item);
+            (1 + inside, name_bytes)
+        }
+        _ => (0, 0),
     }
-    size
 }
 
 #[cfg(test)]
