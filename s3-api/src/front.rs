@@ -22,7 +22,7 @@ use crate::ops::Operations;
 use crate::ops::cors::rules_of;
 use crate::query::{Query, decode_path};
 use crate::rechunk::{ChunkKind, rechunk, unchunk};
-use crate::screen::{Screen, is_form};
+use crate::screen::{Screen, Signature, is_form};
 use crate::signature::CONTENT_SHA256;
 use crate::xml_text::{escape, fits};
 use crate::{Result, S3Config, S3Metrics};
@@ -32,7 +32,7 @@ use cistern_net::{Listener, ServeLimits, Served, serve_http};
 use cistern_objects::{ConfigurationKind, Objects};
 use cistern_runtime::{Clock, Shutdown};
 use cistern_types::BucketName;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, ORIGIN, SERVER, VARY};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, ORIGIN, SERVER, VARY};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use s3s::config::{S3ConfigProvider, StaticConfigProvider};
@@ -223,7 +223,7 @@ impl S3Door {
         let (mut parts, body) = request.into_parts();
         check_method(&parts, asks)?;
         let screen = Screen { now: notes.received, clock_skew_max: self.config.clock_skew_max };
-        screen.check(&parts.uri, &mut parts.headers)?;
+        let is_signed = screen.check(&parts.uri, &mut parts.headers)? != Signature::Missing;
         hide_secrets(&mut parts.headers);
         if let Some(session) = session_of(&self.judge.access, &parts).await.map_err(|refusal| refusal.logged(notes))? {
             notes.set_session(session);
@@ -237,10 +237,10 @@ impl S3Door {
                     "Only the bytes of objects may come in aws-chunked coding.",
                 ));
             }
-            (Some(ChunkKind::Signed), false) if !is_signed(&parts) => {
+            (Some(ChunkKind::Signed), false) if !is_signed => {
                 return Err(refusal(("InvalidRequest", 400), "Chunks with signatures need a signed request."));
             }
-            (Some(ChunkKind::Unsigned), false) if !is_signed(&parts) => {
+            (Some(ChunkKind::Unsigned), false) if !is_signed => {
                 let (body, trailers) = unchunk(body);
                 parts.extensions.insert(trailers);
                 parts.headers.remove(&CONTENT_SHA256);
@@ -398,12 +398,6 @@ fn chunk_kind(parts: &Parts) -> Option<ChunkKind> {
         value if value.starts_with(b"STREAMING-") => Some(ChunkKind::Signed),
         _ => None,
     }
-}
-
-/// Whether somebody has signed the head, rightly or not.
-fn is_signed(parts: &Parts) -> bool {
-    parts.headers.contains_key(AUTHORIZATION)
-        || parts.uri.query().is_some_and(|query| Query::parse(query).has("X-Amz-Signature"))
 }
 
 /// Sub-resources of an object that a PUT describes in XML.

@@ -1,7 +1,7 @@
 //! Which bucket a host name means: `bucket.domain` names one, everything else leaves it to the path. And where a client finds an
 //! object, given how its request came.
 
-use crate::query::percent_encode;
+use crate::query::encode_path;
 use crate::{Error, Result};
 use cistern_net::Peer;
 use http::header::HOST;
@@ -45,7 +45,7 @@ pub(crate) fn object_url(
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let by_host = hosts.is_some_and(|hosts| hosts.bucket(host).is_some());
     let (slash, bucket) = if by_host { ("", "") } else { ("/", bucket) };
-    format!("{scheme}://{host}{slash}{bucket}/{}", percent_encode(key, b"/"))
+    format!("{scheme}://{host}{slash}{bucket}/{}", encode_path(key))
 }
 
 impl S3Host for BucketHost {

@@ -71,26 +71,32 @@ fn unescape(text: &str, plus_is_space: bool) -> String {
     String::from_utf8(decoded).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// `text` with all but letters, digits, `-._~` and `kept` escaped.
-pub(crate) fn percent_encode(text: &str, kept: &[u8]) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
-            encoded.push(byte.into());
-        } else {
-            write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail");
-        }
-    }
-    encoded
+/// What URLs keep as it is, besides letters and digits.
+const UNRESERVED: &[u8] = b"-._~";
+
+/// `text` as a part of a URL's path or query: all but letters, digits and `-._~` escaped.
+pub(crate) fn encode_part(text: &str) -> String {
+    percent_encode(text, |byte| UNRESERVED.contains(&byte))
+}
+
+/// `text` as the path of a URL: the same, but for the slashes in it.
+pub(crate) fn encode_path(text: &str) -> String {
+    percent_encode(text, |byte| byte == b'/' || UNRESERVED.contains(&byte))
 }
 
 /// `text` as lists with `encoding-type=url` carry it: all but letters, digits and `-_./*` escaped.
 pub(crate) fn encode_for_list(text: &str) -> String {
+    percent_encode(text, |byte| b"-_./*".contains(&byte))
+}
+
+/// `text` with all but letters, digits and what is `kept` escaped.
+fn percent_encode(text: &str, kept: impl Fn(u8) -> bool) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' | b'*' => encoded.push(byte.into()),
-            _ => write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail"),
+        if byte.is_ascii_alphanumeric() || kept(byte) {
+            encoded.push(byte.into());
+        } else {
+            write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail");
         }
     }
     encoded

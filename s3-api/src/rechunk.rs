@@ -63,37 +63,62 @@ enum At {
     Data(u64),
     /// In the line end after the data; this many of its two bytes have come.
     DataEnd(usize),
-    /// After the 0 chunk's line: trailers, if any; what came of them, where they are read here.
-    Trailer(Vec<u8>),
+    /// After the 0 chunk's line: trailers, if any.
+    Trailer,
+}
+
+/// What is passed on of a body.
+#[derive(Debug)]
+enum Output {
+    /// All as it came, in chunks that may be held in memory.
+    Unchanged,
+    /// A chunk for each piece that arrives, and the trailers.
+    Pieces,
+    /// The data alone. What has been read of its trailers, and where they go once the body has ended.
+    Data { read: Vec<u8>, trailers: Trailers },
+}
+
+impl From<ChunkKind> for Output {
+    fn from(kind: ChunkKind) -> Self {
+        match kind {
+            ChunkKind::Signed => Self::Unchanged,
+            ChunkKind::Unsigned => Self::Pieces,
+        }
+    }
+}
+
+impl Output {
+    fn data(trailers: Trailers) -> Self {
+        Self::Data { read: Vec::new(), trailers }
+    }
 }
 
 #[derive(Debug)]
 struct Rechunker {
-    kind: ChunkKind,
+    output: Output,
     at: At,
-    /// Where the trailers go of a body whose coding is taken off.
-    trailers: Option<Trailers>,
 }
 
 impl Rechunker {
-    fn new(kind: ChunkKind, trailers: Option<Trailers>) -> Self {
-        Self { kind, at: At::Line(Vec::new()), trailers }
+    fn new(output: Output) -> Self {
+        Self { output, at: At::Line(Vec::new()) }
     }
 
     /// Takes a piece of the body and appends what to pass on.
     fn push(&mut self, mut piece: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), ChunkError> {
-        if self.kind == ChunkKind::Signed {
+        if let Output::Unchanged = self.output {
             out.push_back(piece.clone());
         }
         while !piece.is_empty() {
             match &mut self.at {
-                At::Trailer(read) => {
-                    if self.trailers.is_some() {
-                        read.extend_from_slice(&piece);
-                        return if read.len() > TRAILER_BYTES_MAX { Err(ChunkError::Malformed) } else { Ok(()) };
-                    }
-                    if self.kind == ChunkKind::Unsigned {
-                        out.push_back(piece);
+                At::Trailer => {
+                    match &mut self.output {
+                        Output::Unchanged => {}
+                        Output::Pieces => out.push_back(piece),
+                        Output::Data { read, .. } if read.len() + piece.len() > TRAILER_BYTES_MAX => {
+                            return Err(ChunkError::Malformed);
+                        }
+                        Output::Data { read, .. } => read.extend_from_slice(&piece),
                     }
                     return Ok(());
                 }
@@ -115,10 +140,12 @@ impl Rechunker {
                     if *remaining == 0 {
                         self.at = At::DataEnd(0);
                     }
-                    if self.trailers.is_some() {
-                        out.push_back(data);
-                    } else if self.kind == ChunkKind::Unsigned {
-                        out.extend([format!("{taken:x}\r\n").into(), data, Bytes::from_static(b"\r\n")]);
+                    match self.output {
+                        Output::Unchanged => {}
+                        Output::Pieces => {
+                            out.extend([format!("{taken:x}\r\n").into(), data, Bytes::from_static(b"\r\n")]);
+                        }
+                        Output::Data { .. } => out.push_back(data),
                     }
                 }
                 At::DataEnd(seen) => {
@@ -136,20 +163,19 @@ impl Rechunker {
     }
 
     fn begin_chunk(&mut self, bytes: u64, out: &mut VecDeque<Bytes>) -> Result<(), ChunkError> {
-        if self.kind == ChunkKind::Signed && bytes > SIGNED_CHUNK_BYTES_MAX {
-            return Err(ChunkError::TooLarge { bytes });
+        match self.output {
+            Output::Unchanged if bytes > SIGNED_CHUNK_BYTES_MAX => return Err(ChunkError::TooLarge { bytes }),
+            Output::Pieces if bytes == 0 => out.push_back(Bytes::from_static(b"0\r\n")),
+            _ => {}
         }
-        self.at = if bytes == 0 { At::Trailer(Vec::new()) } else { At::Data(bytes) };
-        if bytes == 0 && self.kind == ChunkKind::Unsigned && self.trailers.is_none() {
-            out.push_back(Bytes::from_static(b"0\r\n"));
-        }
+        self.at = if bytes == 0 { At::Trailer } else { At::Data(bytes) };
         Ok(())
     }
 
     /// Ends the body, if it may end here.
     fn end(&self) -> Result<(), ChunkError> {
-        let At::Trailer(read) = &self.at else { return Err(ChunkError::EndedEarly) };
-        if let Some(Trailers(trailers)) = &self.trailers {
+        let At::Trailer = self.at else { return Err(ChunkError::EndedEarly) };
+        if let Output::Data { read, trailers: Trailers(trailers) } = &self.output {
             trailers.get_or_init(|| trailer_fields(read));
         }
         Ok(())
@@ -186,16 +212,17 @@ struct RechunkedBody {
 
 /// `body`, whose coding is aws-chunked, in chunks that may be held in memory.
 pub(crate) fn rechunk(body: Body, kind: ChunkKind) -> Body {
-    rechunked(body, Rechunker::new(kind, None))
+    rechunked(body, kind.into())
 }
 
 /// The data of `body`, whose coding is aws-chunked without signatures, and its trailers, which are there once it has ended.
 pub(crate) fn unchunk(body: Body) -> (Body, Trailers) {
     let trailers = Trailers::default();
-    (rechunked(body, Rechunker::new(ChunkKind::Unsigned, Some(trailers.clone()))), trailers)
+    (rechunked(body, Output::data(trailers.clone())), trailers)
 }
 
-fn rechunked(body: Body, rechunker: Rechunker) -> Body {
+fn rechunked(body: Body, output: Output) -> Body {
+    let rechunker = Rechunker::new(output);
     let body: DynByteStream = Box::pin(RechunkedBody { body, rechunker, out: VecDeque::new(), ended: false });
     Body::from(body)
 }
@@ -241,7 +268,7 @@ mod tests {
 
     /// Feeds `body` in pieces of `step` bytes.
     fn pass(kind: ChunkKind, body: &[u8], step: usize) -> Result<Vec<u8>, ChunkError> {
-        run(Rechunker::new(kind, None), body, step)
+        run(Rechunker::new(kind.into()), body, step)
     }
 
     fn run(mut rechunker: Rechunker, body: &[u8], step: usize) -> Result<Vec<u8>, ChunkError> {
@@ -284,13 +311,13 @@ mod tests {
     fn the_coding_is_taken_off_however_the_body_is_cut() {
         for step in 1..=UNSIGNED.len() {
             let trailers = Trailers::default();
-            let rechunker = Rechunker::new(ChunkKind::Unsigned, Some(trailers.clone()));
+            let rechunker = Rechunker::new(Output::data(trailers.clone()));
             assert_eq!(run(rechunker, UNSIGNED, step).unwrap(), b"hello worldabc", "step {step}");
             assert_eq!(trailers.get("x-amz-checksum-crc32").unwrap(), "AAAAAA==", "step {step}");
             assert_eq!(trailers.get("x-amz-checksum-crc32c"), None);
         }
         let long = [b"0\r\n".as_slice(), &[b'x'; TRAILER_BYTES_MAX + 1]].concat();
-        let rechunker = || Rechunker::new(ChunkKind::Unsigned, Some(Trailers::default()));
+        let rechunker = || Rechunker::new(Output::data(Trailers::default()));
         assert_eq!(run(rechunker(), &long, 64), Err(ChunkError::Malformed));
         assert_eq!(run(rechunker(), b"1\r\na\r\n", 64), Err(ChunkError::EndedEarly));
     }

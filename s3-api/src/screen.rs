@@ -49,6 +49,14 @@ const HEADERS_IN_QUERY: [&str; 14] = [
     "x-amz-website-redirect-location",
 ];
 
+/// Where a request says who signed it; whether that is right is another question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signature {
+    Missing,
+    InHeader,
+    InQuery,
+}
+
 /// What is judged by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screen {
@@ -57,25 +65,28 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Refuses what s3s must not see.
+    /// Refuses what s3s must not see; of anything else, where its signature is.
     ///
     /// A request that is dated by a signed `Date` alone gets the `x-amz-date` that s3s asks for: the signature covers only what it names.
-    pub(crate) fn check(&self, uri: &Uri, headers: &mut HeaderMap) -> Result<(), S3Error> {
+    pub(crate) fn check(&self, uri: &Uri, headers: &mut HeaderMap) -> Result<Signature, S3Error> {
+        let query = uri.query().map(Query::parse).unwrap_or_default();
         let by_date = date_by_date(headers);
-        self.check_signatures(uri, headers, by_date.as_ref())?;
+        let signature = self.check_signatures(&query, headers, by_date.as_ref())?;
         if let Some(date) = by_date {
             headers.insert(&AMZ_DATE, date);
         }
-        match uri.query() {
-            Some(query) if memchr::memmem::find(query.as_bytes(), b"X-Amz-Signature").is_some() => {
-                add_headers_of_query(query, headers)
-            }
-            _ => Ok(()),
+        if signature == Signature::InQuery {
+            add_headers_of_query(query, headers)?;
         }
+        Ok(signature)
     }
 
-    fn check_signatures(&self, uri: &Uri, headers: &HeaderMap, by_date: Option<&HeaderValue>) -> Result<(), S3Error> {
-        let query = uri.query().map(Query::parse).unwrap_or_default();
+    fn check_signatures(
+        &self,
+        query: &Query,
+        headers: &HeaderMap,
+        by_date: Option<&HeaderValue>,
+    ) -> Result<Signature, S3Error> {
         let mut authorizations = headers.get_all(AUTHORIZATION).iter();
         let authorization = authorizations.next().map(|value| value.as_bytes().trim_ascii()).filter(|v| !v.is_empty());
         if query.has("Signature")
@@ -89,9 +100,11 @@ impl Screen {
         }
         let presigned = query.has("X-Amz-Signature");
         match (authorization, presigned) {
-            (None, false) => Ok(()), // anonymous: refused by the access check
-            (None, true) => self.check_presigned(&query, headers),
-            (Some(value), false) if authorizations.next().is_none() => self.check_signed(value, headers, by_date),
+            (None, false) => Ok(Signature::Missing), // anonymous: refused by the access check
+            (None, true) => self.check_presigned(query, headers).map(|()| Signature::InQuery),
+            (Some(value), false) if authorizations.next().is_none() => {
+                self.check_signed(value, headers, by_date).map(|()| Signature::InHeader)
+            }
             (Some(_), _) => Err(refusal(
                 ("InvalidArgument", 400),
                 "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
@@ -171,8 +184,8 @@ impl Screen {
 }
 
 /// Adds the headers that a presigned URL has in its query, which its signature covers; a header that came itself counts.
-fn add_headers_of_query(query: &str, headers: &mut HeaderMap) -> Result<(), S3Error> {
-    for (name, value) in Query::parse(query).into_pairs() {
+fn add_headers_of_query(query: Query, headers: &mut HeaderMap) -> Result<(), S3Error> {
+    for (name, value) in query.into_pairs() {
         let name = name.to_ascii_lowercase();
         if !name.starts_with("x-amz-meta-") && !HEADERS_IN_QUERY.contains(&name.as_str()) {
             continue;
@@ -290,7 +303,7 @@ mod tests {
         let screen = Screen { now: Timestamp::from_millis(now), clock_skew_max: Duration::from_mins(15) };
         let mut headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         match screen.check(&uri.parse().unwrap(), &mut headers) {
-            Ok(()) => "ok".into(),
+            Ok(_) => "ok".into(),
             Err(error) => format!("{} {}", error.code().as_str(), error.status_code().unwrap().as_u16()),
         }
     }

@@ -1,7 +1,7 @@
 //! What a successful upload is answered with: a status, or a redirect to where the form says.
 
 use super::Fields;
-use crate::query::percent_encode;
+use crate::query::encode_part;
 use crate::xml_text::escape;
 use http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use http::{HeaderValue, Response, StatusCode, Uri};
@@ -80,8 +80,7 @@ fn redirect_location(url: &str, uploaded: &Uploaded<'_>) -> String {
         Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
         Some(_) => "&",
     };
-    let coded = |text| percent_encode(text, b"");
-    let (bucket, key, etag) = (coded(uploaded.bucket), coded(uploaded.key), coded(uploaded.etag));
+    let (bucket, key, etag) = (encode_part(uploaded.bucket), encode_part(uploaded.key), encode_part(uploaded.etag));
     format!("{url}{joint}bucket={bucket}&key={key}&etag={etag}{fragment}")
 }
 
