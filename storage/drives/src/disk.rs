@@ -34,7 +34,7 @@ pub trait Disk: Send + Sync + Debug {
     /// Opens a file that exists.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// The names of all files.
+    /// The names of everything that lies in the folder, but for what the drive itself keeps there for a claim or a replacement.
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// Removes a file.

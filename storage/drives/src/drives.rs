@@ -245,15 +245,16 @@ impl Drives {
     /// Refuses a drive that may not take a place. Changes nothing.
     pub(crate) fn check_newcomer(&self, drive: usize, disk: Option<&dyn Disk>) -> Result<()> {
         let newcomer = disk.map(|disk| newcomer(disk, drive, self.set)).transpose()?;
-        if let (Some(Newcomer::Returned(..)), Some(disk)) = (newcomer, disk) {
-            self.check_copy(drive, disk)?;
+        if let (Some(Newcomer::Returned(_, identity)), Some(disk)) = (newcomer, disk) {
+            self.check_copy(drive, disk, identity.said())?;
         }
         self.check_replaceable(drive, &disk.map_or_else(|| self.label(drive), Disk::label))
     }
 
     /// Refuses a copy of a live drive. In its own folder it is none: that it could be claimed says that what was claimed before is gone.
-    fn check_copy(&self, drive: usize, disk: &dyn Disk) -> Result<()> {
-        if !self.is_live(drive) || self.label(drive) == disk.label() {
+    fn check_copy(&self, drive: usize, disk: &dyn Disk, says: Said<'_>) -> Result<()> {
+        let is_same = self.places.read()[drive].said().is_some_and(|said| said.drive_id == says.drive_id);
+        if !is_same || !self.is_live(drive) || self.label(drive) == disk.label() {
             return Ok(());
         }
         let reason = "it is a copy of the drive that has the place; give an empty one".into();
@@ -300,8 +301,8 @@ impl Drives {
         }
         let newcomer = newcomer(disk.as_ref(), drive, self.set)?;
         self.check_replaceable(drive, &disk.label())?;
-        if matches!(newcomer, Newcomer::Returned(..)) {
-            self.check_copy(drive, disk.as_ref())?;
+        if let Newcomer::Returned(_, identity) = &newcomer {
+            self.check_copy(drive, disk.as_ref(), identity.said())?;
         }
         self.take_out(drive, "replace it", &io::Error::other(format!("{} takes its place", disk.label())));
         let drive_id = new_drive_id(rand::random());

@@ -291,9 +291,16 @@ pub(crate) fn assemble(
 }
 
 const NOT_THERE: &str = "the folder does not exist";
+/// What a file system puts into its own root.
+const LOST_AND_FOUND: &str = "lost+found";
+/// So many names are told of what lies in a folder.
+const NAMES_SHOWN_MAX: usize = 3;
 
-/// Claims a drive, if it is there, and reads who it is.
+/// Claims a drive, if it is there, and reads who it is. A folder that holds what is somebody else's is left as it is.
 fn look_at(disk: &dyn Disk) -> Result<(Option<Arc<dyn Claim>>, Found)> {
+    if let Some(reason) = is_of_others(disk) {
+        return Ok((None, Found::Absent(reason)));
+    }
     let claim = match disk.claim() {
         Ok(claim) => Arc::from(claim),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Error::InUse { drive: disk.label() }),
@@ -313,16 +320,21 @@ fn read_identity(disk: &dyn Disk) -> Result<Found> {
             }
             Err(DecodeError::Damaged) => absent(format!("{DRIVE_FILE} is damaged")),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match disk.list() {
-            // segments without an identity are somebody's data: neither empty nor usable
-            Ok(names) if names.iter().any(|name| name.starts_with("segment-")) => {
-                absent(format!("it holds segments but no {DRIVE_FILE}"))
-            }
-            Ok(_) => Ok(Found::Empty),
-            Err(error) => absent(error.to_string()),
-        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Empty),
         Err(error) => absent(error.to_string()),
     }
+}
+
+/// What is in a folder that is no drive and not empty, for people: neither to be written to nor of use.
+fn is_of_others(disk: &dyn Disk) -> Option<String> {
+    let mut names = disk.list().ok()?;
+    names.retain(|name| name != LOST_AND_FOUND);
+    if names.is_empty() || names.iter().any(|name| name == DRIVE_FILE) {
+        return None;
+    }
+    let more = if names.len() > NAMES_SHOWN_MAX { ", ..." } else { "" };
+    names.truncate(NAMES_SHOWN_MAX);
+    Some(format!("the folder holds {}{more} but no {DRIVE_FILE}", names.join(", ")))
 }
 
 fn absent(drives: &[Arc<dyn Disk>], found: &[Found]) -> Vec<String> {

@@ -8,12 +8,12 @@ use parking_lot::Mutex;
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, statvfs};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, IoSliceMut, Write};
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -21,8 +21,18 @@ use std::sync::{Arc, OnceLock};
 const HANDLES_MAX: usize = 128;
 const LOCK_FILE: &str = "drive.lock";
 const TEMPORARY_SUFFIX: &str = ".new";
+/// Bodies and keys are nobody's business but the server's.
+const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
 /// The unit in which the system counts the blocks of a file, whatever the file system's own is.
 const STAT_BLOCK_BYTES: u64 = 512;
+
+/// How files are opened that may be made.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(FILE_MODE);
+    options
+}
 
 /// A folder as a drive; in production one per device.
 #[derive(Debug)]
@@ -83,7 +93,7 @@ impl Disk for LocalDisk {
     }
 
     fn make(&self) -> io::Result<()> {
-        std::fs::create_dir_all(&self.folder)?;
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.folder)?;
         match self.folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             Some(parent) => File::open(parent)?.sync_all(),
             None => Ok(()),
@@ -91,7 +101,7 @@ impl Disk for LocalDisk {
     }
 
     fn claim(&self) -> io::Result<Box<dyn Claim>> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.path(LOCK_FILE))?;
+        let file = private().create(true).truncate(false).write(true).open(self.path(LOCK_FILE))?;
         match file.try_lock() {
             Ok(()) => {
                 let found = file.metadata()?;
@@ -106,7 +116,7 @@ impl Disk for LocalDisk {
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         self.check_folder()?;
         self.handles.lock().remove(name);
-        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(self.path(name))?;
+        let file = private().create(true).truncate(true).read(true).write(true).open(self.path(name))?;
         match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => {}
             Err(Errno::OPNOTSUPP) => file.set_len(bytes)?,
@@ -133,8 +143,10 @@ impl Disk for LocalDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
+            match entry?.file_name().into_string() {
+                Ok(name) if name == LOCK_FILE || name.ends_with(TEMPORARY_SUFFIX) => {}
+                Ok(name) => names.push(name),
+                Err(name) => names.push(name.to_string_lossy().into_owned()),
             }
         }
         names.sort();
@@ -167,7 +179,7 @@ impl Disk for LocalDisk {
     fn write_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.check_folder()?;
         let temporary = format!("{name}{TEMPORARY_SUFFIX}");
-        let mut file = File::create(self.path(&temporary))?;
+        let mut file = private().create(true).truncate(true).write(true).open(self.path(&temporary))?;
         file.write_all(bytes)?;
         file.sync_all()?;
         drop(file);
@@ -378,10 +390,28 @@ mod tests {
         assert_eq!(disk.read_file("drive.json").unwrap(), b"two");
         disk.create("a", 4096).unwrap();
         disk.rename("a", "b").unwrap();
+        let _claim = disk.claim().unwrap();
         assert_eq!(disk.list().unwrap(), ["b", "drive.json"]);
         assert_eq!(disk.open("a").unwrap_err().kind(), io::ErrorKind::NotFound);
         disk.remove("b").unwrap();
         assert_eq!(disk.open("b").unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn nobody_else_may_read_what_lies_on_a_drive() {
+        let parent = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(parent.path().join("mount/drive"));
+        disk.make().unwrap();
+        let _claim = disk.claim().unwrap();
+        disk.create("segment", 4096).unwrap();
+        disk.write_file("drive.json", b"one").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        for folder in [disk.folder(), disk.folder().parent().unwrap()] {
+            assert_eq!(mode(folder), FOLDER_MODE);
+        }
+        for file in std::fs::read_dir(disk.folder()).unwrap() {
+            assert_eq!(mode(&file.unwrap().path()), FILE_MODE);
+        }
     }
 
     #[test]

@@ -146,7 +146,11 @@ fn segments_without_an_identity_are_not_taken_for_an_empty_drive() {
         disk.lose("drive.json");
     }
     let before = world.contents();
-    expect_error(world.open(), |error| matches!(error, Error::DrivesMissing { .. }), &["segments but no drive.json"]);
+    expect_error(
+        world.open(),
+        |error| matches!(error, Error::DrivesMissing { .. }),
+        &["holds segment-0000000000000001 but no drive.json"],
+    );
     assert!(world.contents() == before, "a refused open changed the drives");
 }
 

@@ -142,7 +142,12 @@ fn drives_that_may_not_take_a_place_are_refused_and_stay_as_they_are() {
     expect_refused(&log, 2, &copy, "copy of the drive");
     let headless = SimDisk::new("headless", &world.power);
     headless.put("segment-0000000000000001", vec![1; 5000]);
-    expect_refused(&log, 2, &headless, "segments but no drive.json");
+    expect_refused(&log, 2, &headless, "holds segment-0000000000000001 but no drive.json");
+    let foreign = SimDisk::new("foreign", &world.power);
+    for name in ["lost+found", "passes.json", "photo", "report", "thesis"] {
+        foreign.put(name, b"somebody's".to_vec());
+    }
+    expect_refused(&log, 2, &foreign, "holds passes.json, photo, report, ... but no drive.json");
     let busy = replace(&log, 3, &world.disks[2]).unwrap_err();
     assert!(matches!(busy, Error::InUse { .. }), "{busy}");
     // with two drives out, the copy's place is not free for another drive's copy, and no third drive may go
@@ -306,7 +311,7 @@ fn dead_stripes_do_not_hide_those_behind_them_when_all_drives_are_exchanged_in_t
 
 #[test]
 fn a_drive_whose_place_another_has_had_is_stale_from_the_beginning() {
-    for online in [false, true] {
+    for (online, fails) in [(false, false), (true, true), (true, false)] {
         let mut world = World::new(medium(4, 2));
         let mut model = Model::default();
         let log = world.open().unwrap();
@@ -318,9 +323,11 @@ fn a_drive_whose_place_another_has_had_is_stale_from_the_beginning() {
         expect_whole(&log);
         world.disks[2] = former;
         let log = if online {
-            // the new one fails, and the old one is put back
-            let out = std::io::Error::other("it failed");
-            log.core().drives.take_out(2, "test", &out);
+            // the new one fails or not, and the old one is put back
+            if fails {
+                let out = std::io::Error::other("it failed");
+                log.core().drives.take_out(2, "test", &out);
+            }
             fill_large(&log, &mut model, 90..95);
             replace(&log, 2, &world.disks[2]).unwrap();
             log
