@@ -167,7 +167,7 @@ impl Access {
         }
     }
 
-    /// Takes back the key with that name or else that id; answers what it was. Requests of this process signed with it
+    /// Takes back the key with that id or else that name; answers what it was. Requests of this process signed with it
     /// are refused from now on, those of other processes within [`IDENTITY_AGE_MAX`].
     pub async fn revoke(&self, name_or_id: &str) -> Result<KeyRecord> {
         let root = &self.shared.root.key;
@@ -263,9 +263,14 @@ impl Access {
 }
 
 async fn find(txn: &mut Transaction, name_or_id: &str) -> Result<Option<(AccessKeyId, KeyRow)>> {
-    let by_name = NAMES.get(txn, &name_or_id.to_owned()).await?.map(|row| row.access_key_id);
-    let Some(id) = by_name.or_else(|| name_or_id.parse().ok()) else { return Ok(None) };
-    Ok(KEYS.get(txn, &id).await?.map(|row| (id, row)))
+    // The id first: a name can be chosen to look like one.
+    if let Ok(id) = name_or_id.parse::<AccessKeyId>()
+        && let Some(row) = KEYS.get(txn, &id).await?
+    {
+        return Ok(Some((id, row)));
+    }
+    let Some(named) = NAMES.get(txn, &name_or_id.to_owned()).await? else { return Ok(None) };
+    Ok(KEYS.get(txn, &named.access_key_id).await?.map(|row| (named.access_key_id, row)))
 }
 
 #[cfg(feature = "testing")]

@@ -78,10 +78,12 @@ impl KeySpec {
 
 fn check_name(what: &'static str, name: &str) -> Result<()> {
     let fits = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.trim() == name && !name.chars().any(char::is_control);
-    if fits {
+    // Those two cannot stand in a URL.
+    if fits && !matches!(name, "." | "..") {
         return Ok(());
     }
-    Err(Error::Unfit { what, rule: "use 1 to 64 bytes of text without control characters or spaces at its ends" })
+    let rule = "use 1 to 64 bytes of text without control characters or spaces at its ends, and not . or ..";
+    Err(Error::Unfit { what, rule })
 }
 
 /// A key as listings show it, without its secret.
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     fn names_are_bounded_and_printable() {
-        for bad in ["", " a", "a ", "a\nb", &"a".repeat(65)] {
+        for bad in ["", " a", "a ", "a\nb", ".", "..", &"a".repeat(65)] {
             assert!(check_name("key name", bad).is_err(), "{bad:?}");
         }
         assert!(check_name("key name", "Ada's laptop").is_ok());

@@ -6,15 +6,31 @@ use crate::object::CLASS_HEADER;
 use crate::request::{UrlPath, UrlQuery, read_json};
 use crate::state::Admin;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use cistern_objects::{BucketRecord, BucketSpec, ListBuckets};
 use cistern_types::{BucketName, StorageClass};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Buckets of a page, when the client does not say.
 const PAGE_BUCKETS: usize = 1000;
+
+/// Where Cloudflare's clients name the jurisdiction whose buckets they mean.
+const JURISDICTION_HEADER: HeaderName = HeaderName::from_static("cf-r2-jurisdiction");
+
+/// Refuses requests for buckets of another jurisdiction: there is one here, and its buckets are not those that are meant.
+pub(crate) async fn require_default_jurisdiction(request: Request, next: Next) -> Result<Response> {
+    match request.headers().get(JURISDICTION_HEADER) {
+        Some(named) if named != "default" => {
+            let reason = format!("there is no jurisdiction but `default` here; leave {JURISDICTION_HEADER} out");
+            Err(Error::Malformed { reason })
+        }
+        _ => Ok(next.run(request).await),
+    }
+}
 
 /// The bucket in a path.
 #[derive(Debug, Deserialize)]
@@ -34,6 +50,18 @@ pub(crate) struct ListQuery {
     start_after: Option<String>,
     cursor: Option<String>,
     per_page: Option<usize>,
+    order: Option<String>,
+    direction: Option<String>,
+}
+
+impl ListQuery {
+    /// Refuses orders that the list does not come in.
+    fn check_order(&self) -> Result<()> {
+        let order = self.order.as_deref().is_none_or(|order| order == "name");
+        let direction = self.direction.as_deref().is_none_or(|direction| direction == "asc");
+        let reason = "buckets are listed by name, upwards: leave order and direction out".into();
+        if order && direction { Ok(()) } else { Err(Error::Malformed { reason }) }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +78,7 @@ struct CreateBody {
 const LOCATION_BYTES_MAX: usize = 64;
 
 pub(crate) async fn list(State(admin): State<Admin>, UrlQuery(query): UrlQuery<ListQuery>) -> Result<Success> {
+    query.check_order()?;
     let limit = query.per_page.unwrap_or(PAGE_BUCKETS).clamp(1, PAGE_BUCKETS);
     let mut after = query.cursor.filter(|cursor| !cursor.is_empty()).or(query.start_after);
     let wanted = |bucket: &BucketRecord| match &query.name_contains {

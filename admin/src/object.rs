@@ -8,26 +8,30 @@ use crate::state::Admin;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use cistern_objects::{BodyChecks, BodyError, ListRequest, ListedObject, ObjectHeaders, ObjectRecord, PutRequest};
-use cistern_types::{BucketName, ObjectKey, Timestamp};
+use cistern_objects::http_headers::{
+    content_md5, content_range, http_date_text, range, read_conditions, write_conditions,
+};
+use cistern_objects::{
+    BodyChecks, BodyError, DeleteConditions, DeleteItem, EncryptionKind, ListRequest, ObjectHeaders, ObjectRecord,
+    PutRequest,
+};
+use cistern_types::{BucketName, ObjectKey};
 use futures::TryStreamExt as _;
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
-    EXPIRES, LAST_MODIFIED,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use time::format_description::FormatItem;
-use time::macros::format_description;
+use std::collections::BTreeMap;
 
 /// Keys of a page at most, and when the client does not say.
 const PAGE_KEYS: usize = 1000;
 /// The class of an object in a request or an answer.
 pub(crate) const CLASS_HEADER: HeaderName = HeaderName::from_static("cf-r2-storage-class");
-/// `Last-Modified`, as HTTP writes dates.
-const HTTP_DATE: &[FormatItem<'_>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+/// What the names of custom metadata begin with.
+const METADATA_PREFIX: &str = "x-amz-meta-";
 
 /// The object in a path.
 #[derive(Debug, Deserialize)]
@@ -65,7 +69,7 @@ pub(crate) async fn list(
         after: query.cursor.filter(|cursor| !cursor.is_empty()).or(query.start_after),
         limit,
     };
-    let page = admin.objects.list(request).await?;
+    let page = admin.objects.list_records(request).await?;
     let info = json!({
         "is_truncated": page.truncated(),
         "cursor": page.next.unwrap_or_default(),
@@ -85,6 +89,7 @@ pub(crate) async fn put(
     let (bucket, key) = path.names()?;
     let mut request = PutRequest::new(bucket, key);
     request.class = text(&headers, &CLASS_HEADER)?.map(|class| class.parse()).transpose()?;
+    request.conditions = write_conditions(&headers);
     request.headers = ObjectHeaders {
         content_type: text(&headers, &CONTENT_TYPE)?,
         content_encoding: text(&headers, &CONTENT_ENCODING)?,
@@ -92,12 +97,11 @@ pub(crate) async fn put(
         content_language: text(&headers, &CONTENT_LANGUAGE)?,
         cache_control: text(&headers, &CACHE_CONTROL)?,
         expires: text(&headers, &EXPIRES)?,
-        user: std::collections::BTreeMap::new(),
+        user: custom_metadata(&headers)?,
     };
-    if let Some(length) = text(&headers, &CONTENT_LENGTH)? {
-        let length = length.parse().map_err(|_| Error::Malformed { reason: "content-length is no number".into() })?;
-        request.checks = BodyChecks::of_length(length);
-    }
+    let length = text(&headers, &CONTENT_LENGTH)?.map(|length| length.parse()).transpose();
+    let length = length.map_err(|_| Error::Malformed { reason: "content-length is no number".into() })?;
+    request.checks = BodyChecks { length, content_md5: content_md5(&headers)?, ..BodyChecks::default() };
     let key = request.key.clone();
     let bytes = body.into_data_stream().map_err(|error| BodyError::Io(std::io::Error::other(error)));
     let stored = admin.objects.put(request, bytes).await?;
@@ -111,22 +115,70 @@ pub(crate) async fn put(
     })))
 }
 
-pub(crate) async fn get(State(admin): State<Admin>, UrlPath(path): UrlPath<ObjectPath>) -> Result<Response> {
+pub(crate) async fn get(
+    State(admin): State<Admin>,
+    UrlPath(path): UrlPath<ObjectPath>,
+    asked: HeaderMap,
+) -> Result<Response> {
     let (bucket, key) = path.names()?;
-    let read = admin.objects.get(&bucket, &key, None).await?;
-    let headers = headers_of(&read.record);
-    Ok((headers, Body::from_stream(read.body)).into_response())
+    let conditions = read_conditions(&asked);
+    let read = match admin.objects.get_if(&bucket, &key, None, range(&asked), &conditions, None).await {
+        Err(cistern_objects::Error::NotModified) => {
+            let record = admin.objects.head(&bucket, &key).await?;
+            return Ok(not_modified(&record));
+        }
+        read => read?,
+    };
+    let mut headers = headers_of(&read.record);
+    let part = read.asked.and_then(|_| content_range(&read.range, read.record.size));
+    let status = if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(read.range.end - read.range.start));
+    set(&mut headers, CONTENT_RANGE, part.as_deref());
+    Ok((status, headers, Body::from_stream(read.body)).into_response())
 }
 
-pub(crate) async fn head(State(admin): State<Admin>, UrlPath(path): UrlPath<ObjectPath>) -> Result<Response> {
+pub(crate) async fn head(
+    State(admin): State<Admin>,
+    UrlPath(path): UrlPath<ObjectPath>,
+    asked: HeaderMap,
+) -> Result<Response> {
     let (bucket, key) = path.names()?;
-    Ok(headers_of(&admin.objects.head(&bucket, &key).await?).into_response())
+    let record = admin.objects.head(&bucket, &key).await?;
+    record.check_customer_key(None)?;
+    match read_conditions(&asked).check_read(&record) {
+        Err(cistern_objects::Error::NotModified) => Ok(not_modified(&record)),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(headers_of(&record).into_response()),
+    }
 }
 
-pub(crate) async fn delete(State(admin): State<Admin>, UrlPath(path): UrlPath<ObjectPath>) -> Result<Success> {
+/// Says that the client has the object as it is.
+fn not_modified(record: &ObjectRecord) -> Response {
+    let mut headers = HeaderMap::new();
+    set(&mut headers, ETAG, Some(&record.etag.quoted()));
+    set(&mut headers, LAST_MODIFIED, Some(&http_date_text(record.modified)));
+    (StatusCode::NOT_MODIFIED, headers).into_response()
+}
+
+pub(crate) async fn delete(
+    State(admin): State<Admin>,
+    UrlPath(path): UrlPath<ObjectPath>,
+    asked: HeaderMap,
+) -> Result<Success> {
     let (bucket, key) = path.names()?;
-    admin.objects.delete(&bucket, &key).await?;
+    let conditions = DeleteConditions { if_match: write_conditions(&asked).if_match, ..DeleteConditions::default() };
+    admin.objects.delete_one(&bucket, DeleteItem { conditions, ..key.clone().into() }).await?;
     Ok(Success::new(json!({ "key": key })))
+}
+
+/// `x-amz-meta-*`, as S3 clients send it, but as plain text only.
+fn custom_metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>> {
+    let mut stored = BTreeMap::new();
+    for name in headers.keys() {
+        let Some(own) = name.as_str().strip_prefix(METADATA_PREFIX).filter(|own| !own.is_empty()) else { continue };
+        stored.insert(own.to_owned(), text(headers, name)?.unwrap_or_default());
+    }
+    Ok(stored)
 }
 
 /// The text of a header; one that is no text is an error.
@@ -137,58 +189,59 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>> {
     Ok(Some(value.into()))
 }
 
+/// Sets a header. What S3 clients store may hold bytes that this door would not have taken; it is left out here.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
+    if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+        headers.insert(name, value);
+    }
+}
+
 fn headers_of(record: &ObjectRecord) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let mut set = |name: HeaderName, value: &str| {
-        // What S3 clients store may hold bytes that this door would not have taken; it is left out here.
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    };
     let stored = &record.headers;
-    set(CONTENT_TYPE, stored.content_type.as_deref().unwrap_or("application/octet-stream"));
-    set(CONTENT_LENGTH, &record.size.to_string());
-    set(ETAG, &record.etag.quoted());
-    set(LAST_MODIFIED, &http_date(record.modified));
-    set(CLASS_HEADER, record.class.api_name());
-    let optional = [
-        (CONTENT_ENCODING, &stored.content_encoding),
-        (CONTENT_DISPOSITION, &stored.content_disposition),
-        (CONTENT_LANGUAGE, &stored.content_language),
-        (CACHE_CONTROL, &stored.cache_control),
-        (EXPIRES, &stored.expires),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            set(name, value);
+    let content_type = stored.content_type.as_deref().unwrap_or("application/octet-stream");
+    for (name, value) in [
+        (CONTENT_TYPE, Some(content_type)),
+        (CONTENT_LENGTH, Some(record.size.to_string().as_str())),
+        (ETAG, Some(record.etag.quoted().as_str())),
+        (LAST_MODIFIED, Some(http_date_text(record.modified).as_str())),
+        (ACCEPT_RANGES, Some("bytes")),
+        (CLASS_HEADER, Some(record.class.api_name())),
+        (CONTENT_ENCODING, stored.content_encoding.as_deref()),
+        (CONTENT_DISPOSITION, stored.content_disposition.as_deref()),
+        (CONTENT_LANGUAGE, stored.content_language.as_deref()),
+        (CACHE_CONTROL, stored.cache_control.as_deref()),
+        (EXPIRES, stored.expires.as_deref()),
+    ] {
+        set(&mut headers, name, value);
+    }
+    for (name, value) in &stored.user {
+        if let Ok(name) = HeaderName::try_from(format!("{METADATA_PREFIX}{name}")) {
+            set(&mut headers, name, Some(value));
         }
     }
     headers
 }
 
-fn http_date(time: Timestamp) -> String {
-    time.to_utc().format(HTTP_DATE).expect("a date of the years 1970 to 9999 has all these fields")
-}
-
-fn listed(object: &ListedObject) -> Value {
+fn listed(object: &ObjectRecord) -> Value {
+    let stored = &object.headers;
+    let http_metadata = [
+        ("contentType", &stored.content_type),
+        ("contentEncoding", &stored.content_encoding),
+        ("contentDisposition", &stored.content_disposition),
+        ("contentLanguage", &stored.content_language),
+        ("cacheControl", &stored.cache_control),
+        ("cacheExpiry", &stored.expires),
+    ];
+    let given = |(name, value): (&str, &Option<String>)| Some((name.to_owned(), json!(value.as_ref()?)));
     json!({
         "key": object.key,
         "size": object.size,
         "etag": object.etag.to_string(),
         "last_modified": object.modified.to_string(),
-        "http_metadata": Map::new(),
-        "custom_metadata": Map::new(),
+        "http_metadata": http_metadata.into_iter().filter_map(given).collect::<Map<_, _>>(),
+        "custom_metadata": stored.user,
         "storage_class": object.class.api_name(),
-        "ssec": false,
+        "ssec": object.encryption() == Some(EncryptionKind::Customer),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_written_as_http_wants_them() {
-        assert_eq!(http_date(Timestamp::from_millis(784_111_777_999)), "Sun, 06 Nov 1994 08:49:37 GMT");
-    }
 }

@@ -27,6 +27,10 @@ pub(crate) async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T> {
         Err(error) if is_length_limit(&error) => return Err(Error::BodyTooLarge { limit_bytes: JSON_BYTES_MAX }),
         Err(error) => return Err(Error::Malformed { reason: format!("the body could not be read: {error}") }),
     };
+    // Serde would take the fields of a struct from an array too, in their order.
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Error::Malformed { reason: "the body is not as expected: send a JSON object".into() });
+    }
     serde_json::from_slice(&bytes)
         .map_err(|error| Error::Malformed { reason: format!("the body is not as expected: {error}") })
 }

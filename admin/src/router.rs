@@ -4,14 +4,13 @@ use crate::error::Error;
 use crate::state::Admin;
 use crate::{account, auth, bucket, dashboard, health, key, metrics, object, pipeline, status, v1};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 use http::{Method, Uri};
 
 /// The whole door as a service, without a socket.
 pub fn router(admin: Admin) -> Router {
-    let of_account = Router::new()
-        .route("/", get(account::account))
+    let r2 = Router::new()
         .route("/r2/buckets", get(bucket::list).post(bucket::create))
         .route("/r2/buckets/{bucket}", get(bucket::show).patch(bucket::update).delete(bucket::delete))
         .route("/r2/buckets/{bucket}/objects", get(object::list))
@@ -20,6 +19,10 @@ pub fn router(admin: Admin) -> Router {
             get(object::get).head(object::head).put(object::put).delete(object::delete),
         )
         .route("/r2/temp-access-credentials", post(key::create_temporary))
+        .route_layer(from_fn(bucket::require_default_jurisdiction));
+    let of_account = Router::new()
+        .route("/", get(account::account))
+        .merge(r2)
         .route("/pipelines", get(pipeline::list).post(pipeline::create))
         .route(
             "/pipelines/{pipeline}",

@@ -142,14 +142,19 @@ impl Door {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    /// A request with the token; `path` begins after the account.
-    async fn call(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
+    /// A request with the token and these headers; `path` begins after the account.
+    fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
         let request = Request::builder()
             .method(method)
             .uri(format!("/client/v4/accounts/{}{path}", self.account))
-            .header("authorization", format!("Bearer {}", self.token))
-            .body(body.into());
-        self.raw(request.unwrap()).await
+            .header("authorization", format!("Bearer {}", self.token));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.body(body.into()).unwrap()
+    }
+
+    /// Its answer, without more headers.
+    async fn call(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
+        self.raw(self.request(method, path, &[], body)).await
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -290,6 +295,10 @@ async fn buckets_are_listed_in_pages_and_by_part_of_their_name() {
     assert_eq!((names(&second), &second["result_info"]["cursor"]), (vec!["d-logs".into()], &json!("")));
     assert_eq!(names(&door.get("/r2/buckets?start_after=b-photos").await.json()), ["c-logs", "d-logs"]);
     refused(&door.get("/r2/buckets?per_page=many").await, 400, 10040, "per_page");
+    for other in ["order=size", "direction=desc", "direction=sideways"] {
+        refused(&door.get(&format!("/r2/buckets?{other}")).await, 400, 10040, "by name");
+    }
+    assert_eq!(names(&door.get("/r2/buckets?order=name&direction=asc&start_after=c-logs").await.json()), ["d-logs"]);
 }
 
 #[tokio::test]
@@ -306,6 +315,11 @@ async fn a_bad_bucket_request_says_what_is_wrong_and_changes_nothing() {
     refused(&door.post("/r2/buckets", &json!({ "name": "new", "storageClass": "Cold" })).await, 400, 10040, "Cold");
     refused(&door.post("/r2/buckets", &json!({})).await, 400, 10040, "missing field `name`");
     refused(&door.call(Method::POST, "/r2/buckets", "{\"name\":").await, 400, 10040, "EOF");
+    refused(&door.post("/r2/buckets", &json!(["new", null, null])).await, 400, 10040, "send a JSON object");
+    for (method, path) in [(Method::POST, "/r2/buckets"), (Method::DELETE, "/r2/buckets/logs")] {
+        let elsewhere = door.request(method, path, &[("cf-r2-jurisdiction", "eu")], r#"{"name":"new"}"#);
+        refused(&door.raw(elsewhere).await, 400, 10040, "no jurisdiction but `default`");
+    }
     refused(&door.call(Method::POST, "/r2/buckets", vec![b' '; (1 << 20) + 1]).await, 413, 100_100, "1048576");
     door.call(Method::PUT, "/r2/buckets/logs/objects/k", "x").await;
     refused(&door.call(Method::DELETE, "/r2/buckets/logs", "").await, 409, 10008, "still holds objects");
@@ -344,6 +358,75 @@ async fn an_object_goes_in_and_comes_out_with_its_headers() {
     let gone = door.call(Method::DELETE, "/r2/buckets/logs/objects/a%2Fb%20c+%C3%BC", "").await;
     assert_eq!(gone.json()["result"], json!({ "key": "a/b c+ü" }));
     refused(&door.get("/r2/buckets/logs/objects/a%2Fb%20c+%C3%BC").await, 404, 10007, "no object a/b c+ü");
+}
+
+#[tokio::test]
+async fn reads_of_objects_ask_for_a_state_and_for_a_part() {
+    const TAG: &str = "\"5d41402abc4b2a76b9719d911017c592\"";
+    let door = Door::with_bucket().await;
+    let path = "/r2/buckets/logs/objects/k";
+    door.call(Method::PUT, path, "hello").await;
+    for (header, value, status, body) in [
+        ("range", "bytes=1-2", 206, "el"),
+        ("range", "bytes=-2", 206, "lo"),
+        ("range", "lines=1-2", 200, "hello"),
+        ("if-match", TAG, 200, "hello"),
+        ("if-none-match", "\"zzz\"", 200, "hello"),
+        ("if-none-match", TAG, 304, ""),
+        ("if-modified-since", "Tue, 14 Nov 2023 22:13:20 GMT", 304, ""),
+    ] {
+        let read = door.raw(door.request(Method::GET, path, &[(header, value)], "")).await;
+        assert_eq!((read.status.as_u16(), read.text().as_str()), (status, body), "{header}: {value}");
+        assert_eq!(read.headers["etag"], TAG, "{header}: {value}");
+        let head = door.raw(door.request(Method::HEAD, path, &[(header, value)], "")).await;
+        assert_eq!(head.status.as_u16(), if status == 206 { 200 } else { status }, "{header}: {value}");
+    }
+    let part = door.raw(door.request(Method::GET, path, &[("range", "bytes=1-2")], "")).await;
+    assert_eq!(
+        (&part.headers["content-range"], &part.headers["content-length"]),
+        (&"bytes 1-2/5".parse().unwrap(), &"2".parse().unwrap())
+    );
+    for (header, value, status, code) in [("if-match", "\"zzz\"", 412, 10031), ("range", "bytes=9-", 416, 10039)] {
+        refused(&door.raw(door.request(Method::GET, path, &[(header, value)], "")).await, status, code, "");
+    }
+}
+
+#[tokio::test]
+async fn writes_of_objects_keep_to_conditions_and_digests() {
+    let door = Door::with_bucket().await;
+    let path = "/r2/buckets/logs/objects/k";
+    door.call(Method::PUT, path, "hello").await;
+    for (method, header, value, status, code) in [
+        (Method::PUT, "if-none-match", "*", 412, 10031),
+        (Method::PUT, "if-match", "\"zzz\"", 412, 10031),
+        (Method::DELETE, "if-match", "\"zzz\"", 412, 10031),
+        (Method::PUT, "content-md5", "AAAAAAAAAAAAAAAAAAAAAA==", 400, 10037),
+        (Method::PUT, "content-md5", "AAAA", 400, 10014),
+    ] {
+        let answer = door.raw(door.request(method, path, &[(header, value)], "other")).await;
+        refused(&answer, status, code, "");
+        assert_eq!(door.get(path).await.text(), "hello", "{header}: {value}");
+    }
+    let headers = [("if-match", "\"5d41402abc4b2a76b9719d911017c592\""), ("content-md5", "eV+HZIyfdpzvSxQ8JnJ4yg==")];
+    refused(&door.raw(door.request(Method::PUT, path, &headers, "other")).await, 400, 10037, "");
+    let headers = [("if-none-match", "*"), ("content-md5", "XUFAKrxLKna5cZ2REBfFkg==")];
+    let made = door.raw(door.request(Method::PUT, "/r2/buckets/logs/objects/new", &headers, "hello")).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text());
+}
+
+#[tokio::test]
+async fn metadata_is_stored_shown_and_listed() {
+    let door = Door::with_bucket().await;
+    let path = "/r2/buckets/logs/objects/k";
+    let headers = [("content-type", "text/plain"), ("cache-control", "no-cache"), ("x-amz-meta-colour", "red")];
+    door.raw(door.request(Method::PUT, path, &headers, "hello")).await;
+    let head = door.call(Method::HEAD, path, "").await;
+    for (name, value) in headers {
+        assert_eq!(head.headers[name], value);
+    }
+    let listed = &door.result("/r2/buckets/logs/objects").await[0];
+    assert_eq!(listed["http_metadata"], json!({ "contentType": "text/plain", "cacheControl": "no-cache" }));
+    assert_eq!((&listed["custom_metadata"], &listed["ssec"]), (&json!({ "colour": "red" }), &json!(false)));
 }
 
 #[tokio::test]

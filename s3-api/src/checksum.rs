@@ -3,23 +3,13 @@
 use crate::error_map::Refusal;
 use crate::headers::set;
 use crate::rechunk::Trailers;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use cistern_objects::http_headers::content_md5;
 use cistern_objects::{BodyError, ChecksumKind, ExpectedChecksum, StoredChecksum, TrailerSource};
 use cistern_types::{Checksum, ChecksumAlgorithm};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
 use s3s::{TrailingHeaders, dto};
-
-/// `Content-MD5`, or `InvalidDigest` when it is not the base64 of an MD5.
-pub(crate) fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, Refusal> {
-    let Some(value) = headers.get("content-md5") else { return Ok(None) };
-    let decoded = STANDARD.decode(value.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    decoded.map(Some).ok_or_else(|| {
-        Refusal::new(("InvalidDigest", 400), "The Content-MD5 you specified was invalid: send the base64 of 16 bytes.")
-    })
-}
 
 /// The one `x-amz-checksum-*` header with a value.
 pub(crate) fn claimed(headers: &HeaderMap) -> Result<Option<Checksum>, Refusal> {

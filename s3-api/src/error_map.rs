@@ -7,10 +7,10 @@ pub(crate) mod forms;
 
 use crate::cors::{CorsError, PreflightError};
 use crate::form::{FormBodyError, FormError, InvalidField, PolicyError, SignatureError};
-use crate::headers::http_date_text;
 use crate::lifecycle::LifecycleError;
 use crate::notes::Notes;
 use crate::notification::NotificationError;
+use cistern_objects::http_headers::http_date_text;
 use cistern_objects::{BodyError, Condition, CustomerKeyError, Error as ObjectsError, ErrorKind};
 use http::header::{ALLOW, CONTENT_TYPE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, StatusCode};

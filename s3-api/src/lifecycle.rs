@@ -5,8 +5,8 @@
 
 mod xml;
 
-use crate::headers::http_date_text;
 use crate::query::encode_for_list;
+use cistern_objects::http_headers::http_date_text;
 use cistern_objects::{CONFIGURATION_BYTES_MAX, OBJECT_TAGS_MAX, Tags};
 use cistern_types::{StorageClass, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -80,6 +80,16 @@ async fn a_revoked_key_is_refused_at_once_though_it_was_cached() {
 }
 
 #[tokio::test]
+async fn the_key_with_an_id_is_revoked_before_one_that_is_named_so() {
+    let access = fresh();
+    let leaked = access.create_key(spec("leaked", None)).await.unwrap().record;
+    let id = leaked.access_key_id.as_str();
+    let decoy = access.create_key(spec(id, None)).await.unwrap().record;
+    assert_eq!(access.revoke(id).await.unwrap(), leaked);
+    assert_eq!(access.revoke(id).await.unwrap(), decoy);
+}
+
+#[tokio::test]
 async fn a_key_read_before_its_revocation_is_not_cached_after_it() {
     let access = fresh();
     let key = access.create_key(spec("a", None)).await.unwrap().record;

@@ -9,13 +9,13 @@ use crate::encryption::{answer_headers, asked, key_of, key_of_source};
 use crate::error_map::Refusal;
 use crate::facts::Facts;
 use crate::headers::{
-    SOURCE_CONDITIONS, conditions, etag_of, locks, set, storage_class, stored_headers, tagging, target_conditions,
-    time_of,
+    SOURCE_CONDITIONS, etag_of, locks, set, storage_class, stored_headers, tagging, target_conditions, time_of,
 };
 use crate::judge::Subject;
 use crate::notes::Notes;
 use crate::operations::READ_OBJECT;
 use crate::query::decode;
+use cistern_objects::http_headers::conditions;
 use cistern_objects::{Attributes, CopyOutcome, CopyRequest, Error, MetadataDirective, Tags, VersionRef};
 use cistern_types::{BucketName, ObjectKey};
 use http::{HeaderMap, HeaderValue};

@@ -2,10 +2,11 @@
 
 use super::{Answer, Operations, VERSION_ID, facts_of, place, shown, version_of};
 use crate::error_map::Refusal;
-use crate::headers::{all_of, instant_of, set};
+use crate::headers::{instant_of, set};
 use crate::judge::Subject;
 use crate::notes::Notes;
 use crate::operations::DELETE_OBJECT;
+use cistern_objects::http_headers::all_of;
 use cistern_objects::{DeleteConditions, DeleteItem, DeleteOutcome, Objects, TagList};
 use cistern_types::BucketName;
 use http::header::IF_MATCH;

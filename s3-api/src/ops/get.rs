@@ -7,11 +7,10 @@ use crate::body_stream::AnswerBody;
 use crate::checksum::add_checksum;
 use crate::encryption::{answer_headers, key_of_request};
 use crate::error_map::Refusal;
-use crate::headers::{
-    add_metadata, content_headers, http_date_text, not_modified_headers, range, read_conditions, set,
-};
+use crate::headers::{add_metadata, content_headers, not_modified_headers, set};
 use crate::notes::Notes;
 use crate::query::Query;
+use cistern_objects::http_headers::{content_range, http_date_text, range, read_conditions};
 use cistern_objects::{BucketRecord, ByteRange, CustomerKey, Error, ObjectRecord, Objects, VersionRef};
 use cistern_types::{Checksum, ObjectKey, StorageClass};
 use http::header::{
@@ -21,7 +20,6 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response};
-use std::ops::Range;
 
 /// What `Range` or `partNumber` asks for.
 fn byte_range(headers: &HeaderMap, part: Option<i32>) -> Result<Option<ByteRange>, Refusal> {
@@ -251,11 +249,6 @@ fn overrides(notes: &Notes, uri: &Uri) -> Result<HeaderMap, Refusal> {
         overrides.insert(name, value);
     }
     Ok(overrides)
-}
-
-/// `Content-Range`; of no bytes there is none.
-fn content_range(bytes: &Range<u64>, size: u64) -> Option<String> {
-    (!bytes.is_empty()).then(|| format!("bytes {}-{}/{size}", bytes.start, bytes.end - 1))
 }
 
 fn wants_checksum(headers: &HeaderMap) -> bool {

@@ -3,10 +3,11 @@
 
 use super::{Answer, Operations};
 use crate::error_map::Refusal;
-use crate::headers::{http_date_text, set};
+use crate::headers::set;
 use crate::lifecycle::{Candidate, LifecycleConfiguration, LifecycleError};
 use crate::notes::Notes;
 use crate::query::encode_for_list;
+use cistern_objects::http_headers::http_date_text;
 use cistern_objects::{CONFIGURATION_BYTES_MAX, ConfigurationKind, ObjectRecord, Objects, PutOutcome};
 use cistern_types::{BucketName, ObjectKey, Timestamp};
 use http::{HeaderMap, HeaderName};

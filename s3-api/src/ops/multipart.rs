@@ -11,13 +11,13 @@ use crate::checksum::{Fields, Trailing, algorithm_of, claimed_of_parts, kind_of,
 use crate::encryption::{answer_headers, asked, customer_key, key_of, key_of_request, key_of_source};
 use crate::error_map::Refusal;
 use crate::headers::{
-    SOURCE_CONDITIONS, attributes, class_of, conditions, etag_of, set, size_of, storage_class, stored_headers, time_of,
-    write_conditions,
+    SOURCE_CONDITIONS, attributes, class_of, etag_of, set, size_of, storage_class, stored_headers, time_of,
 };
 use crate::host::object_url;
 use crate::judge::owner_in;
 use crate::notes::Notes;
 use cistern_access::Identity;
+use cistern_objects::http_headers::{conditions, write_conditions};
 use cistern_objects::{
     Attributes, ChecksumKind, CompleteUpload, CompletedPart, CreateUpload, ListUploads, ListedPart, ListedUpload,
     Objects, PartCopy, UploadRef,

@@ -36,6 +36,7 @@ mod error;
 mod fixture;
 mod garbage;
 mod get;
+pub mod http_headers;
 mod limits;
 mod list;
 mod list_versions;

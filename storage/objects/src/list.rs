@@ -5,7 +5,7 @@
 
 use crate::record::StoredChecksum;
 use crate::rows::{ListedRow, OBJECTS, ObjectHead};
-use crate::{Objects, Result};
+use crate::{BucketRecord, ObjectRecord, Objects, Result};
 use bytes::Bytes;
 use cistern_metadata::{KeyRange, RowKey, RowValue, Scan, Table, Transaction};
 use cistern_types::{BucketId, BucketName, ETag, ObjectKey, Owner, StorageClass, Timestamp, UploadId};
@@ -69,10 +69,10 @@ impl ListedObject {
 }
 
 /// A page of a list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListPage {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPage<O = ListedObject> {
     /// Objects in the order of their keys.
-    pub objects: Vec<ListedObject>,
+    pub objects: Vec<O>,
     /// Common prefixes in order.
     pub prefixes: Vec<String>,
     /// What to list `after` for the next page, the last key or common prefix of this one; `None` when there is nothing
@@ -80,30 +80,52 @@ pub struct ListPage {
     pub next: Option<String>,
 }
 
-impl ListPage {
+impl<O> ListPage<O> {
     /// Whether there is more.
     pub fn truncated(&self) -> bool {
         self.next.is_some()
     }
 }
 
+/// Makes what a list shows of the bucket, a key, and the bytes of the key and value of its row.
+type MakeEntry<O> = fn(&BucketRecord, ObjectKey, (&[u8], &[u8])) -> Result<O>;
+
 impl Objects {
     /// Lists the objects of a bucket as they are at one moment.
     pub async fn list(&self, request: ListRequest) -> Result<ListPage> {
-        let txn = self.store().read().await?;
-        let bucket = self.peek_bucket(&txn, &request.bucket).await?.id;
-        let walk = Walk::new(OBJECTS, bucket, &request.prefix, request.delimiter.as_deref());
-        let start = request.after.as_deref().map(|after| walk.after(after));
-        let listed = |(_, key), (key_bytes, value): (&[u8], &[u8])| {
+        let make = |_: &BucketRecord, key, (key_bytes, value): (&[u8], &[u8])| {
             let row: ListedRow = OBJECTS.decode_head(key_bytes, value)?;
             Ok(ListedObject::of(key, row.head, row.attributes.owner))
         };
+        self.list_as(request, make, |object| &object.key).await
+    }
+
+    /// The same with all that is known of each object.
+    pub async fn list_records(&self, request: ListRequest) -> Result<ListPage<ObjectRecord>> {
+        let make = |bucket: &BucketRecord, key, (key_bytes, value): (&[u8], &[u8])| {
+            Ok(OBJECTS.decode_value(key_bytes, value)?.into_record(key, bucket))
+        };
+        self.list_as(request, make, |record| &record.key).await
+    }
+
+    /// Lists what `make` makes.
+    async fn list_as<O: Send>(
+        &self,
+        request: ListRequest,
+        make: MakeEntry<O>,
+        key_of: fn(&O) -> &ObjectKey,
+    ) -> Result<ListPage<O>> {
+        let txn = self.store().read().await?;
+        let bucket = self.peek_bucket(&txn, &request.bucket).await?;
+        let walk = Walk::new(OBJECTS, bucket.id, &request.prefix, request.delimiter.as_deref());
+        let start = request.after.as_deref().map(|after| walk.after(after));
+        let listed = |(_, key), row: (&[u8], &[u8])| make(&bucket, key, row);
         let (entries, more) = walk.page(&txn, start, request.limit, listed).await?;
         let next = entries.last().filter(|_| more).map(|last| match last {
-            Entry::Row(object) => object.key.to_string(),
+            Entry::Row(object) => key_of(object).to_string(),
             Entry::Prefix(prefix) => prefix.clone(),
         });
-        let mut page = ListPage { objects: Vec::with_capacity(entries.len()), next, ..ListPage::default() };
+        let mut page = ListPage { objects: Vec::with_capacity(entries.len()), prefixes: Vec::new(), next };
         for entry in entries {
             match entry {
                 Entry::Row(object) => page.objects.push(object),
