@@ -389,7 +389,7 @@ impl Committer {
 
     /// Codes the group's stripe for the end of the log, in a new segment where it does not fit.
     fn code(&mut self, group: &Group) -> Result<Coded> {
-        if let Some(reason) = self.core.drives.read_only_reason() {
+        if let Some(reason) = self.core.read_only_reason() {
             return Err(Error::ReadOnly { reason });
         }
         let stripe_bytes = self.lanes[0].fill(&group.parts);

@@ -71,6 +71,12 @@ impl Core {
         first_segment_of(&self.segments.read(), run)
     }
 
+    /// Why no write is taken, if none is.
+    pub(crate) fn read_only_reason(&self) -> Option<String> {
+        let damaged = |failure| format!("the view is damaged ({failure}); restart to rebuild it");
+        self.drives.read_only_reason().or_else(|| self.view.failure().map(damaged))
+    }
+
     /// What the readers see now.
     pub(crate) fn current_view(&self) -> Arc<dyn ViewSnapshot> {
         Arc::clone(&self.published.read().view)
@@ -249,7 +255,7 @@ impl DriveLog {
                 return Err(Error::ReadOnly { reason: reason.clone() });
             }
         }
-        core.drives.read_only_reason().map_or(Ok(()), |reason| Err(Error::ReadOnly { reason }))
+        core.read_only_reason().map_or(Ok(()), |reason| Err(Error::ReadOnly { reason }))
     }
 
     /// Once a group found no room, bodies are refused until there is some; rows go on, for deletions are rows.
@@ -462,7 +468,7 @@ impl DriveLog {
     /// How the drives are and what was done since the open.
     pub fn status(&self) -> LogStatus {
         let core = self.core();
-        let read_only_reason = core.drives.read_only_reason().or_else(|| core.queue.lock().read_only.clone());
+        let read_only_reason = core.read_only_reason().or_else(|| core.queue.lock().read_only.clone());
         let drives = core.drives.status();
         let whole = |drive: &DriveStatus| drive.state == DriveState::Live && !drive.stale;
         LogStatus {

@@ -168,9 +168,14 @@ impl Recovery<'_> {
     /// one: the segments it would have to be replayed from may be gone.
     fn open_view(&self, chain: &Chain) -> Result<(Arc<dyn View>, Option<Watermark>)> {
         let view = view::open(self.config)?;
+        let begun = |()| view::open(self.config).map(|view| (view, None));
         let first = chain.links.first().map_or(0, |link| link.header.segment);
         let reason = match view.watermark() {
-            Ok(None) => return Ok((view, None)),
+            // every batch has one with it: what there may be without one is a remnant
+            Ok(None) => {
+                drop(view);
+                return view::destroy(self.config).and_then(begun);
+            }
             Ok(Some(mark)) if mark.version != VIEW_VERSION => format!("it is of version {}", mark.version),
             Ok(Some(mark)) if mark.set() != self.drives.set => format!("it belongs to set {}", mark.set()),
             Ok(Some(mark)) if mark.segment < first => "it ends before the last checkpoint".into(),
@@ -179,8 +184,7 @@ impl Recovery<'_> {
         };
         tracing::warn!(reason, "the view does not fit the drives, it will be rebuilt from the log");
         drop(view);
-        view::destroy(self.config)?;
-        Ok((view::open(self.config)?, None))
+        view::destroy(self.config).and_then(begun)
     }
 
     /// The link the watermark lies in; refuses when the drives do not reach it, for what the view has taken in was acknowledged.

@@ -11,6 +11,7 @@ mod overlay;
 mod sled;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use crate::config::{DriveLogConfig, ViewKind};
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use watched::Watched;
 
 /// Which way a range is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +137,11 @@ pub(crate) trait View: Send + Sync + Debug {
 
     /// Makes everything applied so far durable.
     fn flush(&self) -> Result<()>;
+
+    /// What went wrong first, if anything ever did.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A consistent picture of a [`View`].
@@ -160,8 +167,12 @@ fn is_empty_range(range: (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
     }
 }
 
-/// Opens the configured view; one that will not open is deleted and begun anew, for it can be rebuilt.
+/// Opens the configured view; one that failed in the run before or will not open is deleted and begun anew, for it can be rebuilt.
 pub(crate) fn open(config: &DriveLogConfig) -> Result<Arc<dyn View>> {
+    if marker(config).exists() {
+        tracing::warn!("the view was found damaged, it will be rebuilt from the log");
+        destroy(config)?;
+    }
     match open_once(config) {
         Ok(view) => Ok(view),
         Err(error) => {
@@ -174,13 +185,21 @@ pub(crate) fn open(config: &DriveLogConfig) -> Result<Arc<dyn View>> {
 
 /// Deletes the view's files. The view must have been dropped.
 pub(crate) fn destroy(config: &DriveLogConfig) -> Result<()> {
-    let path = folder(config);
-    match std::fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::View { action: "delete the folder", detail: format!("{}: {error}", path.display()) })
+    let (folder, marker) = (folder(config), marker(config));
+    // the marker last: until then the next open deletes what is left
+    for (path, removed) in [(&folder, std::fs::remove_dir_all(&folder)), (&marker, std::fs::remove_file(&marker))] {
+        if let Err(error) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(Error::View { action: "delete", detail: format!("{}: {error}", path.display()) });
         }
-        _ => Ok(()),
     }
+    Ok(())
+}
+
+/// The file that says that the view failed.
+fn marker(config: &DriveLogConfig) -> PathBuf {
+    folder(config).with_extension("failed")
 }
 
 /// Each engine has a folder of its own, so that a change of engine is a rebuild and not a confusion.
@@ -204,8 +223,9 @@ fn open_once(config: &DriveLogConfig) -> Result<Arc<dyn View>> {
     std::fs::create_dir_all(&path)
         .map_err(|error| Error::View { action: "make the folder", detail: format!("{}: {error}", path.display()) })?;
     // both engines panic on some damaged files
-    std::panic::catch_unwind(AssertUnwindSafe(|| engine(&path, config.view_cache_bytes)))
-        .unwrap_or_else(|_| Err(Error::View { action: "open", detail: "the engine panicked".into() }))
+    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| engine(&path, config.view_cache_bytes)))
+        .unwrap_or_else(|_| Err(Error::View { action: "open", detail: "the engine panicked".into() }));
+    Ok(Arc::new(Watched::new(opened?, marker(config))))
 }
 
 fn engine_error(action: &'static str) -> impl Fn(&dyn std::fmt::Display) -> Error {

@@ -6,7 +6,7 @@ use crate::{
 };
 use bytes::Bytes;
 use cistern_runtime::SystemClock;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 struct Server {
@@ -27,7 +27,7 @@ impl Server {
         Self { folder, config }
     }
 
-    fn drive(&self, number: usize) -> std::path::PathBuf {
+    fn drive(&self, number: usize) -> PathBuf {
         self.folder.path().join(format!("d{number}"))
     }
 
@@ -131,6 +131,53 @@ fn a_view_that_is_old_damaged_or_of_another_engine_is_made_good() {
         server.config.view = if view == ViewKind::Fjall { ViewKind::Sled } else { ViewKind::Fjall };
         expect_model(&server.open().unwrap(), &model, "with another engine");
     }
+}
+
+/// A server whose view has tables, stopped.
+fn server_with_tables(view: ViewKind) -> (Server, Model) {
+    let server = Server::new(view);
+    let mut model = Model::default();
+    let log = server.open().unwrap();
+    for blob in 0..10 {
+        commit(&log, &Step::Put { blob, bytes: 2000 }, &mut model);
+        commit(&log, &Step::Row { key: u8::try_from(blob).unwrap(), value: 1 }, &mut model);
+    }
+    wait(log.close()).unwrap();
+    drop(log);
+    // what is made anew is merged into tables
+    std::fs::remove_dir_all(&server.config.view_path).unwrap();
+    let log = server.open().unwrap();
+    for blob in 5..15 {
+        commit(&log, &Step::Forget { blob: blob - 2 }, &mut model);
+        commit(&log, &Step::Put { blob: blob + 20, bytes: 2000 }, &mut model);
+        commit(&log, &Step::Row { key: u8::try_from(blob).unwrap(), value: 2 }, &mut model);
+    }
+    wait(log.close()).unwrap();
+    (server, model)
+}
+
+#[test]
+fn a_view_that_lacks_any_of_its_files_is_made_good() {
+    let (server, model) = server_with_tables(ViewKind::Fjall);
+    let whole = server.folder.path().join("whole-view");
+    copy_folder(&server.config.view_path, &whole);
+    let files = files_below(&whole);
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        std::fs::remove_dir_all(&server.config.view_path).unwrap();
+        copy_folder(&whole, &server.config.view_path);
+        let gone = file.strip_prefix(&whole).unwrap();
+        std::fs::remove_file(server.config.view_path.join(gone)).unwrap();
+        for round in ["with", "again with"] {
+            let context = format!("{round} a view that lacked {}", gone.display());
+            expect_model(&server.open().unwrap_or_else(|error| panic!("{context}: {error}")), &model, &context);
+        }
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 fn overwrite_files(folder: &Path) {

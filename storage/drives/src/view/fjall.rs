@@ -27,6 +27,11 @@ const WAIT_POLL: Duration = Duration::from_millis(2);
 /// fjall's own lower bound for its journals.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 const WATERMARK_KEY: &[u8] = b"watermark";
+/// Of the rows, the pieces, the segments and the watermark.
+const KEYSPACES: [&str; 4] = ["rows", "pieces", "segments", "mark"];
+/// fjall's own names.
+const KEYSPACES_FOLDER: &str = "keyspaces";
+const JOURNAL_EXTENSION: &str = "jnl";
 
 pub(super) struct FjallView {
     database: Database,
@@ -59,18 +64,45 @@ fn error(action: &'static str) -> impl Fn(fjall::Error) -> Error {
 
 impl FjallView {
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self> {
+        check_journal(path)?;
         let builder = Database::builder(path)
             .cache_size(cache_bytes)
             .worker_threads(WORKERS)
             .max_journaling_size(JOURNAL_BYTES_MAX)
             .manual_journal_persist(true);
         let database = builder.open().map_err(error("open"))?;
+        check_keyspaces(&database)?;
         let options =
             || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true);
         let keyspace = |name| database.keyspace(name, options).map_err(error("open a keyspace"));
-        let spaces = Spaces { rows: keyspace("rows")?, pieces: keyspace("pieces")?, segments: keyspace("segments")? };
-        let mark = keyspace("mark")?;
+        let [rows, pieces, segments, mark] = KEYSPACES;
+        let spaces = Spaces { rows: keyspace(rows)?, pieces: keyspace(pieces)?, segments: keyspace(segments)? };
+        let mark = keyspace(mark)?;
         Ok(Self { database, spaces, mark, ahead_bytes: AtomicU64::new(0) })
+    }
+}
+
+/// fjall begins a new journal where there is none, and tables with later sequence numbers would then hide what is applied.
+fn check_journal(path: &Path) -> Result<()> {
+    let names = |folder: &Path| -> Vec<_> {
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect()
+    };
+    let is_journal = |name: &std::ffi::OsString| Path::new(name).extension() == Some(JOURNAL_EXTENSION.as_ref());
+    if names(&path.join(KEYSPACES_FOLDER)).is_empty() || names(path).iter().any(is_journal) {
+        return Ok(());
+    }
+    Err(Error::View { action: "open", detail: "its journal is gone".into() })
+}
+
+/// fjall makes a keyspace anew whose head is missing.
+fn check_keyspaces(database: &Database) -> Result<()> {
+    let found = database.list_keyspace_names();
+    let gone = KEYSPACES.iter().find(|name| !found.iter().any(|found| ***name == **found));
+    match gone {
+        Some(name) if !found.is_empty() => {
+            Err(Error::View { action: "open", detail: format!("its keyspace {name} is gone") })
+        }
+        _ => Ok(()),
     }
 }
 
