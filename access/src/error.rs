@@ -127,7 +127,7 @@ impl Error {
                 cistern_metadata::ErrorKind::NotFound => ErrorKind::NotFound,
                 cistern_metadata::ErrorKind::Conflict => ErrorKind::Conflict,
                 cistern_metadata::ErrorKind::Invalid => ErrorKind::Invalid,
-                cistern_metadata::ErrorKind::Busy => ErrorKind::Busy,
+                cistern_metadata::ErrorKind::Busy | cistern_metadata::ErrorKind::Full => ErrorKind::Busy,
                 cistern_metadata::ErrorKind::Unavailable => ErrorKind::Unavailable,
                 cistern_metadata::ErrorKind::Corrupt => ErrorKind::Corrupt,
                 cistern_metadata::ErrorKind::Internal => ErrorKind::Internal,

@@ -78,6 +78,7 @@ type Coded = (StatusCode, u32);
 
 const INTERNAL: Coded = (StatusCode::INTERNAL_SERVER_ERROR, 10001);
 const UNAVAILABLE: Coded = (StatusCode::SERVICE_UNAVAILABLE, 10043);
+const FULL: Coded = (StatusCode::INSUFFICIENT_STORAGE, 20104);
 const BUSY: Coded = (StatusCode::TOO_MANY_REQUESTS, 10058);
 const MALFORMED: Coded = (StatusCode::BAD_REQUEST, 10040);
 const NO_SUCH_BUCKET: Coded = (StatusCode::NOT_FOUND, 10006);
@@ -111,6 +112,7 @@ impl Error {
     pub(crate) fn message(&self, coded: Coded) -> String {
         match coded {
             INTERNAL => "an internal error; the server's log says more".into(),
+            FULL => "the drives are full: delete something, or add drives".into(),
             UNAVAILABLE => "the storage does not take this now, try again; /readyz says more".into(),
             // Texts of that crate continue "failed to".
             _ if matches!(self, Self::Access(_)) => format!("failed to {self}"),
@@ -160,6 +162,7 @@ fn objects(error: &cistern_objects::Error) -> Coded {
         Below::NoMasterKeys | Below::Key(_) | Below::Seal(_) => INTERNAL,
         Below::Metadata(_) | Below::Blobs(_) => match error.kind() {
             cistern_objects::ErrorKind::Busy => BUSY,
+            cistern_objects::ErrorKind::Full => FULL,
             cistern_objects::ErrorKind::Unavailable => UNAVAILABLE,
             cistern_objects::ErrorKind::NotFound
             | cistern_objects::ErrorKind::Conflict

@@ -55,6 +55,8 @@ pub(crate) fn health(admin: &Admin, storage: &StorageStatus) -> Health {
         let why = set.read_only_reason.as_ref().filter(|_| !set.writable)?;
         Some(format!("set {} takes no new objects: {why}", set.number))
     });
+    let full = storage.sets.iter().filter(|set| set.full);
+    let full = full.map(|set| format!("set {} is full: it takes no bodies until something is deleted", set.number));
     let drives = storage.drives.iter().filter_map(|drive| match &drive.state {
         DriveState::Live if drive.stale => {
             Some(format!("drive {} lacks what was written while it was away; it is being healed", drive.label))
@@ -77,7 +79,7 @@ pub(crate) fn health(admin: &Admin, storage: &StorageStatus) -> Health {
     Health {
         ready: reasons.is_empty(),
         reasons,
-        notes: drives.chain(absent).chain(sets).chain(lost).chain(pipelines).collect(),
+        notes: drives.chain(absent).chain(sets).chain(full).chain(lost).chain(pipelines).collect(),
     }
 }
 

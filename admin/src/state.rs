@@ -37,6 +37,11 @@ pub struct AbsentSet {
 }
 
 impl StorageStatus {
+    /// Whether some set takes no bodies because its drives are full.
+    pub fn is_full(&self) -> bool {
+        self.sets.iter().any(|set| set.full)
+    }
+
     /// Why nothing is written, if so.
     pub fn read_only_reason(&self) -> Option<&str> {
         let home = &self.sets[0];

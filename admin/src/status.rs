@@ -89,6 +89,7 @@ fn storage_body(storage: &StorageStatus) -> Value {
     json!({
         "writable": read_only_reason.is_none(),
         "degraded": storage.degraded(),
+        "full": storage.is_full(),
         "read_only_reason": read_only_reason,
         "live_bytes": space.map(|space| space.live_bytes),
         "allocated_bytes": space.map(|space| space.allocated_bytes),
@@ -109,6 +110,7 @@ fn set(set: &LogStatus) -> Value {
         "code": format!("{}+{}", set.data, set.parity),
         "writable": set.writable,
         "degraded": set.degraded,
+        "full": set.full,
         "read_only_reason": set.read_only_reason,
         "running_pass": pass(set.passes.running),
         "last_scrub": pass(set.passes.last_scrub),

@@ -39,6 +39,7 @@ fn live_storage() -> StorageStatus {
         passes: Passes::default(),
         writable: true,
         read_only_reason: None,
+        full: false,
         degraded: false,
         segments: 1,
         space: Some(SpaceUsage { live_bytes: 1 << 20, allocated_bytes: 2 << 20 }),
@@ -689,6 +690,18 @@ async fn a_drive_that_is_out_is_a_note_and_read_only_storage_a_reason() {
     assert_eq!(read_only.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(read_only.json()["reasons"], json!(["the storage is read-only: 1 of 3 drives live, 2 needed"]));
     assert_eq!(read_only.json()["notes"], notes);
+}
+
+#[tokio::test]
+async fn full_drives_are_a_note() {
+    let mut storage = live_storage();
+    storage.sets[0].full = true;
+    let door = Door::over(storage).await;
+    let answer = door.open("/readyz", None).await;
+    let notes = json!(["set 0 is full: it takes no bodies until something is deleted"]);
+    assert_eq!((answer.status, &answer.json()["notes"]), (StatusCode::OK, &notes));
+    let status = door.result("/cistern/status").await;
+    assert_eq!((&status["storage"]["full"], &status["storage"]["sets"][1]["full"]), (&json!(true), &json!(false)));
 }
 
 #[tokio::test]

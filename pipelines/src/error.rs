@@ -416,7 +416,7 @@ fn metadata_kind(error: &cistern_metadata::Error) -> ErrorKind {
     use cistern_metadata::ErrorKind as Below;
     match error.kind() {
         Below::NotFound | Below::Invalid | Below::Internal => ErrorKind::Internal,
-        Below::Conflict | Below::Busy => ErrorKind::Busy,
+        Below::Conflict | Below::Busy | Below::Full => ErrorKind::Busy,
         Below::Unavailable => ErrorKind::Unavailable,
         Below::Corrupt => ErrorKind::Corrupt,
     }
@@ -427,7 +427,7 @@ fn blobs_kind(error: &cistern_blobs::Error) -> ErrorKind {
     use cistern_blobs::ErrorKind as Below;
     match error.kind() {
         Below::NotFound | Below::Corrupt => ErrorKind::Corrupt,
-        Below::Conflict | Below::Busy => ErrorKind::Busy,
+        Below::Conflict | Below::Busy | Below::Full => ErrorKind::Busy,
         Below::Invalid | Below::Internal => ErrorKind::Internal,
         Below::Unavailable => ErrorKind::Unavailable,
     }
@@ -439,7 +439,7 @@ fn objects_kind(error: &cistern_objects::Error) -> ErrorKind {
         Below::NotFound => ErrorKind::NotFound,
         Below::Conflict => ErrorKind::Conflict,
         Below::Invalid | Below::Internal => ErrorKind::Internal,
-        Below::Busy => ErrorKind::Busy,
+        Below::Busy | Below::Full => ErrorKind::Busy,
         Below::Unavailable => ErrorKind::Unavailable,
         Below::Corrupt => ErrorKind::Corrupt,
     }

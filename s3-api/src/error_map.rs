@@ -32,6 +32,8 @@ const NO_SUCH_UPLOAD_TEXT: &str = "The specified upload does not exist. The uplo
                                    have been aborted or completed.";
 const SLOW_DOWN: Code = ("SlowDown", 503);
 const UNAVAILABLE: Code = ("ServiceUnavailable", 503);
+/// Clients try again, as with any 503, and then show the message.
+const STORAGE_FULL: Code = UNAVAILABLE;
 
 /// The source of a [`BodyError::Io`] that stands for a body whose SHA-256 is not the signed one.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +173,7 @@ fn code_of(error: &ObjectsError) -> Code {
         ObjectsError::TooMuchContention { .. } => SLOW_DOWN,
         ObjectsError::Metadata(_) | ObjectsError::Blobs(_) => match error.kind() {
             ErrorKind::Busy => SLOW_DOWN,
+            ErrorKind::Full => STORAGE_FULL,
             ErrorKind::Unavailable => UNAVAILABLE,
             ErrorKind::NotFound
             | ErrorKind::Conflict
@@ -201,6 +204,9 @@ fn message_of(error: &ObjectsError, code: Code) -> Cow<'static, str> {
     match code.0 {
         "InternalError" => INTERNAL_TEXT.into(),
         "SlowDown" => "Please reduce your request rate.".into(),
+        "ServiceUnavailable" if error.kind() == ErrorKind::Full => {
+            "The drives are full: nothing is taken until something is deleted or drives are added.".into()
+        }
         "ServiceUnavailable" => "The service is unavailable. Please retry.".into(),
         "NoSuchBucket" => "The specified bucket does not exist".into(),
         "NoSuchKey" => "The specified key does not exist.".into(),

@@ -230,10 +230,11 @@ fn full_drives_refuse_bodies_clearly_take_deletes_and_give_the_space_back() {
             kept.end += 1;
             assert!(kept.end < 2000, "128 MiB drives took 2000 MiB");
         }
-        assert!(refused.starts_with("answered 503") && refused.contains("SlowDown"), "{refused}");
+        assert!(refused.starts_with("answered 503") && refused.contains("The drives are full"), "{refused}");
         filled.push(kept.end - kept.start);
         let status = server.cli_ok(&["drives", "status"]).unwrap();
         assert!(status.contains("all drives live"), "a full drive is no lost one: {status}");
+        assert!(status.contains("the drives are full"), "{status}");
         if round == 1 {
             server = server.kill().unwrap().start().unwrap();
             s3 = server.s3().unwrap();

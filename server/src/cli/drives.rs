@@ -52,6 +52,7 @@ pub(super) struct PassArgs {
 struct Storage {
     writable: bool,
     degraded: bool,
+    full: bool,
     read_only_reason: Option<String>,
     drives: Vec<Drive>,
     sets: Vec<Set>,
@@ -173,7 +174,11 @@ fn status(storage: Value, format: Format) -> anyhow::Result<()> {
     for AbsentSet { number, reason } in &storage.absent_sets {
         say(&format!("set {number} cannot be read until a start with its drives: {reason}"))?;
     }
+    if storage.full {
+        say("the drives are full: only deletions are taken until there is room")?;
+    }
     match (storage.writable, storage.degraded) {
+        (true, false) if storage.full => say("all drives live"),
         (true, false) => say("all drives live; reads and writes are taken"),
         (true, true) => say("degraded: reads and writes are taken, with less protection"),
         (false, _) => say(&format!("read-only: {}", storage.read_only_reason.as_deref().unwrap_or("no reason given"))),

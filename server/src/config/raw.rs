@@ -131,7 +131,8 @@ impl RawConfig {
                 }
                 (toml::Value::String(text), _) => Value::Text(text.clone()),
                 (toml::Value::Integer(number), _) => Value::Text(number.to_string()),
-                _ => return refuse("use a text or a number"),
+                (toml::Value::Boolean(flag), _) => Value::Text(flag.to_string()),
+                _ => return refuse("use a text, a number, true or false"),
             };
             self.set(setting.key, value, origin);
         }

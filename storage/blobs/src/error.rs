@@ -76,6 +76,8 @@ pub enum ErrorKind {
     Invalid,
     /// Too much at once: try again later.
     Busy,
+    /// The drives are full: something has to go first.
+    Full,
     /// The store cannot do this now.
     Unavailable,
     /// Stored bytes are damaged.
@@ -93,7 +95,7 @@ impl Error {
             Self::LostBytes { .. } | Self::NoSuchSet { .. } => ErrorKind::Unavailable,
             Self::MissingChunk { .. } | Self::DamagedChunk { .. } => ErrorKind::Corrupt,
             Self::Drives(source) => match source.kind() {
-                cistern_drives::ErrorKind::Full => ErrorKind::Busy,
+                cistern_drives::ErrorKind::Full => ErrorKind::Full,
                 cistern_drives::ErrorKind::ReadOnly | cistern_drives::ErrorKind::Unavailable => ErrorKind::Unavailable,
                 cistern_drives::ErrorKind::Corrupt => ErrorKind::Corrupt,
                 cistern_drives::ErrorKind::Invalid | cistern_drives::ErrorKind::Internal => ErrorKind::Internal,

@@ -8,11 +8,12 @@ use crate::config::{DriveLogConfig, Membership};
 use crate::disk::{Claim, Disk};
 use crate::error::{Error, Result};
 use crate::identity::{DRIVE_FILE, DriveSet, FreshDrive, Marks, Newcomer, Place, Said, SetId, new_drive_id, newcomer};
+use crate::segment::segment_name;
 use crate::status::{DriveState, DriveStatus};
 use cistern_types::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -158,16 +159,21 @@ impl Drives {
         self.write_marks();
     }
 
-    /// Notes that live drives that have not seen the last runs, or whose place another drive has had since, lack what was written meanwhile:
-    /// drives that were put back, or back from a copy. `first_of` is the first segment of a run or of those behind it.
-    pub(crate) fn mark_old_stale(&self, first_of: impl Fn(u64) -> Option<u64>) {
+    /// Notes that live drives that have not seen the last runs, or whose place another drive has had since, or that have no file of one of
+    /// `segments` (number and run), lack what was written meanwhile: drives that were put back, or back from a copy.
+    pub(crate) fn mark_old_stale(&self, segments: &BTreeMap<u64, u64>) {
+        let first_of = |run| first_segment_of(segments, run);
         let live = self.live();
         let places = self.places.read();
         let mut known = self.known.lock();
         for drive in live {
             let Some(said) = places[drive].said() else { continue };
-            let since = known.since_when_old(drive, said, &first_of);
-            if let Some(since) = since {
+            let old = known.since_when_old(drive, said, first_of);
+            let lacks = places[drive].disk.as_ref().ok().and_then(|disk| first_lacking(disk.as_ref(), segments));
+            // what a stale drive lacks is on its way to it
+            let known_since = known.marks.stale_since.get(&drive).copied();
+            let lacks = lacks.filter(|lacks| known_since.is_none_or(|since| *lacks < since));
+            if let Some(since) = [old, lacks].into_iter().flatten().min() {
                 tracing::warn!(drive = places[drive].label, since, "the drive is older than the others");
                 known.count_absence(drive);
                 known.marks.set_member(drive, said.drive_id.to_owned());
@@ -391,6 +397,18 @@ impl Drives {
         };
         states.into_iter().enumerate().map(one).collect()
     }
+}
+
+/// The first segment of a run or of those behind it.
+pub(crate) fn first_segment_of(segments: &BTreeMap<u64, u64>, run: u64) -> Option<u64> {
+    segments.iter().find(|(_, generation)| **generation >= run).map(|(segment, _)| *segment)
+}
+
+/// From where on a drive lacks something because it has no file of a segment: the segment before may have been written to when it was copied.
+fn first_lacking(disk: &dyn Disk, segments: &BTreeMap<u64, u64>) -> Option<u64> {
+    let there: BTreeSet<String> = disk.list().ok()?.into_iter().collect();
+    let lacking = segments.keys().copied().find(|segment| !there.contains(&segment_name(*segment)))?;
+    Some(segments.range(..lacking).next_back().map_or(lacking, |(before, _)| *before))
 }
 
 impl Known {

@@ -155,7 +155,7 @@ pub enum Error {
     /// The drives hold less than the view says was acknowledged.
     #[error(
         "the drives end at segment {segment} byte {offset}, but acknowledged data reached segment {view_segment} byte {view_offset}; \
-         bring back the drives that hold it, or delete the view folder {view} to accept the loss"
+         bring back the drives that hold it, or start once with storage.accept_loss = true to go on without it"
     )]
     AcknowledgedLost {
         /// The last segment found.
@@ -166,8 +166,6 @@ pub enum Error {
         view_segment: u64,
         /// The offset the view reached, in bytes.
         view_offset: u64,
-        /// The view's folder.
-        view: String,
     },
     /// A chunk of a blob cannot be read from any combination of lanes.
     #[error("chunk {chunk} of blob {blob} is corrupt in segment {segment} at byte {offset}: {detail}")]

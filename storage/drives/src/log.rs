@@ -7,7 +7,7 @@ use crate::append::{Append, Committed, Pending, Reservation};
 use crate::committer::{Committer, InlinePump};
 use crate::config::{DriveLogConfig, Threads};
 use crate::disk::Disk;
-use crate::drives::Drives;
+use crate::drives::{Drives, first_segment_of};
 use crate::erasure::Erasure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::assemble;
@@ -95,10 +95,6 @@ impl Core {
     }
 }
 
-fn first_segment_of(segments: &BTreeMap<u64, u64>, run: u64) -> Option<u64> {
-    segments.iter().find(|(_, generation)| **generation >= run).map(|(segment, _)| *segment)
-}
-
 /// When an append is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
@@ -179,7 +175,7 @@ impl DriveLog {
         let counters = Counters::default();
         let recovered = recover(&config, &drives, &erasure, &counters)?;
         let tail = recovered.tail;
-        drives.mark_old_stale(|run| first_segment_of(&recovered.segments, run));
+        drives.mark_old_stale(&recovered.segments);
         let published = Snapshot { applied: tail.last_stamp, view: recovered.view.snapshot() };
         let (lanes, write_timeout) = (config.lanes(), config.write_timeout);
         let passes = load(&drives);
@@ -480,6 +476,7 @@ impl DriveLog {
             passes: core.passes.lock().passes,
             writable: read_only_reason.is_none(),
             read_only_reason,
+            full: core.queue.lock().full && self.check_full().is_err(),
             segments: core.segments.read().len(),
             space: *core.space.lock(),
             counters: core.counters.read(),

@@ -396,9 +396,11 @@ fn rebuild_piece(core: &Core, stripe: &StripeHeader, piece: &PieceRow) -> Result
     let lanes = read_lanes(&core.drives, stripe);
     count(&core.counters.corrupt_frames, lanes.bad.len() as u64);
     let payloads: Vec<Option<&[u8]>> = lanes.payloads.iter().map(Option::as_deref).collect();
+    // A drive from a copy of the store that went its own way may tell of another stripe, whose lanes are shorter.
+    let part = |payload: &[u8]| payload.get(range.clone()).map(<[u8]>::to_vec);
     let rebuilt = match payloads[lane] {
-        Some(payload) => Some(payload[range].to_vec()),
-        None => core.erasure.rebuild(&payloads, &[lane]).map(|mut lanes| lanes.remove(0)[range].to_vec()),
+        Some(payload) => part(payload),
+        None => core.erasure.rebuild(&payloads, &[lane]).and_then(|lanes| part(&lanes[0])),
     };
     rebuilt.filter(|bytes| sound(bytes)).ok_or_else(|| lanes.describe(&core.drives, stripe))
 }

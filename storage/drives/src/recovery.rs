@@ -102,9 +102,15 @@ pub(crate) fn recover(
     let chain = chain::follow(drives)?;
     let recovery = Recovery { config, drives, erasure, counters };
     let (mut view, mut mark) = recovery.open_view(&chain)?;
-    let start = match mark {
-        Some(watermark) => recovery.locate(&chain, watermark)?,
-        None => 0,
+    let start = match mark.map(|mark| recovery.locate(&chain, mark)).transpose() {
+        Err(error @ Error::AcknowledgedLost { .. }) if config.accept_loss => {
+            tracing::warn!(%error, "the loss is accepted, the view will be rebuilt from what is there");
+            drop(view);
+            view::destroy(config)?;
+            (view, mark) = (view::open(config)?, None);
+            0
+        }
+        start => start?.unwrap_or(0),
     };
     let survey = recovery.survey(&chain, mark)?;
     chain.check_unreached(drives, survey.end.next_sequence)?;
@@ -205,7 +211,6 @@ impl Recovery<'_> {
                 offset: last.map_or(0, |link| if link.header.segment == mark.segment { mark.last_offset } else { 0 }),
                 view_segment: mark.segment,
                 view_offset: mark.offset,
-                view: self.config.view_path.display().to_string(),
             }
         })
     }

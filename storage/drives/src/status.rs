@@ -62,6 +62,8 @@ pub struct LogStatus {
     pub writable: bool,
     /// Why they are not.
     pub read_only_reason: Option<String>,
+    /// Whether no bodies are taken because there is no room for them; deletions are.
+    pub full: bool,
     /// Whether a drive is out, missing or stale.
     pub degraded: bool,
     /// Segments in the log.

@@ -169,7 +169,8 @@ fn is_empty_range(range: (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
 
 /// Opens the configured view; one that failed in the run before or will not open is deleted and begun anew, for it can be rebuilt.
 pub(crate) fn open(config: &DriveLogConfig) -> Result<Arc<dyn View>> {
-    if marker(config).exists() {
+    // what cannot be looked at cannot be opened either
+    if marker(config).try_exists().unwrap_or(true) {
         tracing::warn!("the view was found damaged, it will be rebuilt from the log");
         destroy(config)?;
     }

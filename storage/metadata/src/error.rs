@@ -98,6 +98,8 @@ pub enum ErrorKind {
     Invalid,
     /// Too much at once: try again later.
     Busy,
+    /// The drives are full: something has to go first.
+    Full,
     /// The store cannot do this now. Whether a commit happened is open.
     Unavailable,
     /// Stored bytes are damaged.
@@ -118,7 +120,7 @@ impl Error {
             Self::EncodeRow { .. } | Self::StampedTwice { .. } => ErrorKind::Internal,
             Self::LostPrerequisite => ErrorKind::Busy,
             Self::Drives(source) => match source.kind() {
-                cistern_drives::ErrorKind::Full => ErrorKind::Busy,
+                cistern_drives::ErrorKind::Full => ErrorKind::Full,
                 cistern_drives::ErrorKind::ReadOnly | cistern_drives::ErrorKind::Unavailable => ErrorKind::Unavailable,
                 cistern_drives::ErrorKind::Corrupt => ErrorKind::Corrupt,
                 cistern_drives::ErrorKind::Invalid | cistern_drives::ErrorKind::Internal => ErrorKind::Internal,

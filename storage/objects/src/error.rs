@@ -288,6 +288,8 @@ pub enum ErrorKind {
     Invalid,
     /// Too much going on; try again later.
     Busy,
+    /// The drives are full: something has to go first.
+    Full,
     /// Something below does not answer.
     Unavailable,
     /// Stored bytes are damaged beyond repair.
@@ -356,6 +358,7 @@ fn metadata_kind(error: &cistern_metadata::Error) -> ErrorKind {
     match error.kind() {
         Below::NotFound | Below::Internal => ErrorKind::Internal,
         Below::Conflict | Below::Busy => ErrorKind::Busy,
+        Below::Full => ErrorKind::Full,
         Below::Invalid => ErrorKind::Invalid,
         Below::Unavailable => ErrorKind::Unavailable,
         Below::Corrupt => ErrorKind::Corrupt,
@@ -368,6 +371,7 @@ fn blobs_kind(error: &cistern_blobs::Error) -> ErrorKind {
     match error.kind() {
         Below::NotFound | Below::Corrupt => ErrorKind::Corrupt,
         Below::Conflict | Below::Busy => ErrorKind::Busy,
+        Below::Full => ErrorKind::Full,
         Below::Invalid | Below::Internal => ErrorKind::Internal,
         Below::Unavailable => ErrorKind::Unavailable,
     }

@@ -226,6 +226,25 @@ fn a_drive_put_back_from_an_old_copy_is_stale_from_where_the_copy_ends() {
 }
 
 #[test]
+fn a_drive_put_back_from_a_copy_of_the_same_run_is_stale_from_the_first_segment_it_lacks() {
+    let mut world = World::new(medium(4, 2));
+    let mut model = Model::default();
+    let log = world.open().unwrap();
+    fill_large(&log, &mut model, 0..20);
+    let copy = world.disks[4].fork(&world.power);
+    fill_large(&log, &mut model, 20..150);
+    let segments = log.status().segments;
+    drop(log);
+    world.disks[4] = copy;
+    let log = world.open().unwrap();
+    assert!(segments > 1 && log.status().drives[4].stale, "{segments}: {:?}", log.status().drives);
+    run_passes(&log).unwrap();
+    expect_whole(&log);
+    drop(log);
+    expect_protected(&world, &model);
+}
+
+#[test]
 fn a_power_cut_at_any_time_while_a_drive_is_replaced_loses_nothing() {
     let mut points = 0;
     for cut in 0.. {
