@@ -25,6 +25,7 @@ struct OffsetRun {
 pub(crate) struct Batch {
     partition: Arc<[u8]>,
     opened_at: Timestamp,
+    waits_since: Timestamp,
     offsets: Vec<OffsetRun>,
     /// One event a line, each chunk ending with a whole line.
     chunks: Vec<Bytes>,
@@ -37,8 +38,13 @@ pub(crate) struct Batch {
 impl Batch {
     /// An empty batch for events from `first` on, the first of which was logged at `opened_at`.
     pub(crate) fn new(partition: Arc<[u8]>, first: u64, opened_at: Timestamp) -> Self {
-        let offsets = vec![OffsetRun { first, count: 0 }];
-        Self { partition, opened_at, offsets, chunks: Vec::new(), growing: Vec::new(), bytes: 0, rows: 0 }
+        let (offsets, chunks, growing) = (vec![OffsetRun { first, count: 0 }], Vec::new(), Vec::new());
+        Self { partition, opened_at, waits_since: opened_at, offsets, chunks, growing, bytes: 0, rows: 0 }
+    }
+
+    /// The same whose first event waits not as long as the log says, for a clock was ahead when it was written.
+    pub(crate) fn waiting_since(self, waits_since: Timestamp) -> Self {
+        Self { waits_since, ..self }
     }
 
     /// Counts an event whose line has `bytes`; the line itself comes with [`Self::extend`].
@@ -93,6 +99,10 @@ impl Batch {
         self.opened_at
     }
 
+    pub(crate) fn waits_since(&self) -> Timestamp {
+        self.waits_since
+    }
+
     pub(crate) fn first_offset(&self) -> u64 {
         self.offsets[0].first
     }
@@ -131,14 +141,14 @@ impl Batch {
     /// Its events in batches of so many, the last with what is left. They share the memory of its chunks.
     pub(crate) fn parts(mut self, rows: u64) -> impl Iterator<Item = Self> {
         self.end_chunk();
-        let (partition, opened_at) = (self.partition, self.opened_at);
+        let (partition, opened_at, waits_since) = (self.partition, self.opened_at, self.waits_since);
         let (mut offsets, mut chunks) = (VecDeque::from(self.offsets), VecDeque::from(self.chunks));
         let mut left = self.rows;
         std::iter::from_fn(move || {
             let rows = rows.min(left);
             left -= rows;
             let first = offsets.front().filter(|_| rows > 0)?.first;
-            let mut part = Self::new(Arc::clone(&partition), first, opened_at);
+            let mut part = Self::new(Arc::clone(&partition), first, opened_at).waiting_since(waits_since);
             part.offsets.clear();
             take_runs(&mut offsets, rows, &mut part.offsets);
             while part.rows < rows {

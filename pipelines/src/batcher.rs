@@ -20,6 +20,8 @@ pub(crate) struct Batcher {
     by_first: BTreeMap<u64, Arc<[u8]>>,
     closed: VecDeque<Batch>,
     memory_bytes: usize,
+    /// What time it is, as it was told last. Events may say that they were logged later, when a clock was ahead: they wait from now on.
+    now: Option<Timestamp>,
 }
 
 impl Batcher {
@@ -73,7 +75,8 @@ impl Batcher {
     fn open(&mut self, partition: &[u8], first: u64, at: Timestamp) -> &mut Batch {
         if !self.open.contains_key(partition) {
             let partition: Arc<[u8]> = partition.into();
-            let batch = Batch::new(Arc::clone(&partition), first, at);
+            let waits_since = self.now.map_or(at, |now| at.min(now));
+            let batch = Batch::new(Arc::clone(&partition), first, at).waiting_since(waits_since);
             self.memory_bytes += batch.memory_bytes();
             self.by_first.insert(first, Arc::clone(&partition));
             self.open.insert(partition, batch);
@@ -86,10 +89,11 @@ impl Batcher {
         self.closed.push_back(self.open.remove(&partition).expect("both maps hold the same batches"));
     }
 
-    /// Closes the batches that are as old as batches may become.
+    /// Closes the batches that are as old at `now` as batches may become.
     pub(crate) fn close_due(&mut self, spec: &BatchSpec, now: Timestamp) {
+        self.now = Some(now);
         // Log times never step back, so the first opened is the first due.
-        while let Some(first) = self.first_open().filter(|batch| batch.opened_at().plus(spec.timeout) <= now) {
+        while let Some(first) = self.first_open().filter(|batch| batch.waits_since().plus(spec.timeout) <= now) {
             let first = first.first_offset();
             self.close(first);
         }
@@ -125,7 +129,7 @@ impl Batcher {
 
     /// When the next batch becomes due.
     pub(crate) fn next_due(&self, spec: &BatchSpec) -> Option<Timestamp> {
-        self.first_open().map(|batch| batch.opened_at().plus(spec.timeout))
+        self.first_open().map(|batch| batch.waits_since().plus(spec.timeout))
     }
 
     /// Takes closed batches, the first closed first: at most `count`, and no more once they have `bytes`.
@@ -229,6 +233,20 @@ mod tests {
         batcher.close_due(&spec, at(14));
         assert_eq!(closed(&mut batcher), [row("b", 1, 1, 1)]);
         assert_eq!(batcher.next_due(&spec), None);
+    }
+
+    #[test]
+    fn events_of_a_clock_that_was_ahead_wait_from_when_they_are_read() {
+        let spec = spec(1_000, 100);
+        let mut batcher = Batcher::default();
+        batcher.close_due(&spec, at(5));
+        push(&mut batcher, &spec, b"a", 0, at(3_600), b"{}");
+        batcher.close_due(&spec, at(8));
+        push(&mut batcher, &spec, b"a", 1, at(3_600), b"{}");
+        assert_eq!(batcher.next_due(&spec), Some(at(15)));
+        assert_eq!(batcher.first().unwrap().opened_at(), at(3_600), "its name says what the log says");
+        batcher.close_due(&spec, at(15));
+        assert_eq!(closed(&mut batcher), [row("a", 0, 1, 2)]);
     }
 
     #[test]

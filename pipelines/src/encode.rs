@@ -33,8 +33,8 @@ pub(crate) struct EncodedBatch {
     pub(crate) key: KeyId,
     pub(crate) first: u64,
     pub(crate) last: u64,
-    /// When its first event was logged.
-    pub(crate) opened_at: Timestamp,
+    /// Since when its first event waits.
+    pub(crate) waits_since: Timestamp,
     pub(crate) events: u64,
     /// Its events' bytes in the log.
     pub(crate) log_bytes: u64,
@@ -77,7 +77,7 @@ pub(crate) fn encode(batch: Batch, encoding: &Encoding<'_>, schema: &mut EventSc
         key: key_id(batch.partition()),
         first: batch.first_offset(),
         last: batch.last_offset(),
-        opened_at: batch.opened_at(),
+        waits_since: batch.waits_since(),
         events: batch.rows(),
         log_bytes: batch.bytes() as u64,
         dead_letters: 0,

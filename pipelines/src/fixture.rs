@@ -20,26 +20,33 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A wall clock that moves with tokio's paused time.
+/// A wall clock that moves with tokio's paused time, and may be set wrong.
 #[derive(Debug)]
 pub(crate) struct TokioClock {
     start: Instant,
+    ahead_seconds: AtomicU64,
 }
 
 impl TokioClock {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now() }
+        Self { start: Instant::now(), ahead_seconds: AtomicU64::new(0) }
+    }
+
+    /// Says from now on what time it will be so much later.
+    pub(crate) fn set_ahead(&self, ahead: Duration) {
+        self.ahead_seconds.store(ahead.as_secs(), Ordering::SeqCst);
     }
 }
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_790_000_000_000).plus(self.start.elapsed())
+        let ahead = Duration::from_secs(self.ahead_seconds.load(Ordering::SeqCst));
+        Timestamp::from_millis(1_790_000_000_000).plus(self.start.elapsed() + ahead)
     }
 }
 
@@ -79,13 +86,16 @@ pub(crate) struct House {
     pub(crate) objects: Objects,
     pub(crate) engine: Arc<ShakyEngine>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The same, to be set wrong.
+    pub(crate) wall: Arc<TokioClock>,
     pub(crate) bucket: BucketName,
 }
 
 impl House {
     /// An object store with the bucket `events`.
     pub(crate) async fn new() -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let wall = Arc::new(TokioClock::new());
+        let clock = Arc::clone(&wall) as Arc<dyn Clock>;
         let engine = Arc::new(ShakyEngine {
             engine: MemoryEngine::new(),
             lost_answers: AtomicU32::new(0),
@@ -94,7 +104,7 @@ impl House {
         let blobs = Arc::new(MemoryBlobs::new(Arc::clone(&clock)));
         let store = Store::new(Arc::clone(&engine) as Arc<dyn Engine>);
         let objects = Objects::new(store, blobs, Arc::clone(&clock), Limits::default());
-        let house = Self { objects, engine, clock, bucket: "events".parse().unwrap() };
+        let house = Self { objects, engine, clock, wall, bucket: "events".parse().unwrap() };
         house.make_bucket().await;
         house
     }

@@ -155,7 +155,7 @@ impl PipelineWorker {
             let (objects, recent) = (&self.parts.objects, &self.parts.recent);
             if let Some(events) = run.reader.next_run(objects, recent).await? {
                 self.output.set_waiting(None);
-                run.gather(events, &output).await;
+                run.gather(events, self.parts.clock.now(), &output).await;
                 self.output.set_oldest(run.oldest());
             }
             self.run = Some(run);
@@ -353,18 +353,19 @@ impl Worker for PipelineWorker {
 }
 
 impl Run {
-    /// When the first event was logged that has been read and is not in an object.
+    /// Since when the first event waits that has been read and is not in an object.
     fn oldest(&self) -> Option<Timestamp> {
-        let pending = self.pending.iter().map(|batch| batch.opened_at);
-        pending.chain(self.batcher.first().map(Batch::opened_at)).min()
+        let pending = self.pending.iter().map(|batch| batch.waits_since);
+        pending.chain(self.batcher.first().map(Batch::waits_since)).min()
     }
 
     /// Puts the events of a run into their batches, those left out that are in objects already. While it catches up, a batch is as old
-    /// as the log was when the run was logged: what had to wait is batched as if it had not.
-    async fn gather(&mut self, events: LoggedEvents, output: &Arc<OutputRecord>) {
+    /// as the log was when the run was logged: what had to wait is batched as if it had not. Only a log that is ahead of `now`, because
+    /// a clock was, says nothing about age.
+    async fn gather(&mut self, events: LoggedEvents, now: Timestamp, output: &Arc<OutputRecord>) {
         let mut batcher = std::mem::take(&mut self.batcher);
         let mut done = std::mem::take(&mut self.done);
-        batcher.close_due(&output.spec.batch, events.at);
+        batcher.close_due(&output.spec.batch, events.at.min(now));
         let watermark = self.progress.watermark;
         if events.lines.len() <= INLINE_BYTES_MAX {
             split(&mut batcher, &done, watermark, &events, &output.spec);

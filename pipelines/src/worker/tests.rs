@@ -130,6 +130,29 @@ async fn what_had_to_wait_is_batched_as_if_it_had_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_delays_nothing_once_it_is_right() {
+    let house = House::new().await;
+    for ahead in [Duration::from_hours(1), Duration::ZERO] {
+        house.wall.set_ahead(ahead);
+        let running = house.open().await;
+        let spec = house.spec("clicks");
+        let timeout = spec.output.batch.timeout;
+        if ahead > Duration::ZERO {
+            running.create(spec).await;
+        }
+        let before = running.pipelines.health()[0].objects_written;
+        running.send("clicks", r#"{"a":1}"#).await;
+        tokio::time::sleep(timeout / 2).await;
+        running.send("clicks", r#"{"a":2}"#).await;
+        assert_eq!(running.pipelines.health()[0].lag, timeout / 2, "{ahead:?}");
+        tokio::time::sleep(timeout).await;
+        running.until("one object", |pipelines| pipelines.health()[0].objects_written == before + 1).await;
+        assert_eq!(running.pipelines.health()[0].lag_events, 0, "{ahead:?}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pipeline_needs_a_bucket_and_a_name_of_its_own() {
     let house = House::new().await;
     let running = house.open().await;
