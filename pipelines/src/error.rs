@@ -177,6 +177,12 @@ pub enum Error {
         /// What the request says.
         encoding: String,
     },
+    /// A client of the WebSocket endpoint does not keep to RFC 6455.
+    #[error("the WebSocket's frames break the protocol: {reason}")]
+    BrokenFrames {
+        /// How.
+        reason: String,
+    },
     /// The body cannot be decompressed.
     #[error("body is not {encoding}")]
     BrokenEncoding {
@@ -374,6 +380,7 @@ impl Error {
             | Self::EventTooLarge { .. }
             | Self::UnsupportedEncoding { .. }
             | Self::BrokenEncoding { .. }
+            | Self::BrokenFrames { .. }
             | Self::InvalidHeader { .. }
             | Self::TooManyRejected { .. }
             | Self::IncompleteBody => ErrorKind::Invalid,

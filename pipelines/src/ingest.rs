@@ -12,7 +12,7 @@ mod websocket;
 
 use crate::live::Live;
 use crate::pipelines::Parts;
-use crate::registry::token_fits;
+use crate::registry::TokenDigest;
 use crate::{Error, IngestAuth, Result};
 use answer::Answer;
 use axum::Router;
@@ -79,7 +79,7 @@ fn finish(parts: &Parts, answer: Answer, origin: Option<HeaderValue>) -> Respons
 
 /// Takes the events of a body.
 async fn post(parts: &Arc<Parts>, live: Arc<Live>, request: Request<Body>) -> Result<Answer, Unfit> {
-    let refused = authorize(parts, &live, &request).and_then(|()| takes_events(&live));
+    let refused = authorize(parts, &live, token_in(&request).as_ref()).and_then(|()| takes_events(&live));
     let head = match refused.and_then(|()| Head::of(request.headers(), &parts.config)) {
         Ok(head) => head,
         Err(error) => {
@@ -103,26 +103,27 @@ fn takes_events(live: &Live) -> Result<()> {
     if record.draining { Err(Error::Draining { name: record.name.clone() }) } else { Ok(()) }
 }
 
-fn authorize(parts: &Parts, live: &Live, request: &Request<Body>) -> Result<()> {
+/// Refuses who brings no token that opens a stream which asks for one.
+fn authorize(parts: &Parts, live: &Live, token: Option<&TokenDigest>) -> Result<()> {
     let record = live.record();
     if record.spec.auth == IngestAuth::None {
         return Ok(());
     }
-    match token_in(request) {
+    match token {
         None => Err(Error::Unauthorized { reason: "the send token is missing" }),
-        Some(token) if token_fits(&record, token, parts.config.api_token.as_ref()) => Ok(()),
+        Some(token) if token.opens(&record, parts.config.api_token.as_ref()) => Ok(()),
         Some(_) => Err(Error::Unauthorized { reason: "the token is not this pipeline's send token" }),
     }
 }
 
 /// The token in header or query.
-fn token_in(request: &Request<Body>) -> Option<&str> {
+fn token_in(request: &Request<Body>) -> Option<TokenDigest> {
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer =
         bearer.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let query = request.uri().query().unwrap_or("");
     let query = query.split('&').find_map(|pair| pair.strip_prefix("token="));
-    bearer.map(|(_, token)| token.trim()).or(query)
+    bearer.map(|(_, token)| token.trim()).or(query).map(TokenDigest::of)
 }
 
 /// What a browser is told when the request comes from one of the pipeline's origins.

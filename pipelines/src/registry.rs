@@ -333,14 +333,6 @@ async fn stored(txn: &mut Transaction, name: &PipelineName) -> Result<StreamReco
     record.ok_or_else(|| Error::NoSuchPipeline { name: name.to_string() })
 }
 
-/// Whether `token` opens the stream, in a time that does not depend on how much of it is right. The token of the
-/// management API, where there is one, opens every stream.
-pub(crate) fn token_fits(record: &StreamRecord, token: &str, api_token: Option<&TokenDigest>) -> bool {
-    let given = sha256(token);
-    let own = record.token.as_ref().is_none_or(|row| bool::from(row.sha256.ct_eq(&given)));
-    own | api_token.is_some_and(|digest| bool::from(digest.0.ct_eq(&given)))
-}
-
 /// What a token is known by without being known itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenDigest([u8; 32]);
@@ -349,6 +341,18 @@ impl TokenDigest {
     /// The digest of a token.
     pub fn of(token: &str) -> Self {
         Self(sha256(token))
+    }
+
+    /// That of a stream's own token, if it has one.
+    pub(crate) fn of_stream(record: &StreamRecord) -> Option<Self> {
+        record.token.as_ref().map(|row| Self(row.sha256))
+    }
+
+    /// Whether the token opens the stream, in a time that does not depend on how much of it is right. The token of the
+    /// management API, where there is one, opens every stream. To be asked again as long as a connection lives: tokens are exchanged.
+    pub(crate) fn opens(&self, record: &StreamRecord, api_token: Option<&Self>) -> bool {
+        let own = record.token.as_ref().is_none_or(|row| bool::from(row.sha256.ct_eq(&self.0)));
+        own | api_token.is_some_and(|digest| bool::from(digest.0.ct_eq(&self.0)))
     }
 }
 

@@ -99,6 +99,7 @@ pub(super) fn words(error: &Error) -> (StatusCode, u32, String) {
     let (status, code) = status_of(error);
     let text = match status {
         // What went wrong inside is in the log; the producer needs to know what to do.
+        _ if matches!(error, Error::Stopping) => error.to_string(),
         StatusCode::SERVICE_UNAVAILABLE => "events cannot be stored at the moment: send them again".to_owned(),
         StatusCode::INTERNAL_SERVER_ERROR => {
             tracing::error!(error = %error, "a request failed");
@@ -120,6 +121,7 @@ fn status_of(error: &Error) -> (StatusCode, u32) {
         | Error::NoEvents
         | Error::TooManyRejected { .. }
         | Error::BrokenEncoding { .. }
+        | Error::BrokenFrames { .. }
         | Error::IncompleteBody => (StatusCode::BAD_REQUEST, 1003),
         Error::InvalidHeader { .. } => (StatusCode::BAD_REQUEST, 1004),
         Error::FencedProducer { .. }

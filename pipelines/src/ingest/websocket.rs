@@ -23,7 +23,7 @@ use crate::claim::{Claim, Producer, after, take_over};
 use crate::event_log::{Append, Pending};
 use crate::live::Live;
 use crate::pipelines::Parts;
-use crate::registry::token_fits;
+use crate::registry::TokenDigest;
 use crate::{Error, IngestAuth, Result};
 use axum::body::Body;
 use axum::response::Response;
@@ -98,11 +98,12 @@ pub(super) fn is_upgrade(request: &Request<Body>) -> bool {
 
 /// Answers the upgrade of a connection; what follows is done when the answer has been sent.
 pub(super) fn upgrade(parts: &Arc<Parts>, live: &Arc<Live>, mut request: Request<Body>) -> Result<Response, Answer> {
-    check_origin(live, &request)?;
+    let origin = request.headers().get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default().to_owned());
+    check_origin(live, origin.as_deref()).map_err(|_| super::origin_refused())?;
     let wants = Wants::from_query(request.uri().query().unwrap_or_default())?;
-    let has_token = token_in(&request).is_some();
-    if has_token {
-        authorize(parts, live, &request)?;
+    let token = token_in(&request);
+    if token.is_some() {
+        authorize(parts, live, token.as_ref())?;
     }
     takes_events(live)?;
     let version = request.headers().get(header::SEC_WEBSOCKET_VERSION);
@@ -119,8 +120,7 @@ pub(super) fn upgrade(parts: &Arc<Parts>, live: &Arc<Live>, mut request: Request
     else {
         return Err(bad("WebSockets need HTTP/1.1"));
     };
-    let needs_token = live.record().spec.auth == IngestAuth::Token && !has_token;
-    let session = Session { parts: Arc::clone(parts), live: Arc::clone(live), wants, needs_token };
+    let session = Session { parts: Arc::clone(parts), live: Arc::clone(live), wants, origin, token };
     after.set(async move |shutdown| match upgrade.await {
         Ok(upgraded) => session.serve(TokioIo::new(upgraded), shutdown).await,
         Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),
@@ -135,13 +135,12 @@ pub(super) fn upgrade(parts: &Arc<Parts>, live: &Arc<Live>, mut request: Request
 }
 
 /// Browsers let every page open a WebSocket and say which page it is: here is where that is looked at.
-fn check_origin(live: &Live, request: &Request<Body>) -> Result<(), Answer> {
-    let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
-    let text = origin.to_str().unwrap_or_default();
-    if live.record().spec.cors_origins.iter().any(|allowed| allowed.covers(text)) {
+fn check_origin(live: &Live, origin: Option<&str>) -> Result<()> {
+    let Some(origin) = origin else { return Ok(()) };
+    if live.record().spec.cors_origins.iter().any(|allowed| allowed.covers(origin)) {
         return Ok(());
     }
-    Err(super::origin_refused())
+    Err(Error::Unauthorized { reason: "this origin may not send to the pipeline any more" })
 }
 
 /// What a client asks for in the query.
@@ -172,7 +171,10 @@ struct Session {
     parts: Arc<Parts>,
     live: Arc<Live>,
     wants: Wants,
-    needs_token: bool,
+    /// The page that it came from.
+    origin: Option<String>,
+    /// Where there is none and one is needed, it is the first message.
+    token: Option<TokenDigest>,
 }
 
 /// What the writing side says next.
@@ -210,7 +212,7 @@ impl Numbering {
 }
 
 impl Session {
-    async fn serve(self, io: TokioIo<Upgraded>, shutdown: Shutdown) {
+    async fn serve(mut self, io: TokioIo<Upgraded>, shutdown: Shutdown) {
         let bytes_max = self.parts.config.event_bytes_max + MESSAGE_SLACK_BYTES;
         let config = WebSocketConfig::default().max_message_size(Some(bytes_max)).max_frame_size(Some(bytes_max));
         let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
@@ -241,9 +243,9 @@ impl Session {
     }
 
     /// Lets the client in and says from which number on it counts.
-    async fn begin(&self, socket: &mut Socket) -> Result<Numbering> {
-        if self.needs_token {
-            self.take_token(socket).await?;
+    async fn begin(&mut self, socket: &mut Socket) -> Result<Numbering> {
+        if self.token.is_none() && self.live.record().spec.auth == IngestAuth::Token {
+            self.token = Some(self.take_token(socket).await?);
         }
         let mut numbering = Numbering { producer: None, next: 0 };
         if let Some(producer) = self.wants.producer {
@@ -261,16 +263,14 @@ impl Session {
         Ok(numbering)
     }
 
-    async fn take_token(&self, socket: &mut Socket) -> Result<()> {
+    async fn take_token(&self, socket: &mut Socket) -> Result<TokenDigest> {
         const MISSING: Error = Error::Unauthorized { reason: "the send token is missing" };
         let first = timeout(TOKEN_WAIT, next_data(socket)).await.map_err(|_| MISSING)?.ok_or(MISSING)?;
         let message: TokenMessage = serde_json::from_slice(&first).map_err(|_| Error::Unauthorized {
             reason: "the first message must be {\"token\":\"…\"}, as there was no token in header or query",
         })?;
-        if token_fits(&self.live.record(), &message.token, self.parts.config.api_token.as_ref()) {
-            return Ok(());
-        }
-        Err(Error::Unauthorized { reason: "the token is not this pipeline's send token" })
+        let token = TokenDigest::of(&message.token);
+        authorize(&self.parts, &self.live, Some(&token)).map(|()| token)
     }
 
     /// Reads messages until the client is done or something ends it.
@@ -303,8 +303,16 @@ impl Session {
         drop(say.send(Saying::Last(last)).await);
     }
 
+    /// Refuses what comes after the pipeline was changed so that this client would not be let in now.
+    fn check_still_let_in(&self) -> Result<()> {
+        authorize(&self.parts, &self.live, self.token.as_ref())?;
+        check_origin(&self.live, self.origin.as_deref())?;
+        takes_events(&self.live)
+    }
+
     /// Queues messages for the log, and for the side that says when they are durable.
     async fn log(&self, mut gathered: Gathered, numbering: &mut Numbering, say: &mpsc::Sender<Saying>) -> Result<()> {
+        self.check_still_let_in()?;
         while !gathered.messages.is_empty() {
             let (waiting, stopped) = self.queue(&gathered, numbering).await?;
             gathered.messages.drain(..waiting.messages as usize);
@@ -484,6 +492,7 @@ fn close_code(error: &Error, status: StatusCode) -> CloseCode {
     match (error, status) {
         (Error::Stopping, _) => CloseCode::Away,
         (Error::NotUtf8 { .. }, _) => CloseCode::Invalid,
+        (Error::BrokenFrames { .. }, _) => CloseCode::Protocol,
         (Error::EventTooLarge { .. } | Error::BodyTooLarge { .. }, _) => CloseCode::Size,
         (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => CloseCode::Again,
         (_, StatusCode::INTERNAL_SERVER_ERROR) => CloseCode::Error,

@@ -81,6 +81,7 @@ fn code_of(error: &Error) -> ResponseError {
         | Error::NoEvents
         | Error::UnsupportedEncoding { .. }
         | Error::BrokenEncoding { .. }
+        | Error::BrokenFrames { .. }
         | Error::InvalidHeader { .. }
         | Error::IncompleteBody => ResponseError::InvalidRecord,
         Error::NoSuchBucket { .. }

@@ -9,16 +9,17 @@
 use super::Shared;
 use super::sasl::{Exchange, Mechanism, Password, SaslError, Step};
 use crate::live::Live;
-use crate::registry::token_fits;
+use crate::registry::TokenDigest;
 use crate::scram::Verifier;
 use crate::{IngestAuth, PipelineId, Result};
 use bytes::Bytes;
-use cistern_access::{Action, Reach, allow};
+use cistern_access::{Action, Identity, Reach, allow};
 use cistern_runtime::offload;
 use cistern_types::{AccessKeyId, BucketName, PipelineName};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{SaslAuthenticateResponse, SaslHandshakeResponse};
 use kafka_protocol::protocol::StrBytes;
+use std::sync::Arc;
 
 /// The state of a connection's login.
 #[derive(Debug, Default)]
@@ -31,8 +32,8 @@ pub(super) struct Session {
 enum Who {
     #[default]
     Nobody,
-    /// By id: another pipeline of the same name later is not meant.
-    Pipeline(PipelineId),
+    /// By id: another pipeline of the same name later is not meant. The token may be exchanged while the connection lives.
+    Pipeline(PipelineId, TokenDigest),
     Key(AccessKeyId),
 }
 
@@ -145,7 +146,9 @@ impl Session {
         match &self.who {
             _ if record.spec.auth == IngestAuth::None => Ok(true),
             Who::Nobody => Ok(false),
-            Who::Pipeline(id) => Ok(*id == record.id),
+            Who::Pipeline(id, token) => {
+                Ok(*id == record.id && token.opens(&record, kafka.parts.config.api_token.as_ref()))
+            }
             Who::Key(id) => key_may(kafka, id, live, Action::WriteObject).await,
         }
     }
@@ -153,7 +156,7 @@ impl Session {
     /// Whether its events may be read.
     pub(super) async fn may_read(&self, kafka: &Shared, live: &Live) -> Result<bool> {
         match &self.who {
-            Who::Nobody | Who::Pipeline(_) => Ok(false),
+            Who::Nobody | Who::Pipeline(..) => Ok(false),
             Who::Key(id) => key_may(kafka, id, live, Action::ReadObject).await,
         }
     }
@@ -167,7 +170,7 @@ impl Session {
     pub(super) fn key(&self) -> Option<&AccessKeyId> {
         match &self.who {
             Who::Key(id) => Some(id),
-            Who::Nobody | Who::Pipeline(_) => None,
+            Who::Nobody | Who::Pipeline(..) => None,
         }
     }
 }
@@ -197,40 +200,47 @@ pub(super) async fn key_may_in(kafka: &Shared, id: &AccessKeyId, name: &BucketNa
     }
 }
 
-/// What a user's password is checked against.
-enum Credentials {
-    Token(std::sync::Arc<Live>),
-    Secret(std::sync::Arc<cistern_access::Identity>),
+/// Who may be meant by a user's name: what the password is checked against.
+enum User {
+    Pipeline(Arc<Live>),
+    Key(AccessKeyId, Arc<Identity>),
 }
 
 /// A pipeline by its name, or an access key by its id.
-async fn find(kafka: &Shared, user: &str) -> Result<Option<(Who, Credentials)>> {
+async fn find(kafka: &Shared, user: &str) -> Result<Option<User>> {
     if let Ok(name) = user.parse::<PipelineName>()
         && let Ok(live) = kafka.parts.directory.find(&name)
     {
-        return Ok(Some((Who::Pipeline(live.id()), Credentials::Token(live))));
+        return Ok(Some(User::Pipeline(live)));
     }
     let Ok(id) = user.parse::<AccessKeyId>() else { return Ok(None) };
     let identity = kafka.access.identity(&id).await?;
-    Ok(identity.map(|identity| (Who::Key(id), Credentials::Secret(identity))))
+    Ok(identity.map(|identity| User::Key(id, identity)))
 }
 
 async fn check_password(kafka: &Shared, user: &str, password: &Password) -> Result<Option<Who>> {
     let api_token = kafka.parts.config.api_token.as_ref();
     Ok(match find(kafka, user).await? {
-        Some((who, Credentials::Token(live))) if token_fits(&live.record(), password.expose(), api_token) => Some(who),
-        Some((who, Credentials::Secret(identity))) if identity.secret.matches(password.expose()) => Some(who),
-        _ => None,
+        Some(User::Pipeline(live)) => {
+            let token = TokenDigest::of(password.expose());
+            token.opens(&live.record(), api_token).then(|| Who::Pipeline(live.id(), token))
+        }
+        Some(User::Key(id, identity)) => identity.secret.matches(password.expose()).then_some(Who::Key(id)),
+        None => None,
     })
 }
 
 async fn verifier(kafka: &Shared, user: &str) -> Result<Option<(Who, Verifier)>> {
     Ok(match find(kafka, user).await? {
-        Some((who, Credentials::Token(live))) => live.record().token.as_ref().map(|token| (who, token.scram.clone())),
-        Some((who, Credentials::Secret(identity))) => {
+        Some(User::Pipeline(live)) => {
+            let record = live.record();
+            let digest = TokenDigest::of_stream(&record);
+            digest.zip(record.token.as_ref()).map(|(digest, row)| (Who::Pipeline(live.id(), digest), row.scram.clone()))
+        }
+        Some(User::Key(id, identity)) => {
             let salt = kafka.decoys.salt(user);
             let Ok(_permit) = kafka.derivations.acquire().await else { return Ok(None) };
-            Some((who, offload(move || Verifier::derive(identity.secret.expose(), salt)).await))
+            Some((Who::Key(id), offload(move || Verifier::derive(identity.secret.expose(), salt)).await))
         }
         None => None,
     })

@@ -287,7 +287,7 @@ async fn without_acks_nothing_is_answered_and_an_error_ends_the_connection() {
 
 #[tokio::test]
 async fn who_may_write_and_read_is_a_matter_of_the_login() {
-    let (_house, _running, door, token) = house_with(|spec| spec.stream.auth = IngestAuth::Token).await;
+    let (_house, running, door, token) = house_with(|spec| spec.stream.auth = IngestAuth::Token).await;
     let token = token.unwrap();
     let denied = ResponseError::TopicAuthorizationFailed.code();
     let key = async |name: &str, owner: &str, permission| {
@@ -322,6 +322,12 @@ async fn who_may_write_and_read_is_a_matter_of_the_login() {
         let listed = client.ask(9, &MetadataRequest::default().with_topics(None)).await.topics.len();
         assert_eq!(listed, usize::from(may_write || may_read), "{who} sees");
     }
+    // A token that was exchanged opens nothing any more, not to those that are logged in either.
+    let mut client = door.connect().await;
+    assert_eq!(client.login(&pipeline.0, &pipeline.1).await, 0);
+    let spec = running.pipelines.list()[0].spec.clone();
+    running.pipelines.update(spec, None, true).await.unwrap();
+    assert_eq!(client.produce(batch(&["{}"], None)).await.0, denied);
     for (user, password) in [("clicks", "wrong"), ("nobody", "x"), (reader.0.as_str(), "wrong")] {
         let mut client = door.connect().await;
         assert_eq!(client.login(user, password).await, ResponseError::SaslAuthenticationFailed.code(), "{user}");

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum};
 use std::ops::Range;
-use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 
 /// Messages up to this size are judged in place, and join others up to this size.
@@ -44,6 +44,9 @@ impl Gathered {
                 return Err(Some(Error::EventTooLarge { event: 0, bytes: size, limit_bytes: max_size }));
             }
             Some(Err(WebSocketError::Utf8(_))) => return Err(Some(Error::NotUtf8 { byte: 0 })),
+            Some(Err(WebSocketError::Protocol(error))) if error != ProtocolError::ResetWithoutClosingHandshake => {
+                return Err(Some(Error::BrokenFrames { reason: error.to_string() }));
+            }
             Some(Err(error)) => {
                 tracing::debug!(%error, "a WebSocket ended with an error");
                 return Err(None);

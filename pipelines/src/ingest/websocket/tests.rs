@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
@@ -106,6 +107,54 @@ async fn house_with(change: impl FnOnce(&mut PipelineSpec)) -> (House, Running, 
     let token = running.create(spec).await.send_token;
     let door = Door::open(&running).await;
     (house, running, door, token)
+}
+
+/// Changes the pipeline while a client is connected, who must not get in with its next message.
+async fn closed_by(
+    change: impl FnOnce(&mut PipelineSpec),
+    new_token: bool,
+    target: impl FnOnce(&str) -> String,
+    origin: &[(&'static str, &str)],
+) {
+    let (house, running, door, token) = house_with(|spec| {
+        spec.stream.auth = IngestAuth::Token;
+        spec.stream.cors_origins = vec!["https://app.example".parse().unwrap()];
+    })
+    .await;
+    let target = target(&token.unwrap());
+    let mut client = door.try_connect(&target, origin).await.unwrap();
+    client.hear().await;
+    client.say(r#"{"id":1}"#).await;
+    assert_eq!(client.acknowledged(0).await.0, 1);
+    let mut spec = running.pipelines.list()[0].spec.clone();
+    change(&mut spec);
+    running.pipelines.update(spec, None, new_token).await.unwrap();
+    client.say(r#"{"id":2}"#).await;
+    let told = client.hear().await;
+    assert_eq!((&told["type"], &told["code"]), (&json!("error"), &json!(10000)), "{told}");
+    assert_eq!(client.hear().await["close"], 1008);
+    running.settle().await;
+    assert_eq!(house.all_rows().await, [json!({"id":1})]);
+}
+
+#[tokio::test]
+async fn who_would_not_be_let_in_now_sends_no_more() {
+    let with_token = |token: &str| format!("clicks?token={token}");
+    closed_by(|_| (), true, with_token, &[]).await;
+    let elsewhere = |spec: &mut PipelineSpec| spec.stream.cors_origins = vec!["https://other.example".parse().unwrap()];
+    closed_by(elsewhere, false, with_token, &[("origin", "https://app.example")]).await;
+}
+
+#[tokio::test]
+async fn frames_that_break_the_protocol_are_named_and_closed_with_1002() {
+    let (_house, _running, door, _) = house_with(|_| ()).await;
+    for broken in [&b"\x81\x02{}"[..], b"\xc1\x80\0\0\0\0", b"\x83\x80\0\0\0\0", b"\x80\x80\0\0\0\0"] {
+        let mut client = door.connect("clicks").await;
+        client.hear().await;
+        client.0.get_mut().write_all(broken).await.unwrap();
+        assert_eq!(client.hear().await["code"], 1003, "{broken:?}");
+        assert_eq!(client.hear().await["close"], 1002, "{broken:?}");
+    }
 }
 
 #[tokio::test]
