@@ -55,9 +55,8 @@ impl From<Error> for Refusal {
 fn code_of(error: &Error) -> ResponseError {
     match error {
         Error::NoSuchPipeline { .. } | Error::Draining { .. } => ResponseError::UnknownTopicOrPartition,
-        Error::EventTooLarge { .. } | Error::BodyTooLarge { .. } | Error::TooManyRejected { .. } => {
-            ResponseError::MessageTooLarge
-        }
+        Error::EventTooLarge { .. } | Error::BodyTooLarge { .. } => ResponseError::MessageTooLarge,
+        Error::TooManyRejected { .. } => ResponseError::InvalidRecord,
         Error::FencedProducer { .. } => ResponseError::InvalidProducerEpoch,
         // One that is behind may never have been stored: the code for duplicates would tell that it was.
         Error::SequenceGap { .. } | Error::OldSequence { .. } | Error::ReusedSequence { .. } | Error::ReusedKey => {

@@ -31,8 +31,8 @@ const REJECTIONS_MAX: usize = 100;
 /// How much larger than what came may be what it becomes in the log: what is no event is escaped there, with its reason.
 const GROWTH_MAX: usize = 4;
 
-/// So much more it may be.
-const GROWTH_BYTES: usize = 4 << 10;
+/// So much more it may be: room for the reasons of twenty thousand values of one character, twice what producers batch by themselves.
+const GROWTH_BYTES: usize = 1 << 20;
 
 impl Sifted {
     /// How many events there were, good and bad.
@@ -320,6 +320,8 @@ mod tests {
     fn what_is_no_event_cannot_become_much_larger_than_it_was() {
         let noise = "1\n".repeat(100_000);
         assert!(matches!(sift(noise.as_bytes(), BodyShape::Any, 100), Err(Error::TooManyRejected { .. })));
+        let usual = "1\n".repeat(10_000) + "{}\n";
+        assert_eq!(sift(usual.as_bytes(), BodyShape::Any, 100).unwrap().rejected(), 10_000);
         let mut some = sift(
             "1\n{\"a\":\"some more text than that, and more, and more\"}\n".repeat(1000).as_bytes(),
             BodyShape::Any,
