@@ -61,7 +61,7 @@ pub(crate) fn check(name: &PipelineName, spec: &OutputSpec) -> Result<()> {
     if ![STREAM, name.as_str()].contains(&statement.stream()) {
         return Err(refuse("select FROM stream, or from the pipeline's name"));
     }
-    plan(name, spec, Timestamp::default()).map(|_| ())
+    Transform::check(statement, &columns(spec.schema.as_ref()), 0).map_err(Error::from)
 }
 
 /// What a statement selects from.

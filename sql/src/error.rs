@@ -106,6 +106,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A row of NULLs fails, and so would every other.
+    #[error("this fails even for a row of NULLs: {reason}")]
+    FailsForNulls {
+        /// Why.
+        reason: String,
+    },
     /// A function is asked for more than a value may have.
     #[error("{expression} makes values of {bytes} bytes, at most {VALUE_BYTES_MAX} are possible")]
     ValueTooLong {

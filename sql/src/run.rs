@@ -12,8 +12,8 @@ use crate::plan::{self, Step};
 use crate::storable::Storable;
 use crate::unnest::Unnest;
 use crate::{Error, Result, Statement, stack};
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -96,6 +96,22 @@ impl Transform {
     /// Errors say which column, function or type does not fit.
     pub fn plan(statement: &Statement, input: &SchemaRef, started: i64) -> Result<Self> {
         stack::deep(|| plan::plan(statement, input, started))
+    }
+
+    /// Whether a statement can be planned, and could succeed for some row. A row of NULLs is passed through to see that: nearly
+    /// everything of NULL is NULL, unless a word is one that no function knows, as in `date_trunc('mnth', t)`.
+    pub fn check(statement: &Statement, input: &SchemaRef, started: i64) -> Result<()> {
+        Self::plan(statement, input, started)?;
+        let fields = input.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let nullable: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let Ok(transform) = Self::plan(statement, &nullable, started) else { return Ok(()) };
+        let nulls = nullable.fields().iter().map(|field| new_null_array(field.data_type(), 1));
+        let row = batch_of(Arc::clone(&nullable), nulls.collect(), 1)
+            .map_err(|error| Error::Evaluation { message: error.to_string() })?;
+        match transform.run(&row)?.failed.into_iter().next() {
+            Some(FailedRow { reason, .. }) => Err(Error::FailsForNulls { reason }),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn new(input: SchemaRef, steps: Vec<Step>, operations: Vec<Operation>, literal_bytes: u64) -> Self {

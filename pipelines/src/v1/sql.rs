@@ -151,7 +151,7 @@ async fn plan(script: &Script, resolved: &[Resolved], now: Timestamp) -> Result<
     let planned = offload(move || {
         let each = script.statements().iter().zip(&columns).enumerate();
         let failed = each.filter_map(|(number, (statement, columns))| {
-            let error = Transform::plan(statement, columns, now).err()?;
+            let error = Transform::check(statement, columns, now).err()?;
             Some((number, error.to_string()))
         });
         failed.into_iter().next()

@@ -33,6 +33,30 @@ fn rows_pass_a_filter_and_a_projection() {
 }
 
 #[test]
+fn what_fails_for_a_row_of_nulls_is_refused() {
+    let schema = everything().schema();
+    let check = |sql: &str| {
+        let script = crate::Script::parse(sql).unwrap();
+        Transform::check(&script.statements()[0], &schema, crate::fixture::STARTED)
+    };
+    for (sql, refused) in [
+        ("SELECT date_trunc('month', ts) AS x FROM s", false),
+        ("SELECT date_trunc('mnth', ts) AS x FROM s", true),
+        ("SELECT date_part('nope', ts) AS x FROM s", true),
+        ("SELECT encode(merchantId, 'hex') AS x FROM s", false),
+        ("SELECT encode(merchantId, 'nope') AS x FROM s", true),
+        ("SELECT CAST(merchantId AS BIGINT) AS x FROM s WHERE CAST(merchantId AS BIGINT) > 1", false),
+        ("SELECT 1 / length(merchantId) AS x FROM s", false),
+        ("SELECT CASE WHEN merchantId IS NULL THEN 'none' ELSE upper(merchantId) END AS x FROM s", false),
+    ] {
+        match check(sql) {
+            Err(Error::FailsForNulls { reason }) => assert!(refused && !reason.is_empty(), "{sql}: {reason}"),
+            other => assert!(!refused && other.is_ok(), "{sql}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn names_of_streams_and_columns_are_as_written() {
     let batch = everything();
     let done =
