@@ -254,6 +254,7 @@ fn pipelines(error: &cistern_pipelines::Error) -> Coded {
         | Below::BodyTooLarge { .. }
         | Below::UnsupportedEncoding { .. }
         | Below::BrokenEncoding { .. }
+        | Below::BrokenFrames { .. }
         | Below::FencedProducer { .. }
         | Below::SequenceGap { .. }
         | Below::UnknownProducer { .. }

@@ -135,7 +135,7 @@ impl AccessCheck {
             return Err(Refusal::not_implemented());
         }
         check_headers(headers)?;
-        let facts = Facts::new(headers, uri, notes.received, peer);
+        let facts = Facts::new(headers, uri, notes.received, peer).of_operation(operation);
         let head = Head { headers, uri, facts: &facts };
         match place {
             None => check_without_bucket(asker.as_ref(), operation, None)?,
@@ -180,7 +180,7 @@ impl AccessCheck {
             None if judged_by_key => {}
             _ => self.judge.check(asker, operation, subject, facts).await?,
         }
-        if let Some(besides) = operation.needs_besides() {
+        if let Some(besides) = operation.needs_besides(headers) {
             self.judge.check(asker, &besides, subject, facts).await?;
         }
         if operation.writes_object() {

@@ -2,6 +2,7 @@
 
 use crate::encryption::ALGORITHM;
 use crate::headers::tagging;
+use crate::operations::Operation;
 use crate::query::{Query, decode};
 use crate::screen::amz_date;
 use cistern_access::PolicyContext;
@@ -27,12 +28,20 @@ pub(crate) struct Facts<'a> {
     encryption: Option<EncryptionKind>,
     /// Whether it is a browser's form, which is signed inside.
     is_form: bool,
+    /// Of what policies call `s3:PutObject`: whether there is an object once it is done.
+    creates_object: Option<bool>,
 }
 
 impl<'a> Facts<'a> {
     pub(crate) fn new(headers: &'a HeaderMap, uri: &'a Uri, received: Timestamp, peer: Option<Peer>) -> Self {
-        let (prefix, existing_tags, encryption) = (None, None, None);
-        Self { headers, query: uri.query(), received, peer, prefix, existing_tags, encryption, is_form: false }
+        let (prefix, existing_tags, encryption, creates_object) = (None, None, None, None);
+        let query = uri.query();
+        Self { headers, query, received, peer, prefix, existing_tags, encryption, is_form: false, creates_object }
+    }
+
+    /// The same facts of a request for this operation.
+    pub(crate) fn of_operation(self, operation: &Operation) -> Self {
+        Self { creates_object: operation.creates_object(), ..self }
     }
 
     /// The same facts of a request that adds to an upload.
@@ -42,7 +51,7 @@ impl<'a> Facts<'a> {
 
     /// The same facts of a browser's form.
     pub(crate) fn of_form(self) -> Self {
-        Self { is_form: true, ..self }
+        Self { is_form: true, creates_object: Some(true), ..self }
     }
 
     /// The same facts when it is asked whether `key` may be listed.
@@ -119,6 +128,7 @@ impl PolicyContext for Facts<'_> {
             "s3:authtype" => self.signed_how().map(Into::into),
             "s3:signatureage" => self.signature_age(),
             "s3:if-match" | "s3:if-none-match" => self.header(&key["s3:".len()..]),
+            "s3:objectcreationoperation" => self.creates_object.map(|creates| creates.to_string()),
             "s3:signatureversion" => self.signed_how().map(|_| "AWS4-HMAC-SHA256".into()),
             "s3:object-lock-mode" | "s3:object-lock-retain-until-date" | "s3:object-lock-legal-hold" => {
                 self.header(&format!("x-amz-{}", &key["s3:".len()..]))

@@ -24,7 +24,7 @@ use crate::query::{Query, decode_path};
 use crate::rechunk::{ChunkKind, rechunk, unchunk};
 use crate::screen::{Screen, Signature, is_form};
 use crate::signature::CONTENT_SHA256;
-use crate::xml_text::{escape, fits};
+use crate::xml_text::{escape, fits, refer_to_carriage_returns};
 use crate::{Result, S3Config, S3Metrics};
 use bytes::Bytes;
 use cistern_access::Access;
@@ -443,6 +443,8 @@ fn finish(answer: Response<Body>, notes: &Notes, head: bool) -> Response<Body> {
         with_ids(&mut answer, notes);
     } else if notes.operation() == Some("GetObjectAttributes") {
         unquote_tag(&mut answer);
+    } else if notes.operation() != Some("GetObject") {
+        refer_to_returns(&mut answer);
     }
     let headers = answer.headers_mut();
     for (name, value) in [(&REQUEST_ID, &notes.request_id), (&EXTENDED_ID, &notes.extended_id)] {
@@ -470,6 +472,17 @@ fn body_fault(answer: &Response<Body>, notes: &Notes) -> Option<S3Error> {
         BodySeen::Broken => refusal(("IncompleteBody", 400), "The request body terminated unexpectedly."),
         BodySeen::Sound => hash_mismatch(),
     })
+}
+
+/// Writes carriage returns in XML, which keys may have, as readers take them for what they are: raw ones become line feeds.
+fn refer_to_returns(answer: &mut Response<Body>) {
+    let is_xml = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/xml"));
+    let Some(referring) = answer.body().bytes().filter(|_| is_xml).and_then(|xml| refer_to_carriage_returns(&xml))
+    else {
+        return;
+    };
+    answer.headers_mut().remove(CONTENT_LENGTH);
+    *answer.body_mut() = Body::from(Bytes::from(referring));
 }
 
 /// Takes the quotes off the one tag that S3 shows without.

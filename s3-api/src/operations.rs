@@ -172,10 +172,21 @@ const BESIDES: [(&str, Operation); 9] = [
     ("x-amz-grant-read-acp", PUT_ACL),
     ("x-amz-grant-write", PUT_ACL),
     ("x-amz-grant-write-acp", PUT_ACL),
-    ("x-amz-tagging", op("PutObject", WriteObject, "s3:PutObjectTagging", Grants::WriteBucket)),
+    ("x-amz-tagging", PUT_TAGS),
     ("x-amz-object-lock-mode", op("PutObject", WriteObject, "s3:PutObjectRetention", Grants::Nothing)),
     ("x-amz-object-lock-legal-hold", op("PutObject", WriteObject, "s3:PutObjectLegalHold", Grants::Nothing)),
 ];
+
+/// Headers with which a write happens only over one state of the object.
+const ASK_FOR_STATE: [&str; 4] =
+    ["if-match", "cf-copy-destination-if-match", "x-amz-if-match-last-modified-time", "x-amz-if-match-size"];
+
+/// Reading tags, which go along with a copy.
+pub(crate) const READ_TAGS: Operation =
+    versioned(op("CopyObject", ReadObject, "s3:GetObjectTagging", Grants::Nothing), "s3:GetObjectVersionTagging");
+
+/// Writing tags together with an object.
+pub(crate) const PUT_TAGS: Operation = op("PutObject", WriteObject, "s3:PutObjectTagging", Grants::WriteBucket);
 
 const PUT_ACL: Operation = op("PutObject", WriteObject, "s3:PutObjectAcl", Grants::WriteBucket);
 
@@ -200,14 +211,29 @@ impl Operation {
         matches!(self.name, "PutObject" | "CopyObject" | CREATE_UPLOAD)
     }
 
+    /// Of the operations that policies call `s3:PutObject`: whether there is an object once it is done, or only an upload or a part.
+    pub(crate) fn creates_object(&self) -> Option<bool> {
+        match self.name {
+            "PutObject" | "CopyObject" | "CompleteMultipartUpload" => Some(true),
+            CREATE_UPLOAD | "UploadPart" | "UploadPartCopy" => Some(false),
+            _ => None,
+        }
+    }
+
     /// Whether it can be told to make its bucket.
     pub(crate) fn may_make_bucket(&self) -> bool {
         matches!(self.name, "PutObject" | CREATE_UPLOAD)
     }
 
-    /// What it takes besides: attributes are part of what an object is.
-    pub(crate) fn needs_besides(&self) -> Option<Self> {
-        (self.name == "GetObjectAttributes").then_some(READ_OBJECT)
+    /// What it takes besides: attributes are part of what an object is, and a write that asks for a state tells whether it is the one.
+    pub(crate) fn needs_besides(&self, headers: &HeaderMap) -> Option<Self> {
+        let asks = || ASK_FOR_STATE.iter().any(|name| headers.contains_key(*name));
+        let tells = match self.name {
+            "GetObjectAttributes" => true,
+            "PutObject" | "CopyObject" | "CompleteMultipartUpload" | "DeleteObject" => asks(),
+            _ => false,
+        };
+        tells.then_some(READ_OBJECT)
     }
 
     /// Whether it can mend a policy that denies too much.

@@ -84,6 +84,21 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
+/// The same document with references for its raw carriage returns, which s3s writes as they are; `None` when there are none.
+pub(crate) fn refer_to_carriage_returns(xml: &[u8]) -> Option<Vec<u8>> {
+    let mut referring = Vec::new();
+    let mut copied = 0;
+    for found in memchr::memchr_iter(b'\r', xml) {
+        referring.extend_from_slice(&xml[copied..found]);
+        referring.extend_from_slice(b"&#13;");
+        copied = found + 1;
+    }
+    (copied > 0).then(|| {
+        referring.extend_from_slice(&xml[copied..]);
+        referring
+    })
+}
+
 /// Whether XML has all characters of `text`, by reference or not.
 pub(crate) fn fits(text: &str) -> bool {
     text.chars().all(|letter| matches!(letter, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..))
@@ -109,6 +124,12 @@ mod tests {
         ] {
             assert_eq!(respell(given.as_bytes()).map(|xml| String::from_utf8(xml).unwrap()).as_deref(), Some(expected));
         }
+    }
+
+    #[test]
+    fn carriage_returns_are_referred_to() {
+        assert_eq!(refer_to_carriage_returns(b"<Key>Icon\r</Key>\r").unwrap(), b"<Key>Icon&#13;</Key>&#13;");
+        assert_eq!(refer_to_carriage_returns(b"<Key>a\n</Key>"), None);
     }
 
     #[test]

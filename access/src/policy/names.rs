@@ -32,7 +32,7 @@ const ACTIONS: &str = "
 /// Condition keys of S3, without `s3:`: those that requests here can have a value under. A policy that asks for another would be
 /// without effect, or deny everything.
 const S3_KEYS: &str = "
-    authtype delimiter if-match if-none-match max-keys object-lock-legal-hold object-lock-mode
+    authtype delimiter if-match if-none-match max-keys object-lock-legal-hold object-lock-mode objectcreationoperation
     object-lock-remaining-retention-days object-lock-retain-until-date prefix requestobjecttagkeys signatureage
     signatureversion versionid x-amz-acl x-amz-content-sha256 x-amz-copy-source x-amz-grant-full-control
     x-amz-grant-read x-amz-grant-read-acp x-amz-grant-write x-amz-grant-write-acp x-amz-metadata-directive

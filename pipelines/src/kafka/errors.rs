@@ -56,7 +56,6 @@ fn code_of(error: &Error) -> ResponseError {
     match error {
         Error::NoSuchPipeline { .. } | Error::Draining { .. } => ResponseError::UnknownTopicOrPartition,
         Error::EventTooLarge { .. } | Error::BodyTooLarge { .. } => ResponseError::MessageTooLarge,
-        Error::TooManyRejected { .. } => ResponseError::InvalidRecord,
         Error::FencedProducer { .. } => ResponseError::InvalidProducerEpoch,
         // One that is behind may never have been stored: the code for duplicates would tell that it was.
         Error::SequenceGap { .. } | Error::OldSequence { .. } | Error::ReusedSequence { .. } | Error::ReusedKey => {
@@ -78,6 +77,7 @@ fn code_of(error: &Error) -> ResponseError {
         Error::NotUtf8 { .. }
         | Error::Malformed { .. }
         | Error::NoEvents
+        | Error::TooManyRejected { .. }
         | Error::UnsupportedEncoding { .. }
         | Error::BrokenEncoding { .. }
         | Error::BrokenFrames { .. }

@@ -1,7 +1,7 @@
 //! CopyObject: inside the server, under conditions on the source and on what it replaces.
 
 use super::lifecycle::{expiration_of_written, rules_in_force};
-use super::{Answer, EXPIRATION, Operations, facts_of, place, shown, version_of, written};
+use super::{Answer, EXPIRATION, Operations, facts_of, judged, place, shown, version_of, written};
 use crate::access_check::check_expected_owner;
 use crate::acl::of_new_object;
 use crate::checksum::{Fields, kind_of, named};
@@ -13,7 +13,7 @@ use crate::headers::{
 };
 use crate::judge::Subject;
 use crate::notes::Notes;
-use crate::operations::READ_OBJECT;
+use crate::operations::{PUT_TAGS, READ_OBJECT, READ_TAGS};
 use crate::query::decode;
 use cistern_objects::http_headers::conditions;
 use cistern_objects::{Attributes, CopyOutcome, CopyRequest, Error, MetadataDirective, Tags, VersionRef};
@@ -76,6 +76,27 @@ fn tags_of(headers: &HeaderMap) -> Result<Option<Tags>, Refusal> {
     }
 }
 
+/// Tags go along with a copy: where the source has any, whoever copies must be allowed to read them there and to write them here.
+async fn check_copied_tags(
+    Operations { objects, judge, .. }: &Operations,
+    notes: &Notes,
+    facts: &Facts<'_>,
+    (bucket, key, version): (&BucketName, &ObjectKey, Option<VersionRef>),
+    target_key: &str,
+) -> Result<(), Refusal> {
+    let bucket = judge.bucket(notes.asker(), &READ_OBJECT, (bucket, Some(key.as_str())), facts).await?;
+    // what is not there the copy itself will say
+    let Ok(source) = objects.head_in(&bucket, key, version).await else { return Ok(()) };
+    if source.attributes.tags.is_empty() {
+        return Ok(());
+    }
+    let subject = Subject { bucket: &bucket, key: Some(key.as_str()), version };
+    judge.check(notes.asker(), &READ_TAGS, subject, facts).await?;
+    let (target, _) = judged(notes, target_key)?;
+    let subject = Subject { bucket: target, key: Some(target_key), version: None };
+    judge.check(notes.asker(), &PUT_TAGS, subject, facts).await
+}
+
 pub(super) async fn copy_object(
     operations: &Operations,
     notes: &Notes,
@@ -86,6 +107,11 @@ pub(super) async fn copy_object(
     let facts = facts_of(&headers, &uri, &extensions, notes);
     let (source_bucket, source_key, source_version) =
         source_of(operations, notes, &facts, &headers, &input.copy_source).await?;
+    let tags = tags_of(&headers)?;
+    if tags.is_none() {
+        let source = (&source_bucket, &source_key, source_version);
+        check_copied_tags(operations, notes, &facts, source, &input.key).await?;
+    }
     let directive = input.metadata_directive.as_ref().map_or("COPY", |directive| directive.as_str());
     let metadata = match directive {
         "COPY" => MetadataDirective::Copy,
@@ -101,7 +127,7 @@ pub(super) async fn copy_object(
         source_version,
         source_customer_key: key_of_source(&headers)?,
         encryption,
-        tags: tags_of(&headers)?,
+        tags,
         attributes: Attributes { retention, legal_hold, owner, acl, ..Attributes::default() },
         source_conditions: conditions(&headers, &SOURCE_CONDITIONS),
         target_conditions: target_conditions(&headers),

@@ -8,6 +8,7 @@ use crate::headers::{etag_of, size_of, time_of};
 use crate::judge::owner_in;
 use crate::notes::Notes;
 use crate::query::encode_for_list;
+use crate::xml_text::fits;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cistern_objects::{BucketRecord, ListPage, ListRequest, ListedObject, Objects};
@@ -70,8 +71,7 @@ impl KeyText {
 
     /// The prefix of a ListObjects: S3 repeats it as it came, and its SDKs take it so; only what XML cannot hold is escaped.
     fn write_prefix(self, prefix: &str) -> String {
-        let fits_xml = |letter: char| !letter.is_control() || matches!(letter, '\t' | '\n' | '\r');
-        if prefix.chars().all(fits_xml) { prefix.to_owned() } else { self.write(prefix) }
+        if fits(prefix) { prefix.to_owned() } else { self.write(prefix) }
     }
 
     pub(super) fn prefixes(self, prefixes: &[String]) -> Option<Vec<CommonPrefix>> {

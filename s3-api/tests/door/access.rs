@@ -270,6 +270,66 @@ async fn headers_that_do_more_than_write_take_more_than_leave_to_write() {
 }
 
 #[tokio::test]
+async fn tags_go_along_with_a_copy_for_those_only_who_may_read_and_write_tags() {
+    let house = house_with_bucket().await;
+    let other = house.key(Some(OTHER), None, Permission::Admin).await;
+    house.send(&Call::put("/ada").by(&other)).await.expect(200);
+    house.send(&Call::put("/photos/tagged").header("x-amz-tagging", "class=secret").body("x")).await.expect(200);
+    house.put("/photos/plain", "x").await;
+    let copy = |source: &str, target: &str| Call::put(target).header("x-amz-copy-source", source).by(&other);
+    let allow = |actions: &str| put_policy(policy("Allow", "*", "ACTIONS").replace("\"ACTIONS\"", actions));
+    house.send(&allow(r#"["s3:GetObject","s3:PutObject"]"#)).await.expect(204);
+    house.send(&copy("photos/plain", "/ada/k")).await.expect(200);
+    for target in ["/ada/k", "/photos/k"] {
+        house.check_refused(&copy("photos/tagged", target), "AccessDenied", 403).await;
+        let replacing = copy("photos/tagged", target).header("x-amz-tagging-directive", "REPLACE");
+        house.send(&replacing).await.expect(200);
+    }
+    house.send(&allow(r#"["s3:GetObject","s3:PutObject","s3:GetObjectTagging"]"#)).await.expect(204);
+    house.send(&copy("photos/tagged", "/ada/k")).await.expect(200);
+    house.check_refused(&copy("photos/tagged", "/photos/k"), "AccessDenied", 403).await;
+    house.send(&allow(r#"["s3:GetObject*","s3:PutObject*"]"#)).await.expect(204);
+    house.send(&copy("photos/tagged", "/photos/k")).await.expect(200);
+}
+
+#[tokio::test]
+async fn who_may_not_read_is_not_told_what_is_there_by_conditions_on_writes() {
+    let house = house_with_bucket().await;
+    let other = house.key(Some(OTHER), None, Permission::Admin).await;
+    house.put("/photos/cat", "meow").await;
+    let may = |actions: &str| put_policy(policy("Allow", "*", "ACTIONS").replace("\"ACTIONS\"", actions));
+    house.send(&may(r#"["s3:PutObject","s3:DeleteObject"]"#)).await.expect(204);
+    let conditional = |call: Call| call.header("if-match", "\"0\"").by(&other);
+    for call in [Call::put("/photos/cat").body("x"), Call::put("/photos/none").body("x"), Call::delete("/photos/cat")] {
+        house.check_refused(&conditional(call), "AccessDenied", 403).await;
+    }
+    let create = Call::put("/photos/cat").header("if-none-match", "*").body("x").by(&other);
+    house.check_refused(&create, "PreconditionFailed", 412).await;
+    house.send(&may(r#"["s3:PutObject","s3:DeleteObject","s3:GetObject"]"#)).await.expect(204);
+    house.check_refused(&conditional(Call::delete("/photos/cat")), "PreconditionFailed", 412).await;
+}
+
+#[tokio::test]
+async fn a_policy_can_ask_for_conditions_on_what_makes_objects() {
+    let house = house_with_bucket().await;
+    let deny = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:PutObject",
+        "Resource":"arn:aws:s3:::photos/*",
+        "Condition":{"Null":{"s3:if-none-match":"true"},"Bool":{"s3:ObjectCreationOperation":"true"}}}]}"#;
+    house.send(&put_policy(deny.into())).await.expect(204);
+    house.check_refused(&Call::put("/photos/k").body("x"), "AccessDenied", 403).await;
+    house.send(&Call::put("/photos/k").header("if-none-match", "*").body("x")).await.expect(200);
+    let upload = house.send(&Call::post("/photos/film?uploads")).await.expect(200).element("UploadId");
+    let part = Call::put(&format!("/photos/film?partNumber=1&uploadId={upload}")).body("x");
+    let etag = house.send(&part).await.expect(200).header("etag").to_owned();
+    let body = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>"
+    );
+    let complete = Call::post(&format!("/photos/film?uploadId={upload}")).body(body);
+    house.check_refused(&complete.clone(), "AccessDenied", 403).await;
+    house.send(&complete.header("if-none-match", "*")).await.expect(200);
+}
+
+#[tokio::test]
 async fn an_upload_is_for_who_began_it_and_the_buckets_owner() {
     let house = house_with_bucket().await;
     house.send(&acl("/photos", "public-read-write")).await.expect(200);

@@ -125,3 +125,21 @@ async fn an_error_says_what_it_is_about() {
         assert!(!answer.text().contains("&#x"), "{}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn carriage_returns_in_keys_are_referred_to_and_bodies_stay_as_they_are() {
+    let house = house_with_bucket().await;
+    house.put("/photos/Icon\r", "<a>\r\n</a>").await;
+    let xml = Call::put("/photos/file.xml").header("content-type", "application/xml").body("<a>\r\n</a>");
+    house.send(&xml).await.expect(200);
+    for list in ["/photos", "/photos?list-type=2", "/photos?versions"] {
+        let text = house.send(&Call::get(list)).await.expect(200).text();
+        assert!(text.contains("<Key>Icon&#13;</Key>") && !text.contains('\r'), "{list}: {text}");
+    }
+    house.send(&Call::post("/photos/Icon\r?uploads")).await.expect(200);
+    assert!(house.send(&Call::get("/photos?uploads")).await.expect(200).text().contains("<Key>Icon&#13;</Key>"));
+    assert_eq!(house.send(&Call::get("/photos/file.xml")).await.expect(200).text(), "<a>\r\n</a>");
+    let deleted = house.send(&deleting("Icon&#13;")).await.expect(200).text();
+    assert!(deleted.contains("<Key>Icon&#13;</Key>"), "{deleted}");
+    house.send(&Call::head("/photos/Icon\r")).await.expect(404);
+}
