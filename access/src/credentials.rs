@@ -47,6 +47,13 @@ pub struct RootOverrides {
     pub account_id: Option<AccountId>,
 }
 
+impl RootOverrides {
+    /// Refuses values that no credentials can have.
+    pub fn check(self) -> Result<()> {
+        RootCredentials::random()?.overridden(self).map(drop)
+    }
+}
+
 /// When the credentials file was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Made {
@@ -94,8 +101,10 @@ impl RootCredentials {
             return Err(Error::CredentialsReadable { path: path.into(), mode });
         }
         let text = fs::read_to_string(path).map_err(read_error)?;
-        let file: CredentialsFile =
-            toml::from_str(&text).map_err(|source| Error::ParseCredentials { path: path.into(), source })?;
+        let file: CredentialsFile = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            Error::ParseCredentials { path: path.into(), line: before.matches('\n').count() + 1 }
+        })?;
         Ok(Self {
             access_key_id: file.access_key_id,
             secret_access_key: checked("secret access key", file.secret_access_key)?,
@@ -222,7 +231,8 @@ mod tests {
         let whole = fs::read_to_string(&path).unwrap();
         for damaged in ["", "access_key_id = \"CKA\"\n", &whole.replace("api_token", "api_tokn"), &whole[..60]] {
             fs::write(&path, damaged).unwrap();
-            assert!(load_or_create(&path).is_err(), "{damaged}");
+            let error = load_or_create(&path).expect_err(damaged).to_string();
+            assert!(error.contains("line ") && !error.contains("\" = \""), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
         }
     }

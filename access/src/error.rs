@@ -35,13 +35,17 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
-    /// The credentials file is not what this program writes.
-    #[error("understand the credentials file {}", path.display())]
+    /// The credentials file is not what this program writes. Nothing of it is told: it holds secrets.
+    #[error(
+        "understand the credentials file {}: line {line} is not as it should be; it holds account_id, access_key_id, secret_access_key and api_token, \
+         each a text in quotes",
+        path.display()
+    )]
     ParseCredentials {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        source: toml::de::Error,
+        /// The line, from 1.
+        line: usize,
     },
     /// A credential given from outside, or a name, breaks its rule.
     #[error("use this {what}: {rule}")]

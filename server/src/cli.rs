@@ -12,6 +12,7 @@ mod object;
 mod pipelines;
 mod progress;
 mod serve;
+mod target;
 
 use crate::client::Client;
 use crate::config::{self, ClientConfig, Origin, RawConfig, Surroundings, Value};

@@ -29,7 +29,7 @@ pub(crate) enum Error {
         /// The setting of its address.
         key: &'static str,
         /// Why not.
-        source: TlsError,
+        source: Box<TlsError>,
     },
 }
 
@@ -50,6 +50,26 @@ pub(crate) struct Listeners {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfListener {
     listener: &'static str,
+}
+
+impl Listen {
+    /// Refuses certificates that cannot be used.
+    pub(crate) fn check_certificates(&self) -> Result<(), Error> {
+        for (key, on) in [
+            ("s3.listen", &self.s3),
+            ("management.listen", &self.management),
+            ("ingest.listen", &self.ingest),
+            ("kafka.listen", &self.kafka),
+        ] {
+            certificate(key, on, &[])?;
+        }
+        Ok(())
+    }
+}
+
+fn certificate(key: &'static str, on: &ListenOn, protocols: &'static [&'static [u8]]) -> Result<Option<Tls>, Error> {
+    let tls = on.tls.as_ref().map(|files| Tls::load(&files.certificate, &files.key, protocols)).transpose();
+    tls.map_err(|source| Error::Certificate { key, source: Box::new(source) })
 }
 
 impl Listeners {
@@ -101,8 +121,7 @@ async fn bind_one(
         };
         Error::Address { key, address, reason }
     };
-    let tls = on.tls.as_ref().map(|files| Tls::load(&files.certificate, &files.key, protocols)).transpose();
-    let tls = tls.map_err(|source| Error::Certificate { key, source })?;
+    let tls = certificate(key, on, protocols)?;
     let socket = TcpListener::bind(address).await.map_err(refuse)?;
     let bound = socket.local_addr().map_err(refuse)?;
     if tls.is_none() && !bound.ip().is_loopback() {

@@ -189,16 +189,26 @@ async fn with_master_keys(objects: Objects, instance: &Instance) -> anyhow::Resu
     Ok(objects)
 }
 
-fn credentials(config: &Config, instance: &Instance) -> anyhow::Result<RootCredentials> {
+/// What the configuration says about the root credentials.
+fn overrides(config: &Config) -> RootOverrides {
     let given = config.credentials.clone();
-    let overrides = RootOverrides {
+    RootOverrides {
         access_key_id: given.access_key_id,
         secret_access_key: given.secret_access_key,
         api_token: given.api_token,
         account_id: given.account_id,
-    };
+    }
+}
+
+/// Refuses what a start would refuse without having bound or opened anything: credentials that are none, certificates that are not there.
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    overrides(config).check()?;
+    Ok(config.listen.check_certificates()?)
+}
+
+fn credentials(config: &Config, instance: &Instance) -> anyhow::Result<RootCredentials> {
     let path = instance.credentials_path();
-    let (credentials, made) = RootCredentials::load_or_create(&path, overrides)?;
+    let (credentials, made) = RootCredentials::load_or_create(&path, overrides(config))?;
     if made == Made::Now {
         tracing::info!("root credentials and API token were made: see {}", path.display());
     }

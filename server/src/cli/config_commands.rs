@@ -4,6 +4,7 @@ use super::Format;
 use super::answer::{say, say_json};
 use super::serve::ServeArgs;
 use crate::config::{self, Config, RawConfig, shown, to_toml};
+use crate::wiring;
 use clap::Subcommand;
 use serde_json::json;
 
@@ -24,6 +25,7 @@ impl ConfigCommand {
         match self {
             Self::Check(arguments) => {
                 let config = Config::new(&layers(arguments.to_raw())?)?;
+                wiring::check(&config)?;
                 match format {
                     Format::Json => say_json(&json!({ "ok": true, "without_effect": config.without_effect })),
                     Format::Human => {

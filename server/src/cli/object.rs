@@ -2,6 +2,7 @@
 
 use super::answer::{say, say_json, say_table};
 use super::progress::Progress;
+use super::target::{STANDARD, Target};
 use super::{Format, Misuse, bucket};
 use crate::client::{Client, UploadBody, encode_segment};
 use anyhow::Context as _;
@@ -164,13 +165,14 @@ impl PutArgs {
     async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
         let headers = self.headers()?;
         let account = client.account().await?;
-        let (body, progress) = if let Some(file) = &self.file {
+        let (body, progress) = if let Some(file) = self.file.as_deref().filter(|file| *file != Path::new(STANDARD)) {
             let opened = tokio::fs::File::open(file).await.with_context(|| format!("open {}", file.display()))?;
             let about = opened.metadata().await.with_context(|| format!("read {}", file.display()))?;
-            anyhow::ensure!(about.is_file(), "{} is not a file", file.display());
-            let progress = Progress::new("stored", Some(about.len()));
+            anyhow::ensure!(!about.is_dir(), "{} is a folder", file.display());
+            let length = about.is_file().then_some(about.len()); // nobody knows how much comes out of a pipe
+            let progress = Progress::new("stored", length);
             let bytes = progress.count(ReaderStream::with_capacity(opened, READ_BYTES));
-            (UploadBody { length: Some(about.len()), bytes: bytes.boxed() }, progress)
+            (UploadBody { length, bytes: bytes.boxed() }, progress)
         } else {
             let progress = Progress::new("stored", None);
             let bytes = progress.count(ReaderStream::with_capacity(tokio::io::stdin(), READ_BYTES));
@@ -188,42 +190,44 @@ async fn get(client: &Client, path: &ObjectPath, file: Option<&Path>, format: Fo
     let progress = Progress::new("read", answer.content_length());
     let expected_bytes = answer.content_length();
     let mut bytes = progress.count(answer.bytes_stream().map_err(std::io::Error::other));
-    let Some(file) = file else {
+    let Some(file) = file.filter(|file| *file != Path::new(STANDARD)) else {
         let mut stdout = tokio::io::stdout();
         while let Some(piece) = bytes.try_next().await.context("read the object")? {
             stdout.write_all(&piece).await.context("write to stdout")?;
         }
         return stdout.flush().await.context("write to stdout");
     };
-    // Written under another name first: whoever sees the file sees all of it.
-    let mut unfinished = file.as_os_str().to_owned();
-    unfinished.push(".unfinished");
-    let unfinished = PathBuf::from(unfinished);
     let written = async {
-        let mut target = tokio::fs::File::create(&unfinished).await?;
-        let mut received_bytes = 0;
-        while let Some(piece) = bytes.try_next().await? {
-            received_bytes += piece.len() as u64;
-            target.write_all(&piece).await?;
+        let mut target = Target::open(file).await?;
+        match fill(&mut target, &mut bytes, expected_bytes).await {
+            Ok(size) => target.finish().await.map(|()| size),
+            Err(error) => {
+                target.abandon().await;
+                Err(error)
+            }
         }
-        if expected_bytes.is_some_and(|expected| expected != received_bytes) {
-            return Err(std::io::Error::other("the connection ended early"));
-        }
-        target.sync_all().await?;
-        tokio::fs::rename(&unfinished, file).await?;
-        Ok(received_bytes)
     };
-    match written.await {
-        Ok(size) => {
-            progress.finish();
-            let sentence = format!("Wrote {} ({})", file.display(), ByteSize::bytes(size));
-            bucket::answer(format, &json!({ "file": file, "size": size }), &sentence)
-        }
-        Err(error) => {
-            drop(tokio::fs::remove_file(&unfinished).await); // it may not have been made
-            Err(error).with_context(|| format!("write {}", file.display()))
-        }
+    let size = written.await.with_context(|| format!("write {}", file.display()))?;
+    progress.finish();
+    let sentence = format!("Wrote {} ({})", file.display(), ByteSize::bytes(size));
+    bucket::answer(format, &json!({ "file": file, "size": size }), &sentence)
+}
+
+/// Writes all that comes and answers how much that was.
+async fn fill(
+    target: &mut Target,
+    bytes: &mut (impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Unpin),
+    expected_bytes: Option<u64>,
+) -> std::io::Result<u64> {
+    let mut received_bytes = 0;
+    while let Some(piece) = bytes.try_next().await? {
+        received_bytes += piece.len() as u64;
+        target.write(&piece).await?;
     }
+    if expected_bytes.is_some_and(|expected| expected != received_bytes) {
+        return Err(std::io::Error::other("the connection ended early"));
+    }
+    Ok(received_bytes)
 }
 
 async fn list(
