@@ -71,6 +71,15 @@ fn a_stop_under_load_loses_no_acknowledged_object_and_ends_in_time() {
     }
 }
 
+#[test]
+fn a_closed_terminal_stops_in_order() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.start();
+    server.hang_up().unwrap();
+    assert!(server.wait(STOP_LIMIT).unwrap().success(), "{}", server.log());
+    assert!(!sandbox.data_dir().join("endpoints.json").try_exists().unwrap());
+}
+
 fn write_until_refused(s3: &mut S3, writer: u64, acknowledge: &mpsc::SyncSender<()>) -> Vec<Content> {
     let mut written = Vec::new();
     let lengths = (0..7).map(|size| 1000 + size * 30_000).cycle();

@@ -276,6 +276,11 @@ impl Server {
         kill_process(Pid::from_child(&self.child), Signal::TERM).context("send SIGTERM")
     }
 
+    /// Tells it that its terminal was closed (SIGHUP).
+    pub fn hang_up(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).context("send SIGHUP")
+    }
+
     /// Waits until it has ended by itself, at most for `limit`.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let child = &mut self.child;
