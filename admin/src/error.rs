@@ -225,7 +225,7 @@ fn access(error: &cistern_access::Error) -> Coded {
 fn pipelines(error: &cistern_pipelines::Error) -> Coded {
     use cistern_pipelines::Error as Below;
     match error {
-        Below::NoSuchPipeline { .. } => (StatusCode::NOT_FOUND, 1000),
+        Below::NoSuchPipeline { .. } | Below::OfStreams { .. } => (StatusCode::NOT_FOUND, 1000),
         Below::NoSuchSink { .. } => (StatusCode::NOT_FOUND, 1015),
         Below::NoSuchStream { .. } => (StatusCode::NOT_FOUND, 1016),
         Below::PipelineExists { .. }

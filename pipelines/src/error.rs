@@ -16,6 +16,15 @@ pub enum Error {
         /// The name asked for, as it was given.
         name: String,
     },
+    /// It is a stream, or a pipeline between streams and sinks: what is asked for is done to those that write their events themselves.
+    #[error(
+        "{name} belongs to streams, sinks and SQL pipelines: wrangler and the API below /pipelines/v1 work on it, and here `tail STREAM` and \
+         `compact PIPELINE`"
+    )]
+    OfStreams {
+        /// The name asked for.
+        name: String,
+    },
     /// The name is taken.
     #[error("pipeline {name} exists already: delete it first or choose another name")]
     PipelineExists {
@@ -352,6 +361,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchPipeline { .. }
+            | Self::OfStreams { .. }
             | Self::NoSuchStream { .. }
             | Self::NoSuchSink { .. }
             | Self::NoSuchBucket { .. } => ErrorKind::NotFound,

@@ -61,10 +61,6 @@ impl Parts {
     }
 }
 
-fn no_pipeline(name: &PipelineName) -> Error {
-    Error::NoSuchPipeline { name: name.to_string() }
-}
-
 /// A pipeline just made or changed.
 #[derive(Clone)]
 pub struct CreatedPipeline {
@@ -135,7 +131,7 @@ impl Pipelines {
     pub async fn create(&self, spec: PipelineSpec) -> Result<CreatedPipeline> {
         let name = spec.name.clone();
         let (stored, send_token) = registry::create(&self.0.objects, spec).await?;
-        let record = self.begin(stored).pipeline().ok_or_else(|| no_pipeline(&name))?;
+        let record = self.begin(stored).pipeline().ok_or_else(|| self.no_pipeline(&name))?;
         Ok(CreatedPipeline { record, send_token })
     }
 
@@ -150,7 +146,7 @@ impl Pipelines {
             live.set_record(changed.record);
             output.set_record(changed.output);
         }
-        let record = live.pipeline().ok_or_else(|| no_pipeline(&name))?;
+        let record = live.pipeline().ok_or_else(|| self.no_pipeline(&name))?;
         Ok(CreatedPipeline { record, send_token: changed.token })
     }
 
@@ -161,14 +157,29 @@ impl Pipelines {
 
     /// The pipeline of this name, or `NoSuchPipeline`.
     pub fn get(&self, name: &PipelineName) -> Result<PipelineRecord> {
-        self.0.directory.find(name)?.pipeline().ok_or_else(|| no_pipeline(name))
+        self.own(name)?.0.pipeline().ok_or_else(|| self.no_pipeline(name))
+    }
+
+    /// A pipeline that writes its events itself, with what writes them.
+    fn own(&self, name: &PipelineName) -> Result<(Arc<Live>, Arc<Output>)> {
+        let live = self.0.directory.find(name).map_err(|_| self.no_pipeline(name))?;
+        let output = live.own_output().ok_or_else(|| self.no_pipeline(name))?;
+        Ok((live, output))
+    }
+
+    /// Why there is no such pipeline: it may be a stream, or read from one.
+    fn no_pipeline(&self, name: &PipelineName) -> Error {
+        let name_text = name.to_string();
+        if self.0.directory.find(name).is_ok() || self.0.directory.output(name).is_some() {
+            return Error::OfStreams { name: name_text };
+        }
+        Error::NoSuchPipeline { name: name_text }
     }
 
     /// Deletes a pipeline. With [`DeleteMode::Drain`] it is listed until its last event is delivered; one that already
     /// drains may still be deleted with [`DeleteMode::Discard`]. Objects that were written stay.
     pub async fn delete(&self, name: &PipelineName, mode: DeleteMode) -> Result<()> {
-        let live = self.0.directory.find(name)?;
-        live.own_output().ok_or_else(|| no_pipeline(name))?;
+        let (live, _) = self.own(name)?;
         match mode {
             DeleteMode::Drain => live.set_record(registry::close(&self.0.objects, name).await?),
             DeleteMode::Discard => {
@@ -183,14 +194,13 @@ impl Pipelines {
 
     /// The events of a pipeline as they are in its log, and, to `follow`, as they come.
     pub fn tail(&self, name: &PipelineName, from: TailFrom, follow: bool) -> Result<Tail> {
-        let live = self.0.directory.find(name)?;
+        let live = self.0.directory.find(name).map_err(|_| self.no_pipeline(name))?;
         Ok(Tail::new(self.0.objects.clone(), live, self.0.supervisor.shutdown().clone(), from, follow))
     }
 
     /// Takes events into a pipeline once more.
     pub async fn replay(&self, name: &PipelineName, replay: &Replay) -> Result<Replayed> {
-        let live = self.0.directory.find(name)?;
-        let output = live.own_output().ok_or_else(|| no_pipeline(name))?;
+        let (live, output) = self.own(name)?;
         replay::replay(&self.0, &live, &output.record().asked().bucket, replay).await
     }
 
@@ -200,7 +210,7 @@ impl Pipelines {
     /// After an error either the objects of the group are there or the merged one. One step is done at a time; it takes the memory
     /// of about four row groups and 64 MiB, and where rows are sorted twice what these have, which is 256 MiB at most.
     pub async fn compact(&self, name: &PipelineName, step: &CompactStep) -> Result<Compacted> {
-        let (live, output) = self.0.directory.output(name).ok_or_else(|| no_pipeline(name))?;
+        let (live, output) = self.0.directory.output(name).ok_or_else(|| self.no_pipeline(name))?;
         compaction::compact(&self.0, &live, &output, step).await
     }
 
@@ -221,8 +231,7 @@ impl Pipelines {
 
     /// How one pipeline fares, or `NoSuchPipeline`.
     pub fn health_of(&self, name: &PipelineName) -> Result<PipelineHealth> {
-        let live = self.0.directory.find(name)?;
-        let output = live.own_output().ok_or_else(|| no_pipeline(name))?;
+        let (live, output) = self.own(name)?;
         Ok(live.health_of(&output, self.0.clock.now()))
     }
 

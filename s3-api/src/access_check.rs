@@ -135,6 +135,9 @@ impl AccessCheck {
             return Err(Refusal::not_implemented());
         }
         check_headers(headers)?;
+        if operation.writes_object() && uri.query().is_some_and(|query| Query::parse(query).has("versionId")) {
+            return Err(Refusal::invalid_argument("This operation does not accept a version-id."));
+        }
         let facts = Facts::new(headers, uri, notes.received, peer).of_operation(operation);
         let head = Head { headers, uri, facts: &facts };
         match place {

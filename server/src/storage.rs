@@ -170,7 +170,7 @@ impl Sets {
         let plugged = config.drives.iter().map(plugged).collect();
         let sets = Self { standard, infrequent, plugged, absent, clock };
         if sets.status().degraded() {
-            tracing::warn!("the storage is degraded: a drive is missing, /readyz says which");
+            tracing::warn!("the storage is degraded: a drive is missing or lacks something, /readyz says which");
         }
         Ok(sets)
     }
@@ -398,7 +398,10 @@ impl Sets {
                 taken.push(log.number());
                 Ok(None)
             }
-            Err(error @ Error::InUse { .. }) if keeps => Ok(Some(error)),
+            Err(Error::InUse { drive }) if keeps => {
+                let reason = "it is live in this place already; name another one with --with".into();
+                Ok(Some(Error::NotReplaceable { drive, reason }))
+            }
             Err(error) => Err(error),
         }
     }

@@ -10,8 +10,8 @@ pub struct BucketName(Arc<str>);
 
 text_word!(BucketName);
 
-const RULE: &str =
-    "use 3 to 63 lower-case letters, digits, hyphens and dots, beginning and ending with a letter or digit";
+const RULE: &str = "use 3 to 63 lower-case letters, digits, hyphens and dots, beginning and ending with a letter or digit; no address, no dot beside a dot or \
+     hyphen, no name that begins with xn-- or ends with -s3alias";
 
 impl BucketName {
     fn check(text: &str) -> Result<(), Invalid> {

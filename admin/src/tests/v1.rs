@@ -373,8 +373,8 @@ async fn legacy_pipelines_and_streams_are_lists_of_their_own() {
     };
     assert_eq!(names(&door.result("/pipelines").await), ["clicks"]);
     assert_eq!(names(&door.result("/pipelines/v1/streams").await), ["events"]);
-    refused(&door.get("/pipelines/events").await, 404, 1000, "no pipeline events");
-    refused(&door.delete("/pipelines/events?mode=discard").await, 404, 1000, "no pipeline events");
+    refused(&door.get("/pipelines/events").await, 404, 1000, "events belongs to streams");
+    refused(&door.delete("/pipelines/events?mode=discard").await, 404, 1000, "events belongs to streams");
     refused(&door.get("/pipelines/v1/streams/clicks").await, 404, 1016, "no stream clicks");
     let mut taken = clicks();
     taken["name"] = "events".into();

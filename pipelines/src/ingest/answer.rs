@@ -112,7 +112,7 @@ pub(super) fn words(error: &Error) -> (StatusCode, u32, String) {
 
 fn status_of(error: &Error) -> (StatusCode, u32) {
     match error {
-        Error::NoSuchPipeline { .. } => (StatusCode::NOT_FOUND, 1000),
+        Error::NoSuchPipeline { .. } | Error::OfStreams { .. } => (StatusCode::NOT_FOUND, 1000),
         Error::Draining { .. } => (StatusCode::GONE, 1001),
         Error::HttpDisabled { .. } => (StatusCode::FORBIDDEN, HTTP_DISABLED),
         Error::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, 10000),

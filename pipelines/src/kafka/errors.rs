@@ -54,7 +54,9 @@ impl From<Error> for Refusal {
 
 fn code_of(error: &Error) -> ResponseError {
     match error {
-        Error::NoSuchPipeline { .. } | Error::Draining { .. } => ResponseError::UnknownTopicOrPartition,
+        Error::NoSuchPipeline { .. } | Error::OfStreams { .. } | Error::Draining { .. } => {
+            ResponseError::UnknownTopicOrPartition
+        }
         Error::EventTooLarge { .. } | Error::BodyTooLarge { .. } => ResponseError::MessageTooLarge,
         Error::FencedProducer { .. } => ResponseError::InvalidProducerEpoch,
         // One that is behind may never have been stored: the code for duplicates would tell that it was.

@@ -263,7 +263,7 @@ async fn what_a_statement_writes_is_compacted_under_the_name_of_its_files() {
     assert_eq!((ids(&house, "one/").await, ids(&house, "two/").await), (vec![0, 1, 2], vec![0, 1, 2]));
     assert_eq!(house.keys().await.len(), 4, "three of the first statement, one of the second");
     let refused = running.pipelines.compact(&name("events"), &CompactStep::default()).await.unwrap_err();
-    assert!(matches!(refused, Error::NoSuchPipeline { .. }), "a stream writes nothing: {refused}");
+    assert!(matches!(refused, Error::OfStreams { .. }), "a stream writes nothing: {refused}");
     running.stop().await;
 }
 
@@ -296,7 +296,7 @@ async fn pipelines_and_streams_share_names_and_nothing_else() {
     }
     for mode in [DeleteMode::Drain, DeleteMode::Discard] {
         let refused = running.pipelines.delete(&name("events"), mode).await;
-        assert!(matches!(refused, Err(Error::NoSuchPipeline { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::OfStreams { .. })), "{refused:?}");
     }
     assert!(running.pipelines.update(house.spec("events"), None, false).await.is_err());
     let list: Vec<String> = running.pipelines.list().iter().map(|record| record.spec.name.to_string()).collect();

@@ -33,6 +33,14 @@ async fn versioning_is_said_as_it_was_asked() {
 }
 
 #[tokio::test]
+async fn a_write_names_no_version() {
+    let house = house_with_bucket().await;
+    let version = "0".repeat(32);
+    house.check_refused(&Call::put(&format!("/photos/k?versionId={version}")).body("x"), "InvalidArgument", 400).await;
+    house.send(&Call::head("/photos/k")).await.expect(404);
+}
+
+#[tokio::test]
 async fn every_version_is_read_by_its_id_and_a_marker_hides_them() {
     let house = house_with_bucket().await;
     house.put("/photos/k", "zero").await;

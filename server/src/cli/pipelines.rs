@@ -57,14 +57,15 @@ pub(super) enum DeleteMode {
 }
 
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["dead_letters", "from_offset"])))]
 pub(super) struct ReplayArgs {
     /// Its name
     name: PipelineName,
     /// Key of a dead-letter object in the pipeline's bucket
-    #[arg(long, value_name = "KEY", required_unless_present_all = ["from_offset", "to_offset"])]
+    #[arg(long, value_name = "KEY")]
     dead_letters: Option<String>,
     /// First event of a range that is still in the log
-    #[arg(long, value_name = "OFFSET", conflicts_with = "dead_letters", requires = "to_offset")]
+    #[arg(long, value_name = "OFFSET", requires = "to_offset")]
     from_offset: Option<u64>,
     /// The event after the last of the range
     #[arg(long, value_name = "OFFSET", conflicts_with = "dead_letters", requires = "from_offset")]

@@ -42,7 +42,8 @@ fn misuse_is_one_line_that_says_what_would_be_right() {
     misuse(
         "cistern bucket create Logs",
         "error: invalid value 'Logs' for '<NAME>': invalid bucket name \"Logs\": use 3 to 63 lower-case letters, digits, \
-         hyphens and dots, beginning and ending with a letter or digit",
+         hyphens and dots, beginning and ending with a letter or digit; no address, no dot beside a dot or hyphen, no name that begins with \
+         xn-- or ends with -s3alias",
     );
     misuse("cistern object put logs", "error: invalid value 'logs' for '<PATH>': use BUCKET/KEY");
     misuse(

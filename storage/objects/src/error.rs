@@ -116,7 +116,7 @@ pub enum Error {
         bucket: BucketName,
     },
     /// A bucket with objects cannot be deleted.
-    #[error("bucket {bucket} still holds objects")]
+    #[error("bucket {bucket} still holds objects, versions or delete markers")]
     BucketNotEmpty {
         /// The bucket.
         bucket: BucketName,
