@@ -79,6 +79,7 @@ fn pass(pass: Option<Pass>) -> Value {
         "bad_lanes": pass.bad_lanes,
         "healed_lanes": pass.healed_lanes,
         "lost_stripes": pass.lost_stripes,
+        "unread_segment": pass.unread_segment,
         "clean": pass.is_clean(),
     })
 }

@@ -101,6 +101,8 @@ struct Found {
     bad_lanes: u64,
     healed_lanes: u64,
     lost_stripes: u64,
+    /// The segment that is being written, when it could not be read.
+    unread_segment: Option<u64>,
     clean: bool,
 }
 
@@ -110,7 +112,11 @@ impl fmt::Display for Found {
         write!(
             f,
             "{verified_bytes} bytes read, {bad_lanes} lanes bad, {healed_lanes} mended, {lost_stripes} stripes lost"
-        )
+        )?;
+        match self.unread_segment {
+            Some(segment) => write!(f, "; segment {segment}, which is being written, was not read"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -123,6 +129,7 @@ impl Found {
             bad_lanes: self.bad_lanes + other.bad_lanes,
             healed_lanes: self.healed_lanes + other.healed_lanes,
             lost_stripes: self.lost_stripes + other.lost_stripes,
+            unread_segment: self.unread_segment.or(other.unread_segment),
             clean: self.clean && other.clean,
         }
     }
@@ -317,6 +324,11 @@ async fn wait_for_passes(
     match format {
         Format::Json => say_json(&serde_json::to_value(&found)?)?,
         Format::Human => say(&format!("{kind} ended: {found}"))?,
+    }
+    if let Some(segment) = found.unread_segment {
+        bail!(
+            "segment {segment} could not be read while it is written, and no other could be begun: make room, or bring back drives, and say it again"
+        );
     }
     if !found.clean {
         bail!(

@@ -41,6 +41,10 @@ pub struct Pass {
     pub healed_lanes: u64,
     /// Stripes of which too many lanes are bad: what lies in them is lost unless a missing drive comes back.
     pub lost_stripes: u64,
+    /// The segment that is being written, when no other could be begun for the writers so that it could be read: drives are full, or too
+    /// few of them are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread_segment: Option<u64>,
 }
 
 impl Pass {
@@ -58,12 +62,13 @@ impl Pass {
             bad_lanes: 0,
             healed_lanes: 0,
             lost_stripes: 0,
+            unread_segment: None,
         }
     }
 
-    /// Whether everything it read is whole on every live drive now.
+    /// Whether it read everything, and that is whole on every live drive now.
     pub fn is_clean(&self) -> bool {
-        self.lost_stripes == 0 && self.healed_lanes == self.bad_lanes
+        self.lost_stripes == 0 && self.healed_lanes == self.bad_lanes && self.unread_segment.is_none()
     }
 }
 

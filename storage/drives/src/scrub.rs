@@ -174,11 +174,18 @@ impl Scrubber {
         let stale = core.drives.stale();
         let Some((kind, segments)) = self.most_needed(now, &stale) else { return Ok(None) };
         let (from, last) = segments.into_inner();
-        // what is being written belongs to the committer; on drives without room for another segment it is left out
-        let active = match core.active_segment.load(Ordering::Acquire) {
-            0 => 0,
-            active => self.log.begin_segment().await.unwrap_or(active),
+        // what is being written belongs to the committer; where no other segment can be begun it is left out
+        let (active, unread_segment) = match core.active_segment.load(Ordering::Acquire) {
+            0 => (0, None),
+            active => match self.log.begin_segment().await {
+                Ok(begun) => (begun, None),
+                Err(error) => {
+                    tracing::warn!(segment = active, %error, "the segment that is being written is left out of the pass");
+                    (active, Some(active))
+                }
+            },
         };
+        let unread_segment = unread_segment.filter(|unread| (from..=last).contains(unread));
         let view = core.current_view();
         let rows = offload(move || segment_rows(view.as_ref())).await?;
         let last = if active == 0 { last } else { last.min(active - 1) };
@@ -188,7 +195,7 @@ impl Scrubber {
         let total = if from <= last { rows.range(from..=last).map(|(_, row)| bytes(row)).sum() } else { 0 };
         self.walk = Walk::default();
         core.passes.lock().to_be_whole = stale;
-        Ok(Some(Pass::new(kind, from..=last, total, now)))
+        Ok(Some(Pass { unread_segment, ..Pass::new(kind, from..=last, total, now) }))
     }
 
     /// What to read next and why. What was asked for is forgotten by asking.

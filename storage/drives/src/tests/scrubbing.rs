@@ -216,6 +216,25 @@ impl cistern_runtime::Clock for LateClock {
 }
 
 #[test]
+fn a_pass_that_could_not_read_what_is_being_written_says_so() {
+    let world = World::new(medium(4, 2));
+    let mut model = Model::default();
+    let log = world.open().unwrap();
+    fill_large(&log, &mut model, 0..3);
+    let active = log.core().active_segment.load(std::sync::atomic::Ordering::Acquire);
+    for disk in &world.disks {
+        disk.limit_bytes(Some(0));
+    }
+    let pass = scrub(&log);
+    assert!(pass.unread_segment == Some(active) && !pass.is_clean(), "{pass:?}");
+    for disk in &world.disks {
+        disk.limit_bytes(None);
+    }
+    let pass = scrub(&log);
+    assert!(pass.unread_segment.is_none() && pass.is_clean() && pass.verified_bytes > 600_000, "{pass:?}");
+}
+
+#[test]
 fn a_lane_whose_sync_fails_is_not_healed() {
     let world = World::new(config());
     let log = world.open().unwrap();

@@ -120,7 +120,7 @@ async fn bytes_lost_with_a_failed_write_cannot_be_named() {
     drives.simulated[0].limit_bytes(Some(0));
     let lost = receipt(&log).await;
     let failed = put(&store, "a", "1").await;
-    assert_eq!(failed.as_ref().map_err(crate::Error::kind), Err(crate::ErrorKind::Busy), "{failed:?}");
+    assert_eq!(failed.as_ref().map_err(crate::Error::kind), Err(crate::ErrorKind::Full), "{failed:?}");
     assert_eq!(store.begin().await.unwrap().get_raw(b"a").await.unwrap(), None);
     drives.simulated[0].limit_bytes(None);
     let good = receipt(&log).await;
