@@ -131,8 +131,8 @@ impl RawConfig {
                 }
                 (toml::Value::String(text), _) => Value::Text(text.clone()),
                 (toml::Value::Integer(number), _) => Value::Text(number.to_string()),
-                (toml::Value::Boolean(flag), _) => Value::Text(flag.to_string()),
-                _ => return refuse("use a text, a number, true or false"),
+                (toml::Value::Boolean(flag), Kind::Flag) => Value::Text(flag.to_string()),
+                _ => return refuse("use a text or a number"),
             };
             self.set(setting.key, value, origin);
         }

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Secret,
     /// It takes a list.
     List,
+    /// It is true or false.
+    Flag,
     /// It is known and accepted, so that one file fits every version, but this version has nothing that uses it.
     WithoutEffect,
 }
@@ -83,7 +85,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting(
         "storage.accept_loss",
         Some("false"),
-        Kind::Plain,
+        Kind::Flag,
         "start although the last write may be lost with missing drives: true once, when the server asks for it",
     ),
     setting(

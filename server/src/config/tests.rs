@@ -115,7 +115,7 @@ fn a_value_that_does_not_fit_names_its_place_and_what_would_fit() {
         "storage.parity (cistern.toml): 6 of 6 drives cannot be parity; use at most 3",
     );
     refused("[storage]\nparity = -1", &[], "storage.parity (cistern.toml): use a number of drives, 0 to 4");
-    refused("log = [1]", &[], "log (cistern.toml): use a text, a number, true or false");
+    refused("log = true", &[], "log (cistern.toml): use a text or a number");
     assert!(load("[storage]\naccept_loss = true", &[], &[]).unwrap().storage.accept_loss);
     refused("[storage]\ndrives = [1]", &[], "storage.drives (cistern.toml): use a list of texts");
     refused("log_format = \"xml\"", &[], "log_format (cistern.toml): use human or json");
