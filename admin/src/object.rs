@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use cistern_objects::http_headers::{
-    content_md5, content_range, http_date_text, range, read_conditions, write_conditions,
+    content_md5, content_range, http_date_text, not_modified_headers, range, read_conditions, set, write_conditions,
 };
 use cistern_objects::{
     BodyChecks, BodyError, DeleteConditions, DeleteItem, EncryptionKind, ListRequest, ObjectHeaders, ObjectRecord,
@@ -133,7 +133,7 @@ pub(crate) async fn get(
     let part = read.asked.and_then(|_| content_range(&read.range, read.record.size));
     let status = if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     headers.insert(CONTENT_LENGTH, HeaderValue::from(read.range.end - read.range.start));
-    set(&mut headers, CONTENT_RANGE, part.as_deref());
+    set(&mut headers, CONTENT_RANGE, part);
     Ok((status, headers, Body::from_stream(read.body)).into_response())
 }
 
@@ -154,10 +154,7 @@ pub(crate) async fn head(
 
 /// Says that the client has the object as it is.
 fn not_modified(record: &ObjectRecord) -> Response {
-    let mut headers = HeaderMap::new();
-    set(&mut headers, ETAG, Some(&record.etag.quoted()));
-    set(&mut headers, LAST_MODIFIED, Some(&http_date_text(record.modified)));
-    (StatusCode::NOT_MODIFIED, headers).into_response()
+    (StatusCode::NOT_MODIFIED, not_modified_headers(record)).into_response()
 }
 
 pub(crate) async fn delete(
@@ -189,13 +186,7 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>> {
     Ok(Some(value.into()))
 }
 
-/// Sets a header. What S3 clients store may hold bytes that this door would not have taken; it is left out here.
-fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
-    if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-        headers.insert(name, value);
-    }
-}
-
+/// The headers of an answer. What S3 clients stored and no header can carry is left out.
 fn headers_of(record: &ObjectRecord) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let stored = &record.headers;
@@ -217,7 +208,7 @@ fn headers_of(record: &ObjectRecord) -> HeaderMap {
     }
     for (name, value) in &stored.user {
         if let Ok(name) = HeaderName::try_from(format!("{METADATA_PREFIX}{name}")) {
-            set(&mut headers, name, Some(value));
+            set(&mut headers, name, Some(value.as_str()));
         }
     }
     headers

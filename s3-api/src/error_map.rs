@@ -32,8 +32,6 @@ const NO_SUCH_UPLOAD_TEXT: &str = "The specified upload does not exist. The uplo
                                    have been aborted or completed.";
 const SLOW_DOWN: Code = ("SlowDown", 503);
 const UNAVAILABLE: Code = ("ServiceUnavailable", 503);
-/// Clients try again, as with any 503, and then show the message.
-const STORAGE_FULL: Code = UNAVAILABLE;
 
 /// The source of a [`BodyError::Io`] that stands for a body whose SHA-256 is not the signed one.
 #[derive(Debug, thiserror::Error)]
@@ -173,8 +171,7 @@ fn code_of(error: &ObjectsError) -> Code {
         ObjectsError::TooMuchContention { .. } => SLOW_DOWN,
         ObjectsError::Metadata(_) | ObjectsError::Blobs(_) => match error.kind() {
             ErrorKind::Busy => SLOW_DOWN,
-            ErrorKind::Full => STORAGE_FULL,
-            ErrorKind::Unavailable => UNAVAILABLE,
+            ErrorKind::Full | ErrorKind::Unavailable => UNAVAILABLE,
             ErrorKind::NotFound
             | ErrorKind::Conflict
             | ErrorKind::Invalid

@@ -474,6 +474,11 @@ fn body_fault(answer: &Response<Body>, notes: &Notes) -> Option<S3Error> {
     })
 }
 
+fn exchange_body(answer: &mut Response<Body>, body: impl Into<Bytes>) {
+    answer.headers_mut().remove(CONTENT_LENGTH);
+    *answer.body_mut() = Body::from(body.into());
+}
+
 /// Writes carriage returns in XML, which keys may have, as readers take them for what they are: raw ones become line feeds.
 fn refer_to_returns(answer: &mut Response<Body>) {
     let is_xml = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/xml"));
@@ -481,8 +486,7 @@ fn refer_to_returns(answer: &mut Response<Body>) {
     else {
         return;
     };
-    answer.headers_mut().remove(CONTENT_LENGTH);
-    *answer.body_mut() = Body::from(Bytes::from(referring));
+    exchange_body(answer, referring);
 }
 
 /// Takes the quotes off the one tag that S3 shows without.
@@ -490,8 +494,7 @@ fn unquote_tag(answer: &mut Response<Body>) {
     let Some(xml) = answer.body().bytes() else { return };
     let Ok(text) = std::str::from_utf8(&xml) else { return };
     let plain = text.replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>");
-    answer.headers_mut().remove(CONTENT_LENGTH);
-    *answer.body_mut() = Body::from(Bytes::from(plain));
+    exchange_body(answer, plain);
 }
 
 /// Adds the ids to an error's XML, what it is about, and words when it has none.
@@ -510,8 +513,7 @@ fn with_ids(answer: &mut Response<Body>, notes: &Notes) {
     let about = members.collect::<Vec<_>>().concat();
     let ids = format!("<RequestId>{request_id}</RequestId><HostId>{extended_id}</HostId>");
     let whole = format!("{before}{message}{about}{ids}{END}");
-    answer.headers_mut().remove(CONTENT_LENGTH);
-    *answer.body_mut() = Body::from(Bytes::from(whole));
+    exchange_body(answer, whole);
 }
 
 #[cfg(test)]

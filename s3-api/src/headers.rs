@@ -3,14 +3,12 @@
 use crate::encoded_words::{decode, encode};
 use crate::error_map::Refusal;
 use crate::query::Query;
-use cistern_objects::http_headers::{ConditionNames, conditions, http_date_text, write_conditions};
-use cistern_objects::{
-    Attributes, Conditions, OBJECT_TAGS_MAX, ObjectHeaders, ObjectRecord, Retention, RetentionMode, Tags,
-};
+use cistern_objects::http_headers::{ConditionNames, conditions, write_conditions};
+pub(crate) use cistern_objects::http_headers::{not_modified_headers, set};
+use cistern_objects::{Attributes, Conditions, OBJECT_TAGS_MAX, ObjectHeaders, Retention, RetentionMode, Tags};
 use cistern_types::{StorageClass, Timestamp};
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName,
-    LAST_MODIFIED,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES, HeaderName,
 };
 use http::{HeaderMap, HeaderValue};
 use s3s::dto;
@@ -105,24 +103,6 @@ pub(crate) fn add_metadata(stored: &ObjectHeaders, headers: &mut HeaderMap) {
     if missing > 0 {
         headers.insert("x-amz-missing-meta", HeaderValue::from(missing));
     }
-}
-
-/// Sets a header of an answer, if there is a value. What no header can carry is left out.
-pub(crate) fn set<V>(headers: &mut HeaderMap, name: HeaderName, value: Option<V>)
-where
-    HeaderValue: TryFrom<V>,
-{
-    if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
-        headers.insert(name, value);
-    }
-}
-
-/// The headers of a 304 answer: what says which state the client has.
-pub(crate) fn not_modified_headers(record: &ObjectRecord) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    set(&mut headers, ETAG, Some(record.etag.quoted()));
-    set(&mut headers, LAST_MODIFIED, Some(http_date_text(record.modified)));
-    headers
 }
 
 /// Those on a copy's source.

@@ -98,8 +98,8 @@ fn verdicts(rejections: &[Rejection]) -> Value {
 pub(super) fn words(error: &Error) -> (StatusCode, u32, String) {
     let (status, code) = status_of(error);
     let text = match status {
-        // What went wrong inside is in the log; the producer needs to know what to do.
         _ if matches!(error, Error::Stopping) => error.to_string(),
+        // What went wrong inside is in the log; the producer needs to know what to do.
         StatusCode::SERVICE_UNAVAILABLE => "events cannot be stored at the moment: send them again".to_owned(),
         StatusCode::INTERNAL_SERVER_ERROR => {
             tracing::error!(error = %error, "a request failed");

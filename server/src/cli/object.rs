@@ -199,13 +199,11 @@ async fn get(client: &Client, path: &ObjectPath, file: Option<&Path>, format: Fo
     };
     let written = async {
         let mut target = Target::open(file).await?;
-        match fill(&mut target, &mut bytes, expected_bytes).await {
-            Ok(size) => target.finish().await.map(|()| size),
-            Err(error) => {
-                target.abandon().await;
-                Err(error)
-            }
+        let filled = fill(&mut target, &mut bytes, expected_bytes).await;
+        if filled.is_err() {
+            target.abandon().await;
         }
+        filled
     };
     let size = written.await.with_context(|| format!("write {}", file.display()))?;
     progress.finish();
@@ -213,7 +211,7 @@ async fn get(client: &Client, path: &ObjectPath, file: Option<&Path>, format: Fo
     bucket::answer(format, &json!({ "file": file, "size": size }), &sentence)
 }
 
-/// Writes all that comes and answers how much that was.
+/// Writes all that comes, puts the file in its place and answers how much that was.
 async fn fill(
     target: &mut Target,
     bytes: &mut (impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Unpin),
@@ -227,6 +225,7 @@ async fn fill(
     if expected_bytes.is_some_and(|expected| expected != received_bytes) {
         return Err(std::io::Error::other("the connection ended early"));
     }
+    target.finish().await?;
     Ok(received_bytes)
 }
 

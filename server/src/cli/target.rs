@@ -54,8 +54,8 @@ impl Target {
         self.open.write_all(piece).await
     }
 
-    /// Puts it in its place, durably.
-    pub(super) async fn finish(mut self) -> io::Result<()> {
+    /// Puts it in its place, durably. What fails is to be abandoned.
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
         self.open.flush().await?;
         let Some((unfinished, file)) = &self.replaces else { return Ok(()) };
         self.open.sync_all().await?;
@@ -79,6 +79,17 @@ mod tests {
         let mut target = Target::open(file).await.unwrap();
         target.write(text.as_bytes()).await.unwrap();
         target.finish().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_put_in_its_place_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("f");
+        let mut target = Target::open(&file).await.unwrap();
+        std::fs::create_dir(&file).unwrap();
+        target.finish().await.unwrap_err();
+        target.abandon().await;
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the folder that came meanwhile");
     }
 
     #[tokio::test]

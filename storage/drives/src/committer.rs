@@ -406,7 +406,7 @@ impl Committer {
         let largest = stripe_bytes(core.config.group_bytes_max);
         let ahead_bytes = ahead.stripe.stripe_bytes();
         let room = self.active.as_ref().is_some_and(|active| active.has_room(ahead_bytes + largest));
-        if !room || self.unflushed_bytes >= FLUSH_EVERY_BYTES || core.drives.read_only_reason().is_some() {
+        if !room || self.unflushed_bytes >= FLUSH_EVERY_BYTES || core.read_only_reason().is_some() {
             return None;
         }
         let entries = {

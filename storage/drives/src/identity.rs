@@ -298,7 +298,7 @@ const NAMES_SHOWN_MAX: usize = 3;
 
 /// Claims a drive, if it is there, and reads who it is. A folder that holds what is somebody else's is left as it is.
 fn look_at(disk: &dyn Disk) -> Result<(Option<Arc<dyn Claim>>, Found)> {
-    if let Some(reason) = is_of_others(disk) {
+    if let Some(reason) = content_of_others(disk) {
         return Ok((None, Found::Absent(reason)));
     }
     let claim = match disk.claim() {
@@ -326,7 +326,7 @@ fn read_identity(disk: &dyn Disk) -> Result<Found> {
 }
 
 /// What is in a folder that is no drive and not empty, for people: neither to be written to nor of use.
-fn is_of_others(disk: &dyn Disk) -> Option<String> {
+fn content_of_others(disk: &dyn Disk) -> Option<String> {
     let mut names = disk.list().ok()?;
     names.retain(|name| name != LOST_AND_FOUND);
     if names.is_empty() || names.iter().any(|name| name == DRIVE_FILE) {

@@ -105,9 +105,7 @@ pub(crate) fn recover(
     let start = match mark.map(|mark| recovery.locate(&chain, mark)).transpose() {
         Err(error @ Error::AcknowledgedLost { .. }) if config.accept_loss => {
             tracing::warn!(%error, "the loss is accepted, the view will be rebuilt from what is there");
-            drop(view);
-            view::destroy(config)?;
-            (view, mark) = (view::open(config)?, None);
+            (view, mark) = (view::begin_anew(config, view)?, None);
             0
         }
         start => start?.unwrap_or(0),
@@ -120,10 +118,7 @@ pub(crate) fn recover(
         // the engine, not the log, failed: once more with an empty one
         Err(Error::View { action, detail }) if mark.is_some() => {
             tracing::warn!(action, detail, "the view failed while it was replayed, it will be rebuilt from the log");
-            drop(view);
-            view::destroy(config)?;
-            view = view::open(config)?;
-            mark = None;
+            (view, mark) = (view::begin_anew(config, view)?, None);
             recovery.replay(&chain, 0, mark, survey.end, lacking, view.as_ref())
         }
         replayed => replayed,
@@ -174,14 +169,10 @@ impl Recovery<'_> {
     /// one: the segments it would have to be replayed from may be gone.
     fn open_view(&self, chain: &Chain) -> Result<(Arc<dyn View>, Option<Watermark>)> {
         let view = view::open(self.config)?;
-        let begun = |()| view::open(self.config).map(|view| (view, None));
         let first = chain.links.first().map_or(0, |link| link.header.segment);
         let reason = match view.watermark() {
             // every batch has one with it: what there may be without one is a remnant
-            Ok(None) => {
-                drop(view);
-                return view::destroy(self.config).and_then(begun);
-            }
+            Ok(None) => return Ok((view::begin_anew(self.config, view)?, None)),
             Ok(Some(mark)) if mark.version != VIEW_VERSION => format!("it is of version {}", mark.version),
             Ok(Some(mark)) if mark.set() != self.drives.set => format!("it belongs to set {}", mark.set()),
             Ok(Some(mark)) if mark.segment < first => "it ends before the last checkpoint".into(),
@@ -189,8 +180,7 @@ impl Recovery<'_> {
             Err(error) => error.to_string(),
         };
         tracing::warn!(reason, "the view does not fit the drives, it will be rebuilt from the log");
-        drop(view);
-        view::destroy(self.config).and_then(begun)
+        Ok((view::begin_anew(self.config, view)?, None))
     }
 
     /// The link the watermark lies in; refuses when the drives do not reach it, for what the view has taken in was acknowledged.

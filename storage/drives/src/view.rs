@@ -184,8 +184,15 @@ pub(crate) fn open(config: &DriveLogConfig) -> Result<Arc<dyn View>> {
     }
 }
 
+/// An empty view in the place of one that is of no use.
+pub(crate) fn begin_anew(config: &DriveLogConfig, former: Arc<dyn View>) -> Result<Arc<dyn View>> {
+    drop(former);
+    destroy(config)?;
+    open_once(config)
+}
+
 /// Deletes the view's files. The view must have been dropped.
-pub(crate) fn destroy(config: &DriveLogConfig) -> Result<()> {
+fn destroy(config: &DriveLogConfig) -> Result<()> {
     let (folder, marker) = (folder(config), marker(config));
     // the marker last: until then the next open deletes what is left
     for (path, removed) in [(&folder, std::fs::remove_dir_all(&folder)), (&marker, std::fs::remove_file(&marker))] {

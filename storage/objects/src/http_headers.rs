@@ -1,11 +1,13 @@
 //! HTTP's own headers about objects, which every door reads and writes alike: conditions, ranges, dates and `Content-MD5`.
 
-use crate::{ByteRange, Conditions, Error, IfRange, Result, TagList};
+use crate::{ByteRange, Conditions, Error, IfRange, ObjectRecord, Result, TagList};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cistern_types::Timestamp;
-use http::header::{AsHeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, HeaderName};
+use http::header::{
+    AsHeaderName, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 use time::PrimitiveDateTime;
@@ -134,6 +136,24 @@ fn rfc850_date(text: &str) -> Option<PrimitiveDateTime> {
     PrimitiveDateTime::parse(&whole, RFC850_REST).ok().filter(|_| named)
 }
 
+/// Sets a header of an answer, if there is a value. What no header can carry is left out.
+pub fn set<V>(headers: &mut HeaderMap, name: HeaderName, value: Option<V>)
+where
+    HeaderValue: TryFrom<V>,
+{
+    if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+        headers.insert(name, value);
+    }
+}
+
+/// The headers of a 304 answer: what says which state the client has.
+pub fn not_modified_headers(record: &ObjectRecord) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    set(&mut headers, ETAG, Some(record.etag.quoted()));
+    set(&mut headers, LAST_MODIFIED, Some(http_date_text(record.modified)));
+    headers
+}
+
 /// `Content-Range`: where in an object of so many bytes these are; `None` when they are none.
 pub fn content_range(range: &Range<u64>, size_bytes: u64) -> Option<String> {
     (!range.is_empty()).then(|| format!("bytes {}-{}/{size_bytes}", range.start, range.end - 1))
@@ -149,7 +169,6 @@ pub fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &str)| {
