@@ -88,7 +88,7 @@ impl Client {
             let endpoints: Value = serde_json::from_slice(&text).ok()?;
             endpoints["management"].as_str().map(Into::into)
         };
-        let text = config.api_url.clone().or_else(local_url).unwrap_or_else(|| ClientConfig::DEFAULT_API_URL.into());
+        let text = config.api_url.clone().or_else(local_url).unwrap_or_else(|| config.configured_url.clone());
         let wrong = || format!("--api-url {text:?} is not an address; use http://HOST:PORT or https://HOST:PORT");
         let url: Url = text.parse().with_context(wrong)?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {

@@ -26,7 +26,7 @@ use cistern_blobs::Compression;
 use cistern_drives::{LANES_MAX, PARITY_MAX, ViewKind};
 use cistern_types::{AccountId, ByteSize, PipelineName, parse_duration};
 use std::fmt::{self, Display};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -327,19 +327,35 @@ pub(crate) struct ClientConfig {
     pub(crate) api_ca: Option<PathBuf>,
     /// Its token, when somebody named one.
     pub(crate) api_token: Option<String>,
+    /// Where a server with this configuration takes requests, for when none says where it does.
+    pub(crate) configured_url: String,
     /// Where the credentials file of a local server lies.
     pub(crate) data_dir: PathBuf,
 }
 
 impl ClientConfig {
-    /// The address of a server nobody has moved.
-    pub(crate) const DEFAULT_API_URL: &str = "http://127.0.0.1:9001";
-
     /// Takes what a client needs.
     pub(crate) fn new(raw: &RawConfig) -> Self {
-        let api_ca = raw.text("api_ca").map(Into::into);
-        Self { api_url: raw.text("api_url"), api_ca, api_token: raw.text("api_token"), data_dir: data_dir(raw) }
+        Self {
+            api_url: raw.text("api_url"),
+            api_ca: raw.text("api_ca").map(Into::into),
+            api_token: raw.text("api_token"),
+            configured_url: configured_url(raw),
+            data_dir: data_dir(raw),
+        }
     }
+}
+
+/// The management API's address as it is configured; one of all interfaces is reached over the loopback one.
+fn configured_url(raw: &RawConfig) -> String {
+    let scheme = if raw.get("management.tls_certificate").is_some() { "https" } else { "http" };
+    let written = raw.text("management.listen").expect("management.listen has a default");
+    let reached = match written.parse::<SocketAddr>() {
+        Ok(SocketAddr::V4(all)) if all.ip().is_unspecified() => format!("{}:{}", Ipv4Addr::LOCALHOST, all.port()),
+        Ok(SocketAddr::V6(all)) if all.ip().is_unspecified() => format!("[{}]:{}", Ipv6Addr::LOCALHOST, all.port()),
+        _ => written,
+    };
+    format!("{scheme}://{reached}")
 }
 
 impl Config {

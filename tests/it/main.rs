@@ -13,6 +13,7 @@
 //! bad_drives.rs  drives that fill up, vanish, rot and are exchanged under load and kills
 //! bad_ingest.rs  wrong events, bodies, tokens and pipelines
 //! bad_start.rs   wrong configuration, ports in use, data folders and drives that do not fit
+//! object_commands.rs  cistern object: files, pipes, lists
 //! keys.rs        access keys: owners, buckets, permissions
 //! latency.rs     a small GET does not wait for a delayed ACK
 //! idle.rs        a server without work takes little memory and no CPU
@@ -58,6 +59,8 @@ mod kafka_wire;
 mod keys;
 #[cfg(test)]
 mod latency;
+#[cfg(test)]
+mod object_commands;
 #[cfg(test)]
 mod pipeline_operations;
 #[cfg(test)]

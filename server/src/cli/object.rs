@@ -3,7 +3,7 @@
 use super::answer::{say, say_json, say_table};
 use super::progress::Progress;
 use super::target::{STANDARD, Target};
-use super::{Format, Misuse, bucket};
+use super::{Format, Misuse, bucket, complain};
 use crate::client::{Client, UploadBody, encode_segment};
 use anyhow::Context as _;
 use cistern_types::{BucketName, ByteSize, ObjectKey, StorageClass};
@@ -258,8 +258,9 @@ async fn list(
             break;
         }
     }
+    let truncated = cursor.is_some();
     if format == Format::Json {
-        return say_json(&json!({ "objects": objects, "prefixes": prefixes }));
+        return say_json(&json!({ "objects": objects, "prefixes": prefixes, "truncated": truncated }));
     }
     let mut rows: Vec<[String; 4]> = Vec::with_capacity(prefixes.len() + objects.len());
     rows.extend(prefixes.into_iter().map(|prefix| [prefix, "-".into(), "-".into(), "-".into()]));
@@ -267,7 +268,11 @@ async fn list(
         let object: Listed = serde_json::from_value(object)?;
         rows.push([object.key, object.size.to_string(), object.last_modified, object.storage_class]);
     }
-    say_table(["KEY", "SIZE", "MODIFIED", "STORAGE CLASS"], &rows)
+    say_table(["KEY", "SIZE", "MODIFIED", "STORAGE CLASS"], &rows)?;
+    if truncated {
+        complain(&format!("there is more: these are the first {}", rows.len()));
+    }
+    Ok(())
 }
 
 async fn head(client: &Client, path: &ObjectPath, format: Format) -> anyhow::Result<()> {

@@ -49,6 +49,18 @@ fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
 }
 
 #[test]
+fn the_commands_look_where_the_server_is_configured_to_listen() {
+    let url = |file| {
+        let file = RawConfig::from_toml(file, "cistern.toml").unwrap();
+        ClientConfig::new(&RawConfig::defaults().under(file)).configured_url
+    };
+    assert_eq!(url(""), "http://127.0.0.1:9001");
+    assert_eq!(url("[management]\nlisten = \"10.0.0.7:19001\""), "http://10.0.0.7:19001");
+    assert_eq!(url("[management]\nlisten = \"0.0.0.0:1\"\ntls_certificate = \"c.pem\""), "https://127.0.0.1:1");
+    assert_eq!(url("[management]\nlisten = \"[::]:1\""), "http://[::1]:1");
+}
+
+#[test]
 fn a_named_file_must_exist_and_the_first_place_wins_otherwise() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (folder.path().join("first.toml"), folder.path().join("second.toml"));

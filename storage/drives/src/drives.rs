@@ -7,7 +7,7 @@
 use crate::config::{DriveLogConfig, Membership};
 use crate::disk::{Claim, Disk};
 use crate::error::{Error, Result};
-use crate::identity::{DRIVE_FILE, DriveSet, FreshDrive, Marks, Newcomer, Place, Said, SetId, new_drive_id, newcomer};
+use crate::identity::{DRIVE_FILE, DriveSet, FreshDrive, Marks, Newcomer, Place, Said, SetId, new_name, newcomer};
 use crate::segment::segment_name;
 use crate::status::{DriveState, DriveStatus};
 use cistern_types::Timestamp;
@@ -22,6 +22,8 @@ pub(crate) struct Drives {
     pub(crate) set: SetId,
     /// When the oldest drive was formatted.
     pub(crate) created: Timestamp,
+    /// The random name of this run.
+    run: String,
     places: RwLock<Vec<Place>>,
     states: Mutex<Vec<DriveState>>,
     known: Mutex<Known>,
@@ -52,7 +54,7 @@ pub(crate) struct Staleness {
 }
 
 impl Drives {
-    pub(crate) fn new(set: DriveSet, config: &DriveLogConfig) -> Self {
+    pub(crate) fn new(set: DriveSet, config: &DriveLogConfig, run: String) -> Self {
         let state = |place: &Place| match &place.disk {
             Ok(_) => DriveState::Live,
             Err(reason) => DriveState::Missing { reason: reason.clone() },
@@ -65,6 +67,7 @@ impl Drives {
         Self {
             set: set.id,
             created: set.created,
+            run,
             places: RwLock::new(set.places),
             states: Mutex::new(states),
             known: Mutex::new(known),
@@ -149,11 +152,17 @@ impl Drives {
         self.known.lock().marks.generation
     }
 
-    /// Has every live drive say that this run has begun segments.
+    /// Has every live drive say that this run has begun segments, and then how it is called: a drive that knows the name is not alone in knowing
+    /// the number, so that no later run has the same one, whichever drives are away.
     pub(crate) fn mark_generation(&self, generation: u64) {
+        self.mark(|marks| marks.generation = generation);
+        self.mark(|marks| marks.name_run(generation, self.run.clone()));
+    }
+
+    fn mark(&self, change: impl FnOnce(&mut Marks)) {
         {
             let mut known = self.known.lock();
-            known.marks.generation = generation;
+            change(&mut known.marks);
             known.version += 1;
         }
         self.write_marks();
@@ -240,12 +249,7 @@ impl Drives {
 
     /// Has every live drive say that the store has another set.
     pub(crate) fn add_further_set(&self, number: u8, id: String) {
-        {
-            let mut known = self.known.lock();
-            known.marks.further_sets.insert(number, id);
-            known.version += 1;
-        }
-        self.write_marks();
+        self.mark(|marks| drop(marks.further_sets.insert(number, id)));
     }
 
     /// Refuses a drive that may not take a place. Changes nothing.
@@ -253,6 +257,7 @@ impl Drives {
         let newcomer = disk.map(|disk| newcomer(disk, drive, self.set)).transpose()?;
         if let (Some(Newcomer::Returned(_, identity)), Some(disk)) = (newcomer, disk) {
             self.check_copy(drive, disk, identity.said())?;
+            self.known.lock().marks.check_history(&disk.label(), &identity)?;
         }
         self.check_replaceable(drive, &disk.map_or_else(|| self.label(drive), Disk::label))
     }
@@ -309,9 +314,10 @@ impl Drives {
         self.check_replaceable(drive, &disk.label())?;
         if let Newcomer::Returned(_, identity) = &newcomer {
             self.check_copy(drive, disk.as_ref(), identity.said())?;
+            self.known.lock().marks.check_history(&disk.label(), identity)?;
         }
         self.take_out(drive, "replace it", &io::Error::other(format!("{} takes its place", disk.label())));
-        let drive_id = new_drive_id(rand::random());
+        let drive_id = new_name(rand::random());
         let marks = {
             let mut known = self.known.lock();
             known.count_absence(drive);

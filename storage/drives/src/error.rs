@@ -38,6 +38,16 @@ pub enum Error {
         /// The set of the drives before it.
         expected: String,
     },
+    /// Some drives are of a copy of the store that was used by itself, and neither they nor the others alone are surely the store.
+    #[error(
+        "the drives are of two copies of a store that were both used, and cannot be read together: {} are of another copy than the rest; \
+         give the drives of one copy, and keep the others apart",
+        .apart.join(", ")
+    )]
+    UsedApart {
+        /// The labels of the drives that are fewer.
+        apart: Vec<String>,
+    },
     /// A drive belongs to another set of this store, or of any.
     #[error(
         "drive {drive} belongs to set number {found} of its store, it is given for number {expected}; \
@@ -273,6 +283,7 @@ impl Error {
             | Self::InUse { .. }
             | Self::OtherSet { .. }
             | Self::OtherNumber { .. }
+            | Self::UsedApart { .. }
             | Self::OtherStore { .. }
             | Self::NewerFormat { .. }
             | Self::DuplicateDrive { .. }

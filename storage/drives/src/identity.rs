@@ -66,6 +66,9 @@ struct DriveFile {
     home_set: Option<String>,
     /// The highest run that began segments on this drive; 0 before the first.
     generation: u64,
+    /// The random names of the last runs that began segments.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    runs: Runs,
     /// Drives that were away when others were written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     stale_since: BTreeMap<usize, u64>,
@@ -78,6 +81,20 @@ struct DriveFile {
     /// In set 0: the other sets of the store.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     further_sets: BTreeMap<u8, String>,
+}
+
+/// Random names of runs, by their numbers. Two copies of a store that were both used have numbers in common and the names not.
+type Runs = BTreeMap<u64, String>;
+
+/// So many runs are known by name.
+const RUNS_NAMED_MAX: usize = 32;
+
+/// A drive of such a copy, for people.
+const USED_APART: &str = "it is of a copy of this store that was used apart from the others";
+
+/// Whether two drives can be of one store: a run that both name has one name.
+fn are_of_one_history(one: &Runs, other: &Runs) -> bool {
+    one.iter().all(|(number, name)| other.get(number).is_none_or(|known| known == name))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -178,6 +195,8 @@ pub(crate) struct Place {
 pub(crate) struct Marks {
     /// The highest run that began segments.
     pub(crate) generation: u64,
+    /// The names of the last of them.
+    runs: Runs,
     /// Of each drive that may lack what the others hold: the first segment of which it may.
     pub(crate) stale_since: BTreeMap<usize, u64>,
     /// How often each drive was away: what was begun before may not have reached it.
@@ -203,6 +222,12 @@ enum Found {
     Empty,
     /// Not there, or not readable: why.
     Absent(String),
+}
+
+impl Found {
+    fn file(&self) -> Option<&DriveFile> {
+        if let Self::Formatted(file) = self { Some(file) } else { None }
+    }
 }
 
 /// A set as its drives say.
@@ -263,11 +288,11 @@ pub(crate) fn assemble(
         found.push(what);
         claims.push(claim);
     }
-    let formatted: Vec<&DriveFile> =
-        found.iter().filter_map(|found| if let Found::Formatted(file) = found { Some(file) } else { None }).collect();
+    check_one_set(config, &drives, &found)?;
+    set_apart(config, &drives, &mut found)?;
+    let formatted: Vec<&DriveFile> = found.iter().filter_map(Found::file).collect();
     let set_id = match formatted.first() {
         Some(file) => {
-            check_one_set(config, &drives, &found)?;
             let untouched = found.iter().all(|found| !matches!(found, Found::Absent(_)))
                 && formatted.iter().all(|file| file.generation == 0);
             if !untouched {
@@ -377,6 +402,27 @@ fn check_one_set(config: &DriveLogConfig, drives: &[Arc<dyn Disk>], found: &[Fou
     Ok(())
 }
 
+/// Drives of a copy of the store that was used by itself count as missing beside those that are a store without them. When these are not enough,
+/// or those too, nobody but a person knows which are right.
+fn set_apart(config: &DriveLogConfig, drives: &[Arc<dyn Disk>], found: &mut [Found]) -> Result<()> {
+    let files = || found.iter().filter_map(Found::file);
+    let with = |one: &DriveFile| files().filter(|other| are_of_one_history(&one.runs, &other.runs)).count();
+    let Some(ours) = files().max_by_key(|file| (with(file), file.generation)).map(|file| file.runs.clone()) else {
+        return Ok(());
+    };
+    let is_apart = |found: &Found| found.file().is_some_and(|file| !are_of_one_history(&ours, &file.runs));
+    let apart: Vec<usize> = (0..found.len()).filter(|&position| is_apart(&found[position])).collect();
+    let (all, others) = (files().count(), apart.len());
+    if others > 0 && (all - others < config.data || others >= config.data) {
+        let label = |position: &usize| drives[*position].label();
+        return Err(Error::UsedApart { apart: apart.iter().map(label).collect() });
+    }
+    for position in apart {
+        found[position] = Found::Absent(USED_APART.into());
+    }
+    Ok(())
+}
+
 /// Writes an identity to every drive that has none, each taking the lowest free number.
 fn format(
     config: &DriveLogConfig,
@@ -396,7 +442,7 @@ fn format(
         }
         let fresh = FreshDrive {
             set_id: set_id.to_owned(),
-            drive_id: new_drive_id(random()),
+            drive_id: new_name(random()),
             index: free.pop().expect("as many free numbers as drives without one"),
             data: config.data,
             parity: config.parity,
@@ -490,7 +536,25 @@ impl Marks {
             }
         }
         self.further_sets.extend(file.further_sets.clone());
+        self.runs.extend(file.runs.clone());
         self.generation = self.generation.max(file.generation);
+    }
+
+    /// Notes how a run is called.
+    pub(crate) fn name_run(&mut self, generation: u64, name: String) {
+        self.runs.insert(generation, name);
+        while self.runs.len() > RUNS_NAMED_MAX {
+            self.runs.pop_first();
+        }
+    }
+
+    /// Refuses a drive of a copy of the store that was used by itself.
+    pub(crate) fn check_history(&self, label: &str, identity: &Identity) -> Result<()> {
+        if are_of_one_history(&self.runs, &identity.0.runs) {
+            return Ok(());
+        }
+        let reason = format!("{USED_APART}; empty it first, or give another one");
+        Err(Error::NotReplaceable { drive: label.to_owned(), reason })
     }
 
     /// Notes that a drive is away once more.
@@ -584,16 +648,16 @@ impl Place {
     /// The drive and its identity with what is known of the set.
     pub(crate) fn marked(&self, marks: &Marks) -> Option<(Arc<dyn Disk>, Vec<u8>)> {
         let (Ok(disk), Some(file)) = (&self.disk, &self.file) else { return None };
-        let Marks { generation, stale_since, absences, members, further_sets } = marks.clone();
+        let Marks { generation, runs, stale_since, absences, members, further_sets } = marks.clone();
         let format_version = DRIVE_FORMAT_VERSION;
-        let now =
-            DriveFile { format_version, generation, stale_since, absences, members, further_sets, ..file.clone() };
+        let file = file.clone();
+        let now = DriveFile { format_version, generation, runs, stale_since, absences, members, further_sets, ..file };
         Some((Arc::clone(disk), now.encode()))
     }
 }
 
-/// The name of a new drive.
-pub(crate) fn new_drive_id(random: u128) -> String {
+/// A random name, of a drive or a run.
+pub(crate) fn new_name(random: u128) -> String {
     format!("{random:032x}")
 }
 
@@ -623,6 +687,7 @@ impl FreshDrive {
             home_set: self.membership.home().map(str::to_owned),
             further_sets: BTreeMap::new(),
             generation: 0,
+            runs: Runs::new(),
             stale_since: BTreeMap::new(),
             absences: BTreeMap::new(),
             members: BTreeMap::new(),

@@ -10,7 +10,7 @@ use crate::disk::Disk;
 use crate::drives::{Drives, first_segment_of};
 use crate::erasure::Erasure;
 use crate::error::{Error, ErrorKind, Result};
-use crate::identity::assemble;
+use crate::identity::{assemble, new_name};
 use crate::lanes::LaneWriters;
 use crate::passes::PassBook;
 use crate::queue::{Entry, Queue, Work};
@@ -166,10 +166,10 @@ impl DriveLog {
         drives: Vec<Arc<dyn Disk>>,
         clock: &dyn Clock,
         threads: Threads,
-        random: impl FnMut() -> u128,
+        mut random: impl FnMut() -> u128,
     ) -> Result<Self> {
-        let set = assemble(&config, drives, clock.now(), random)?;
-        let drives = Drives::new(set, &config);
+        let set = assemble(&config, drives, clock.now(), &mut random)?;
+        let drives = Drives::new(set, &config, new_name(random()));
         let generation = drives.generation() + 1;
         let erasure = Erasure::new(config.data, config.parity);
         let counters = Counters::default();

@@ -2,7 +2,8 @@
 
 use super::scrubbing::{LateClock, expect_protected, fill_large};
 use super::world::{
-    Model, Step, World, a_blob, a_clock, a_put, blob_id, commit, compact, expect_model, medium, run_passes, small, wait,
+    Model, Step, World, a_blob, a_clock, a_put, blob_id, commit, compact, expect_error, expect_model, medium,
+    run_passes, small, wait,
 };
 use crate::{Disk, DriveLog, DriveLogConfig, DriveState, Effort, Error, Result, SimDisk};
 use cistern_runtime::Clock;
@@ -385,4 +386,54 @@ fn a_drive_that_was_pulled_and_plugged_in_again_unnoticed_comes_back() {
         let read = wait(log.read_chunk(blob_id(blob), 0)).unwrap().unwrap();
         assert_eq!(read.bytes, a_blob(blob, 3000).bytes);
     }
+}
+
+/// A store, and a copy of it, both used since.
+fn two_copies() -> ([World; 2], [Model; 2]) {
+    let one = World::new(medium(4, 2));
+    let mut models = [Model::default(), Model::default()];
+    let log = one.open().unwrap();
+    fill_large(&log, &mut models[0], 0..20);
+    drop(log);
+    let worlds = [one.fork(), one];
+    models[1] = models[0].clone();
+    for (world, (model, runs)) in worlds.iter().zip(models.iter_mut().zip([1, 3])) {
+        for run in 0..runs {
+            let log = world.open().unwrap();
+            fill_large(&log, model, 100 + run..120 + run);
+        }
+    }
+    (worlds, models)
+}
+
+#[test]
+fn drives_of_a_copy_that_was_used_apart_are_missing_and_take_no_place() {
+    for copies in 1..=2 {
+        let ([mut ours, theirs], [model, _]) = two_copies();
+        let own: Vec<_> = ours.disks.splice(0..copies, theirs.disks[..copies].iter().cloned()).collect();
+        let log = ours.open().unwrap();
+        for place in &log.status().drives[..copies] {
+            let DriveState::Missing { reason } = &place.state else { panic!("{place:?}") };
+            assert!(reason.contains("used apart"), "{reason}");
+        }
+        expect_model(&log, &model, "with drives of another copy");
+        expect_refused(&log, 0, &theirs.disks[0], "used apart");
+        for (drive, disk) in own.iter().enumerate() {
+            replace(&log, drive, disk).unwrap();
+        }
+        run_passes(&log).unwrap();
+        expect_whole(&log);
+        drop(log);
+        ours.disks.splice(0..copies, own);
+        expect_protected(&ours, &model);
+    }
+}
+
+#[test]
+fn drives_of_two_copies_that_were_both_used_are_refused_when_neither_are_enough() {
+    let ([mut ours, theirs], _) = two_copies();
+    ours.disks.splice(0..3, theirs.disks[..3].iter().cloned());
+    let before = ours.contents();
+    expect_error(ours.open(), |error| matches!(error, Error::UsedApart { apart } if apart.len() == 3), &["two copies"]);
+    assert!(ours.contents() == before, "a refusal changes something");
 }
