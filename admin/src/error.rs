@@ -183,6 +183,7 @@ fn drives(error: &cistern_drives::Error) -> Coded {
         Below::Unavailable { .. } | Below::ReadOnly { .. } | Below::Full { .. } | Below::Closed => UNAVAILABLE,
         Below::OtherSet { .. }
         | Below::OtherNumber { .. }
+        | Below::UsedApart { .. }
         | Below::OtherStore { .. }
         | Below::DuplicateDrive { .. }
         | Below::OtherShape { .. }

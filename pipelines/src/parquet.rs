@@ -6,7 +6,7 @@
 //! Rows are in the order of their events unless a pipeline names columns to sort by: then many key values share a file
 //! whose row groups each hold few of them, and readers pass over the rest.
 
-use crate::{ParquetCompression, ParquetSpec};
+use crate::{Error, ParquetCompression, ParquetSpec, Result};
 use ::parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use ::parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use ::parquet::errors::ParquetError;
@@ -15,7 +15,7 @@ use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StructArray, UInt32Array};
 use arrow_ord::sort::{SortColumn, SortOptions, lexsort_to_indices};
-use arrow_schema::{ArrowError, DataType};
+use arrow_schema::{ArrowError, DataType, Schema};
 use arrow_select::concat::concat;
 use arrow_select::nullif::nullif;
 use arrow_select::take::take_record_batch;
@@ -52,6 +52,25 @@ impl FileFacts<'_> {
             && says(FIRST_OFFSET, &self.first_offset.to_string())
             && says(LAST_OFFSET, &self.last_offset.to_string())
     }
+}
+
+/// Refuses settings that name what will be no column, or a list where rows are to be sorted.
+pub(crate) fn check_columns(columns: &Schema, settings: &ParquetSpec) -> Result<()> {
+    let schema = ArrowSchemaConverter::new().convert(columns);
+    let schema = schema.map_err(|source| Error::Parquet { rows: 0, source })?;
+    let has = |name: &String, sorted: bool| {
+        let mut leaves = schema.columns().iter();
+        leaves.any(|leaf| leaf.path().string() == *name && !(sorted && leaf.max_rep_level() > 0))
+    };
+    for (field, names, sorted) in
+        [("sort by", &settings.sort_by, true), ("bloom filter", &settings.bloom_filters, false)]
+    {
+        if let Some(unknown) = names.iter().find(|name| !has(name, sorted)) {
+            let rule = "name a column of single values that the files will have, one in a struct as struct.column";
+            return Err(Error::InvalidSetting { field, given: unknown.clone(), rule });
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file.

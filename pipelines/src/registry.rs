@@ -5,7 +5,7 @@ use crate::rows::{
     TokenRow,
 };
 use crate::scram::Verifier;
-use crate::{Error, IngestAuth, PipelineSpec, Result, transform};
+use crate::{Error, IngestAuth, OutputFormat, PipelineSpec, Result, parquet, transform};
 use cistern_metadata::{Commit, Scan, Transaction};
 use cistern_objects::Objects;
 use cistern_runtime::{Backoff, offload};
@@ -125,10 +125,14 @@ pub(crate) async fn create(objects: &Objects, spec: PipelineSpec) -> Result<(Sto
 /// Refuses what cannot be. Planning SQL takes some milliseconds.
 async fn checked(spec: PipelineSpec) -> Result<PipelineSpec> {
     let spec = spec.checked()?;
-    if spec.output.sql.is_none() {
-        return Ok(spec);
-    }
-    offload(move || transform::check(&spec.name, &spec.output).map(|()| spec)).await
+    offload(move || {
+        let columns = transform::check(&spec.name, &spec.output)?;
+        if let (Some(columns), OutputFormat::Parquet(settings)) = (columns, &spec.output.format) {
+            parquet::check_columns(&columns, settings)?;
+        }
+        Ok(spec)
+    })
+    .await
 }
 
 /// Refuses a name that a stream has, and one stream more than there can be.

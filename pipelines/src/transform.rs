@@ -44,9 +44,10 @@ pub(crate) fn plan(name: &PipelineName, spec: &OutputSpec, started: Timestamp) -
     Ok(Some(transform))
 }
 
-/// Refuses the SQL of a pipeline that is more than one SELECT from its own events, or cannot be planned.
-pub(crate) fn check(name: &PipelineName, spec: &OutputSpec) -> Result<()> {
-    let Some(sql) = &spec.sql else { return Ok(()) };
+/// Refuses the SQL of a pipeline that is more than one SELECT from its own events, or cannot be planned. Answers the columns that files will
+/// have, where these do not follow from the events.
+pub(crate) fn check(name: &PipelineName, spec: &OutputSpec) -> Result<Option<SchemaRef>> {
+    let Some(sql) = &spec.sql else { return Ok(spec.schema.as_ref().map(DeclaredSchema::arrow)) };
     let refuse = |rule| Error::InvalidSetting { field: "sql", given: sql.chars().take(128).collect(), rule };
     if sql.len() > SQL_BYTES_MAX {
         return Err(refuse("use at most 8192 bytes"));
@@ -61,7 +62,7 @@ pub(crate) fn check(name: &PipelineName, spec: &OutputSpec) -> Result<()> {
     if ![STREAM, name.as_str()].contains(&statement.stream()) {
         return Err(refuse("select FROM stream, or from the pipeline's name"));
     }
-    Transform::check(statement, &columns(spec.schema.as_ref()), 0).map_err(Error::from)
+    Transform::check(statement, &columns(spec.schema.as_ref()), 0).map(Some).map_err(Error::from)
 }
 
 /// What a statement selects from.
@@ -185,7 +186,7 @@ mod tests {
 
     fn checked(sql: &str) -> String {
         let clicks: PipelineName = "clicks".parse().unwrap();
-        check(&clicks, &spec(sql, None)).map_or_else(|error| error.to_string(), |()| "fine".to_owned())
+        check(&clicks, &spec(sql, None)).map_or_else(|error| error.to_string(), |_| "fine".to_owned())
     }
 
     #[test]

@@ -6,6 +6,8 @@ use datafusion_common::{Column, DataFusionError, SchemaError};
 
 /// The longest reason why a row failed: messages may quote the row's values.
 const REASON_BYTES_MAX: usize = 500;
+/// What the planner says before such an expression.
+const UNKNOWN_SYNTAX: &str = "Unsupported ast node in sqltorel: ";
 /// How many columns are suggested.
 const SUGGESTIONS_MAX: usize = 3;
 /// How alike a suggestion must be, from 0 to 1.
@@ -15,11 +17,20 @@ const SUGGESTION_LIKENESS_MIN: f64 = 0.8;
 pub(crate) fn from(error: &DataFusionError) -> Error {
     match error.find_root() {
         DataFusionError::SchemaError(schema, _) => from_schema(schema),
+        DataFusionError::NotImplemented(message) if message.contains(UNKNOWN_SYNTAX) => unknown_syntax(message),
         root => {
             let message = reason(root);
             duplicate(&message).unwrap_or(Error::Invalid { message })
         }
     }
+}
+
+/// An expression that the planner has no way for: it shows the whole of it as the parser does.
+fn unknown_syntax(message: &str) -> Error {
+    let shown = message.rsplit_once(UNKNOWN_SYNTAX).map_or(message, |(_, shown)| shown);
+    let name = shown.split(|other: char| !other.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let instead = "columns, literals, operators and functions stand in expressions".to_owned();
+    Error::Unsupported { clause: name.to_ascii_uppercase(), instead }
 }
 
 fn from_schema(error: &SchemaError) -> Error {

@@ -98,19 +98,19 @@ impl Transform {
         stack::deep(|| plan::plan(statement, input, started))
     }
 
-    /// Whether a statement can be planned, and could succeed for some row. A row of NULLs is passed through to see that: nearly
+    /// Whether a statement can be planned, and could succeed for some row; the columns of what comes out. A row of NULLs is passed through to see that: nearly
     /// everything of NULL is NULL, unless a word is one that no function knows, as in `date_trunc('mnth', t)`.
-    pub fn check(statement: &Statement, input: &SchemaRef, started: i64) -> Result<()> {
-        Self::plan(statement, input, started)?;
+    pub fn check(statement: &Statement, input: &SchemaRef, started: i64) -> Result<SchemaRef> {
+        let output = Self::plan(statement, input, started)?.output;
         let fields = input.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
         let nullable: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let Ok(transform) = Self::plan(statement, &nullable, started) else { return Ok(()) };
+        let Ok(transform) = Self::plan(statement, &nullable, started) else { return Ok(output) };
         let nulls = nullable.fields().iter().map(|field| new_null_array(field.data_type(), 1));
         let row = batch_of(Arc::clone(&nullable), nulls.collect(), 1)
             .map_err(|error| Error::Evaluation { message: error.to_string() })?;
         match transform.run(&row)?.failed.into_iter().next() {
             Some(FailedRow { reason, .. }) => Err(Error::FailsForNulls { reason }),
-            None => Ok(()),
+            None => Ok(output),
         }
     }
 

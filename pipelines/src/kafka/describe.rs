@@ -6,11 +6,13 @@ use super::errors::Refusal;
 use super::request::ADVERTISED;
 use super::session::{Session, key_may_in};
 use crate::live::Live;
+use crate::spec::SHARDS_MAX;
 use crate::{PipelineSpec, Result, StreamSpec};
 use cistern_access::Action;
 use cistern_types::PipelineName;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
@@ -196,25 +198,29 @@ pub(super) async fn describe_configs(
 /// Those that are asked for; all when none is named.
 fn settings(context: &Context, wanted: &[StrBytes], version: i16) -> Vec<DescribeConfigsResourceResult> {
     const DEFAULT_SOURCE: i8 = 5;
-    let bytes_max = context.kafka.parts.config.body_bytes_max.to_string();
-    let all = [
-        ("cleanup.policy", "delete"),
-        ("max.message.bytes", bytes_max.as_str()),
-        ("message.max.bytes", bytes_max.as_str()),
-        ("message.timestamp.type", "LogAppendTime"),
-        ("min.insync.replicas", "1"),
-    ];
-    let asked =
-        all.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|asked| asked.as_str() == *name));
+    let is_asked = |name: &str| wanted.is_empty() || wanted.iter().any(|asked| asked.as_str() == name);
+    let asked = all_settings(context).into_iter().filter(|(name, _)| is_asked(name));
     asked
         .map(|(name, value)| {
             let result = DescribeConfigsResourceResult::default()
                 .with_name(StrBytes::from_static_str(name))
-                .with_value(Some(StrBytes::from_string(value.to_owned())))
+                .with_value(Some(StrBytes::from_string(value)))
                 .with_read_only(true);
             if version >= 1 { result.with_config_source(DEFAULT_SOURCE) } else { result }
         })
         .collect()
+}
+
+/// What Kafka calls the settings of a topic, and what they are here, for every topic.
+fn all_settings(context: &Context) -> [(&'static str, String); 5] {
+    let bytes_max = context.kafka.parts.config.body_bytes_max.to_string();
+    [
+        ("cleanup.policy", "delete".to_owned()),
+        ("max.message.bytes", bytes_max.clone()),
+        ("message.max.bytes", bytes_max),
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("min.insync.replicas", "1".to_owned()),
+    ]
 }
 
 /// A producer id that nobody else has.
@@ -271,7 +277,7 @@ pub(super) async fn create_topics(
 ) -> CreateTopicsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        let made = create_topic(context, session, &topic.name, topic.num_partitions, request.validate_only).await;
+        let made = create_topic(context, session, &topic, request.validate_only).await;
         let result = CreatableTopicResult::default().with_name(topic.name);
         results.push(match made {
             Ok(spec) if version >= 5 => result
@@ -291,8 +297,7 @@ pub(super) async fn create_topics(
 async fn create_topic(
     context: &Context,
     session: &Session,
-    name: &TopicName,
-    partitions: i32,
+    topic: &CreatableTopic,
     validate_only: bool,
 ) -> Result<PipelineSpec, Refusal> {
     let refuse = |error: ResponseError, text: &str| Err(Refusal { error, text: Some(text.to_owned()) });
@@ -312,14 +317,32 @@ async fn create_topic(
         let text = "to make topics, log in with an access key that may write the bucket of kafka.topic_template";
         return refuse(ResponseError::TopicAuthorizationFailed, text);
     }
-    let Ok(name) = name.parse::<PipelineName>() else {
+    let Ok(name) = topic.name.parse::<PipelineName>() else {
         return refuse(
             ResponseError::InvalidTopicException,
             "use 1 to 63 letters, digits, hyphens and underscores, as pipelines have",
         );
     };
+    if !topic.assignments.is_empty() {
+        return refuse(ResponseError::InvalidReplicaAssignment, "there is one broker: name a number of partitions");
+    }
+    if !matches!(topic.replication_factor, -1 | 1) {
+        return refuse(ResponseError::InvalidReplicationFactor, "there is one broker: use 1, or -1");
+    }
+    let settings = all_settings(context);
+    let is_so = |name: &str, value: &str| settings.iter().any(|(known, is)| *known == name && is == value);
+    let other =
+        topic.configs.iter().find(|config| !config.value.as_ref().is_none_or(|value| is_so(&config.name, value)));
+    if let Some(config) = other {
+        let text = format!(
+            "{} cannot be set: topics get the settings of the pipeline that kafka.topic_template names",
+            config.name.as_str()
+        );
+        return refuse(ResponseError::InvalidConfig, &text);
+    }
+    let partitions = topic.num_partitions;
     let shards = if partitions == -1 { Some(template.spec.stream.shards) } else { u8::try_from(partitions).ok() };
-    let Some(shards) = shards else {
+    let Some(shards) = shards.filter(|shards| (1..=SHARDS_MAX).contains(shards)) else {
         return refuse(ResponseError::InvalidPartitions, "use 1 to 16 partitions");
     };
     let spec = PipelineSpec { name, stream: StreamSpec { shards, ..template.spec.stream }, ..template.spec };

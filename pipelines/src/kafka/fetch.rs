@@ -17,7 +17,7 @@ use crate::{PipelineId, Result};
 use bytes::{Bytes, BytesMut};
 use cistern_metadata::Scan;
 use cistern_runtime::Shutdown;
-use cistern_types::PipelineName;
+use cistern_types::{PipelineName, Timestamp};
 use futures::future::select_all;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -237,7 +237,7 @@ impl Log<'_> {
     }
 
     /// The first run of this shard that `fits`, from the one on that holds `offset`.
-    async fn find(&self, offset: u64, fits: impl Fn(u64, &RunRow) -> bool) -> Result<Option<(u64, RunRow)>> {
+    async fn find(&self, offset: u64, mut fits: impl FnMut(u64, &RunRow) -> bool) -> Result<Option<(u64, RunRow)>> {
         let txn = self.context.kafka.parts.objects.store().read().await?;
         let mut range = runs_from(&txn, self.id, offset).await?;
         loop {
@@ -317,14 +317,25 @@ pub(super) async fn list_offsets(
 async fn list_one(context: &Context, readable: &Readable, timestamp: i64) -> Result<(i64, i64), Refusal> {
     let head = offset(readable.live.shard_end(readable.shard));
     let log = Log { context, id: readable.live.id(), shard: readable.shard };
+    let millis = |at: Timestamp| i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
     match timestamp {
-        LATEST | MAX_TIMESTAMP => Ok((-1, head)),
+        LATEST => Ok((-1, head)),
+        MAX_TIMESTAMP => {
+            let mut newest: Option<(Timestamp, u64)> = None;
+            let look = |first, run: &RunRow| {
+                if offset(first) < head && newest.is_none_or(|(at, _)| at < run.at) {
+                    newest = Some((run.at, first));
+                }
+                false
+            };
+            log.find(0, look).await?;
+            Ok(newest.map_or((-1, -1), |(at, first)| (millis(at), offset(first))))
+        }
         EARLIEST => Ok((-1, log.run_after(0).await?.map_or(head, |(first, _)| offset(first)))),
         at => {
-            let millis = u64::try_from(at).map_err(|_| ResponseError::UnsupportedVersion)?;
-            let found = log.find(0, |_, run| run.at.as_millis() >= millis).await?;
-            let at = |run: &RunRow| i64::try_from(run.at.as_millis()).unwrap_or(i64::MAX);
-            Ok(found.map_or((-1, -1), |(first, run)| (at(&run), offset(first))))
+            let wanted = u64::try_from(at).map_err(|_| ResponseError::UnsupportedVersion)?;
+            let found = log.find(0, |_, run| run.at.as_millis() >= wanted).await?;
+            Ok(found.map_or((-1, -1), |(first, run)| (millis(run.at), offset(first))))
         }
     }
 }

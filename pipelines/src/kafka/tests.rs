@@ -7,7 +7,9 @@ use crate::{IngestAuth, PipelineSpec};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use cistern_access::{KeySpec, Permission};
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -381,17 +383,28 @@ async fn readers_follow_what_is_in_the_log() {
     let response = reader.receive::<FetchRequest>(11, number).await;
     assert_eq!(values(&response), [(3, serde_json::json!({"id":3}))]);
     assert_eq!(values(&reader.ask(11, &fetch(4, 100)).await), []);
+    let (at, newest) = list_offset(&mut reader, 7, -3).await;
+    assert_eq!((newest, list_offset(&mut reader, 7, at).await), (3, (at, 3)), "the first event of the newest time");
+    assert_eq!(list_offset(&mut reader, 7, -1).await, (-1, 4));
     let out_of_range = reader.ask(11, &fetch(9, 0)).await;
     assert_eq!(out_of_range.responses[0].partitions[0].error_code, ResponseError::OffsetOutOfRange.code());
     // Once it is all in objects, the log begins at its end.
     running.settle().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     for version in 1..=8 {
-        let partition = ListOffsetsPartition::default().with_timestamp(-2);
-        let topics = vec![ListOffsetsTopic::default().with_name(topic("clicks")).with_partitions(vec![partition])];
-        let response = reader.ask(version, &ListOffsetsRequest::default().with_topics(topics)).await;
-        assert_eq!(response.topics[0].partitions[0].offset, 4, "{version}");
+        assert_eq!(list_offset(&mut reader, version, -2).await, (-1, 4), "{version}");
     }
+    assert_eq!(list_offset(&mut reader, 7, -3).await, (-1, -1), "there is none");
+}
+
+/// The time and offset that ListOffsets finds.
+async fn list_offset(client: &mut Client, version: i16, timestamp: i64) -> (i64, i64) {
+    let partition = ListOffsetsPartition::default().with_timestamp(timestamp);
+    let topics = vec![ListOffsetsTopic::default().with_name(topic("clicks")).with_partitions(vec![partition])];
+    let response = client.ask(version, &ListOffsetsRequest::default().with_topics(topics)).await;
+    let found = &response.topics[0].partitions[0];
+    assert_eq!(found.error_code, 0);
+    (found.timestamp, found.offset)
 }
 
 #[tokio::test]
@@ -420,8 +433,29 @@ async fn topics_are_made_after_the_template_where_there_is_one() {
     assert_eq!(make(&mut client, "b", 2).await, (0, 2));
     assert_eq!(make(&mut client, "a", 1).await.0, ResponseError::TopicAlreadyExists.code());
     assert_eq!(make(&mut client, "not a name", 1).await.0, ResponseError::InvalidTopicException.code());
-    assert_eq!(make(&mut client, "c", 99).await.0, ResponseError::InvalidConfig.code());
+    assert_eq!(make(&mut client, "c", 99).await.0, ResponseError::InvalidPartitions.code());
     assert_eq!(running.pipelines.list().len(), 3);
+    // What a topic cannot have is refused instead of passed over.
+    let plain = || CreatableTopic::default().with_name(topic("d")).with_num_partitions(1).with_replication_factor(1);
+    let setting = |name: &'static str, value: &'static str| {
+        let config = CreatableTopicConfig::default().with_name(name.into()).with_value(Some(value.into()));
+        plain().with_configs(vec![config])
+    };
+    for (wanted, error) in [
+        (plain().with_replication_factor(3), ResponseError::InvalidReplicationFactor),
+        (
+            plain().with_assignments(vec![CreatableReplicaAssignment::default()]),
+            ResponseError::InvalidReplicaAssignment,
+        ),
+        (setting("cleanup.policy", "compact"), ResponseError::InvalidConfig),
+        (setting("retention.ms", "1"), ResponseError::InvalidConfig),
+    ] {
+        let response = client.ask(5, &CreateTopicsRequest::default().with_topics(vec![wanted])).await;
+        assert_eq!(response.topics[0].error_code, error.code(), "{:?}", response.topics[0].error_message);
+    }
+    assert_eq!(running.pipelines.list().len(), 3);
+    let wanted = vec![setting("cleanup.policy", "delete")];
+    assert_eq!(client.ask(5, &CreateTopicsRequest::default().with_topics(wanted)).await.topics[0].error_code, 0);
 }
 
 #[tokio::test]

@@ -50,6 +50,40 @@ async fn a_pipeline_can_be_changed_while_events_come_and_each_is_written_as_aske
 }
 
 #[tokio::test(start_paused = true)]
+async fn settings_name_columns_that_there_will_be_where_that_is_known() {
+    let house = House::new().await;
+    let running = house.open().await;
+    let fields = json!([
+        { "name": "id", "type": "int64" },
+        { "name": "user", "type": "struct", "fields": [{ "name": "name", "type": "string" }] },
+        { "name": "tags", "type": "list", "items": { "type": "string" } },
+    ]);
+    let schema: crate::DeclaredSchema = serde_json::from_value(json!({ "fields": fields })).unwrap();
+    let sql = "SELECT id AS number, user FROM stream";
+    for (name, schema, sql, sort_by, bloom, fits) in [
+        ("inferred", None, None, "whatever", "comes", true),
+        ("declared", Some(&schema), None, "user.name", "tags.list.item", true),
+        ("rest", Some(&schema), None, "id", "_rest", true),
+        ("unknown", Some(&schema), None, "idd", "id", false),
+        ("list", Some(&schema), None, "tags.list.item", "id", false),
+        ("struct", Some(&schema), None, "id", "user", false),
+        ("selected", Some(&schema), Some(sql), "number", "user.name", true),
+        ("left", Some(&schema), Some(sql), "number", "id", false),
+    ] {
+        let mut spec = house.spec(name);
+        (spec.output.schema, spec.output.sql) = (schema.cloned(), sql.map(Into::into));
+        let OutputFormat::Parquet(settings) = &mut spec.output.format else { panic!("Parquet is the default") };
+        (settings.sort_by, settings.bloom_filters) = (vec![sort_by.into()], vec![bloom.into()]);
+        let made = running.pipelines.create(spec).await;
+        assert_eq!(made.is_ok(), fits, "{name}: {:?}", made.err());
+        if let Err(error) = made {
+            assert!(error.to_string().contains("name a column"), "{error}");
+        }
+    }
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_that_wait_for_a_bucket_that_is_gone_go_where_the_pipeline_is_sent() {
     let house = House::new().await;
     let running = house.open().await;

@@ -57,6 +57,13 @@ fn what_fails_for_a_row_of_nulls_is_refused() {
 }
 
 #[test]
+fn expressions_that_are_not_planned_are_named_and_not_shown_as_the_parser_has_them() {
+    let script = crate::Script::parse("SELECT merchantId COLLATE \"de\" AS x FROM s").unwrap();
+    let refused = Transform::check(&script.statements()[0], &everything().schema(), 0).unwrap_err().to_string();
+    assert_eq!(refused, "COLLATE is not possible: columns, literals, operators and functions stand in expressions");
+}
+
+#[test]
 fn names_of_streams_and_columns_are_as_written() {
     let batch = everything();
     let done =

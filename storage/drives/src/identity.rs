@@ -218,7 +218,7 @@ pub(crate) struct DriveSet {
 }
 
 enum Found {
-    Formatted(DriveFile),
+    Formatted(Box<DriveFile>),
     Empty,
     /// Not there, or not readable: why.
     Absent(String),
@@ -339,7 +339,7 @@ fn read_identity(disk: &dyn Disk) -> Result<Found> {
     let absent = |reason: String| Ok(Found::Absent(reason));
     match disk.read_file(DRIVE_FILE) {
         Ok(bytes) => match DriveFile::decode(&bytes) {
-            Ok(file) => Ok(Found::Formatted(file)),
+            Ok(file) => Ok(Found::Formatted(Box::new(file))),
             Err(DecodeError::Newer(found)) => {
                 Err(Error::NewerFormat { drive: disk.label(), found, supported: DRIVE_FORMAT_VERSION })
             }
@@ -452,7 +452,7 @@ fn format(
         let file = fresh.into_file();
         let action = format!("write {DRIVE_FILE}");
         disk.write_file(DRIVE_FILE, &file.encode()).map_err(Error::drive(&disk.label(), action))?;
-        after.push(Found::Formatted(file));
+        after.push(Found::Formatted(Box::new(file)));
     }
     Ok(after)
 }
@@ -493,7 +493,7 @@ fn join(
                 created = Some(created.map_or(file.created, |oldest: Timestamp| oldest.min(file.created)));
                 marks.add(&file);
                 let index = file.index;
-                places[index] = Some(Place { label, disk: Ok(disk), file: Some(file), claim });
+                places[index] = Some(Place { label, disk: Ok(disk), file: Some(*file), claim });
             }
             Found::Empty => homeless.push(Place { label, disk: Err("empty".into()), file: None, claim }),
             Found::Absent(reason) => homeless.push(Place { label, disk: Err(reason), file: None, claim }),
@@ -609,7 +609,7 @@ pub(crate) fn newcomer(disk: &dyn Disk, index: usize, set: SetId) -> Result<Newc
     match look_at(disk)? {
         (Some(claim), Found::Empty) => Ok(Newcomer::Empty(claim)),
         (Some(claim), Found::Formatted(file)) if file.set_id == set.to_string() && file.index == index => {
-            Ok(Newcomer::Returned(claim, Identity(Box::new(file))))
+            Ok(Newcomer::Returned(claim, Identity(file)))
         }
         (_, Found::Formatted(file)) if file.set_id == set.to_string() => {
             refuse(format!("it is drive {} of this set; give an empty one", file.index))
