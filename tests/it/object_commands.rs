@@ -45,7 +45,7 @@ fn an_object_goes_in_from_a_file_or_a_pipe_and_comes_out_the_same() {
     let gone = server.cli(&["object", "get", "lake/piped"]).unwrap();
     assert_eq!((gone.status.code(), text(&gone.stdout)), (Some(1), String::new()));
     let complaint = text(&gone.stderr);
-    assert!(complaint.contains("does not exist") && complaint.lines().count() == 1, "{complaint}");
+    assert!(complaint.contains("no object piped in bucket lake") && complaint.lines().count() == 1, "{complaint}");
 }
 
 #[test]
