@@ -406,14 +406,14 @@ fn check_one_set(config: &DriveLogConfig, drives: &[Arc<dyn Disk>], found: &[Fou
 /// or those too, nobody but a person knows which are right.
 fn set_apart(config: &DriveLogConfig, drives: &[Arc<dyn Disk>], found: &mut [Found]) -> Result<()> {
     let files = || found.iter().filter_map(Found::file);
+    let all = files().count();
     let with = |one: &DriveFile| files().filter(|other| are_of_one_history(&one.runs, &other.runs)).count();
-    let Some(ours) = files().max_by_key(|file| (with(file), file.generation)).map(|file| file.runs.clone()) else {
-        return Ok(());
-    };
+    // one that fits all others, because it knows no run, says nothing about them
+    let ours = files().filter(|file| with(file) < all).max_by_key(|file| (with(file), file.generation));
+    let Some(ours) = ours.map(|file| file.runs.clone()) else { return Ok(()) };
     let is_apart = |found: &Found| found.file().is_some_and(|file| !are_of_one_history(&ours, &file.runs));
     let apart: Vec<usize> = (0..found.len()).filter(|&position| is_apart(&found[position])).collect();
-    let (all, others) = (files().count(), apart.len());
-    if others > 0 && (all - others < config.data || others >= config.data) {
+    if all - apart.len() < config.data || apart.len() >= config.data {
         let label = |position: &usize| drives[*position].label();
         return Err(Error::UsedApart { apart: apart.iter().map(label).collect() });
     }

@@ -430,6 +430,26 @@ fn drives_of_a_copy_that_was_used_apart_are_missing_and_take_no_place() {
 }
 
 #[test]
+fn a_drive_that_knows_no_run_hides_no_drive_of_another_copy() {
+    let one = World::new(medium(4, 2));
+    let mut model = Model::default();
+    drop(one.open().unwrap());
+    let bare = one.disks[5].fork(&one.power);
+    let copy = one.fork();
+    for (world, model) in [(&copy, &mut Model::default()), (&one, &mut model)] {
+        let log = world.open().unwrap();
+        fill_large(&log, model, 0..20);
+    }
+    let mut world = one;
+    world.disks[0] = Arc::clone(&copy.disks[0]);
+    world.disks[5] = bare;
+    let log = world.open().unwrap();
+    let drives = log.status().drives;
+    assert!(matches!(drives[0].state, DriveState::Missing { .. }) && drives[5].stale, "{drives:?}");
+    expect_model(&log, &model, "with a drive of another copy and one that is old");
+}
+
+#[test]
 fn drives_of_two_copies_that_were_both_used_are_refused_when_neither_are_enough() {
     let ([mut ours, theirs], _) = two_copies();
     ours.disks.splice(0..3, theirs.disks[..3].iter().cloned());
