@@ -26,7 +26,7 @@ use cistern_blobs::Compression;
 use cistern_drives::{LANES_MAX, PARITY_MAX, ViewKind};
 use cistern_types::{AccountId, ByteSize, PipelineName, parse_duration};
 use std::fmt::{self, Display};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -350,12 +350,15 @@ impl ClientConfig {
 fn configured_url(raw: &RawConfig) -> String {
     let scheme = if raw.get("management.tls_certificate").is_some() { "https" } else { "http" };
     let written = raw.text("management.listen").expect("management.listen has a default");
-    let reached = match written.parse::<SocketAddr>() {
-        Ok(SocketAddr::V4(all)) if all.ip().is_unspecified() => format!("{}:{}", Ipv4Addr::LOCALHOST, all.port()),
-        Ok(SocketAddr::V6(all)) if all.ip().is_unspecified() => format!("[{}]:{}", Ipv6Addr::LOCALHOST, all.port()),
-        _ => written,
-    };
-    format!("{scheme}://{reached}")
+    let reached = listen_address(&written).map(|mut address| {
+        match address.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        address.to_string()
+    });
+    format!("{scheme}://{}", reached.unwrap_or(written))
 }
 
 impl Config {

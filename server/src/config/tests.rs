@@ -58,6 +58,7 @@ fn the_commands_look_where_the_server_is_configured_to_listen() {
     assert_eq!(url("[management]\nlisten = \"10.0.0.7:19001\""), "http://10.0.0.7:19001");
     assert_eq!(url("[management]\nlisten = \"0.0.0.0:1\"\ntls_certificate = \"c.pem\""), "https://127.0.0.1:1");
     assert_eq!(url("[management]\nlisten = \"[::]:1\""), "http://[::1]:1");
+    assert_eq!(url("[management]\nlisten = \"localhost:19001\""), "http://127.0.0.1:19001");
 }
 
 #[test]
