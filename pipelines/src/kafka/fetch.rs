@@ -195,6 +195,10 @@ fn offset(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+fn millis(at: Timestamp) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// The log of one shard.
 struct Log<'a> {
     context: &'a Context,
@@ -278,8 +282,7 @@ fn write_run(
         .map(|(number, line)| (offset(number), Some(line).filter(|line| !is_rejected(line))))
         .collect();
     let Some((base, _)) = fitting.first() else { return Ok(()) };
-    let at = i64::try_from(run.at.as_millis()).unwrap_or(i64::MAX);
-    let written = write_batch(out, *base, at, fitting.iter().copied());
+    let written = write_batch(out, *base, millis(run.at), fitting.iter().copied());
     written
         .map(|_| ())
         .map_err(|error| Refusal { error: ResponseError::UnknownServerError, text: Some(error.to_string()) })
@@ -317,7 +320,6 @@ pub(super) async fn list_offsets(
 async fn list_one(context: &Context, readable: &Readable, timestamp: i64) -> Result<(i64, i64), Refusal> {
     let head = offset(readable.live.shard_end(readable.shard));
     let log = Log { context, id: readable.live.id(), shard: readable.shard };
-    let millis = |at: Timestamp| i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
     match timestamp {
         LATEST => Ok((-1, head)),
         MAX_TIMESTAMP => {

@@ -7,7 +7,9 @@
 use crate::config::{DriveLogConfig, Membership};
 use crate::disk::{Claim, Disk};
 use crate::error::{Error, Result};
-use crate::identity::{DRIVE_FILE, DriveSet, FreshDrive, Marks, Newcomer, Place, Said, SetId, new_name, newcomer};
+use crate::identity::{
+    DRIVE_FILE, DriveSet, FreshDrive, Identity, Marks, Newcomer, Place, Said, SetId, new_name, newcomer,
+};
 use crate::segment::segment_name;
 use crate::status::{DriveState, DriveStatus};
 use cistern_types::Timestamp;
@@ -256,20 +258,21 @@ impl Drives {
     pub(crate) fn check_newcomer(&self, drive: usize, disk: Option<&dyn Disk>) -> Result<()> {
         let newcomer = disk.map(|disk| newcomer(disk, drive, self.set)).transpose()?;
         if let (Some(Newcomer::Returned(_, identity)), Some(disk)) = (newcomer, disk) {
-            self.check_copy(drive, disk, identity.said())?;
-            self.known.lock().marks.check_history(&disk.label(), &identity)?;
+            self.check_returned(drive, disk, &identity)?;
         }
         self.check_replaceable(drive, &disk.map_or_else(|| self.label(drive), Disk::label))
     }
 
-    /// Refuses a copy of a live drive. In its own folder it is none: that it could be claimed says that what was claimed before is gone.
-    fn check_copy(&self, drive: usize, disk: &dyn Disk, says: Said<'_>) -> Result<()> {
+    /// Refuses a copy of a live drive, and a drive of a copy of the store that was used by itself. In its own folder a live drive is no copy: that it
+    /// could be claimed says that what was claimed before is gone.
+    fn check_returned(&self, drive: usize, disk: &dyn Disk, identity: &Identity) -> Result<()> {
+        let says = identity.said();
         let is_same = self.places.read()[drive].said().is_some_and(|said| said.drive_id == says.drive_id);
-        if !is_same || !self.is_live(drive) || self.label(drive) == disk.label() {
-            return Ok(());
+        if is_same && self.is_live(drive) && self.label(drive) != disk.label() {
+            let reason = "it is a copy of the drive that has the place; give an empty one".into();
+            return Err(Error::NotReplaceable { drive: disk.label(), reason });
         }
-        let reason = "it is a copy of the drive that has the place; give an empty one".into();
-        Err(Error::NotReplaceable { drive: disk.label(), reason })
+        self.known.lock().marks.check_history(&disk.label(), identity)
     }
 
     /// Whether a drive may lack what the others hold, for what they or it say: it is stale, older than they are, or not the one that had its
@@ -313,8 +316,7 @@ impl Drives {
         let newcomer = newcomer(disk.as_ref(), drive, self.set)?;
         self.check_replaceable(drive, &disk.label())?;
         if let Newcomer::Returned(_, identity) = &newcomer {
-            self.check_copy(drive, disk.as_ref(), identity.said())?;
-            self.known.lock().marks.check_history(&disk.label(), identity)?;
+            self.check_returned(drive, disk.as_ref(), identity)?;
         }
         self.take_out(drive, "replace it", &io::Error::other(format!("{} takes its place", disk.label())));
         let drive_id = new_name(rand::random());
